@@ -1,0 +1,380 @@
+package capture
+
+import (
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+
+	"peel/clock"
+)
+
+// Overflow says what a full recorder does.
+type Overflow uint8
+
+const (
+	// DropOldest forgets the oldest chunk of records and counts it.
+	DropOldest Overflow = iota
+	// WaitForReader makes the recorded program wait until the reader of the
+	// capture has caught up, so that nothing is lost. It needs a Cursor that
+	// is being read.
+	WaitForReader
+)
+
+// Options of a Recorder. The zero value keeps 64 MiB and drops the oldest.
+type Options struct {
+	// Limit bounds the bytes kept; 0 means 64 MiB. Less than two chunks
+	// (512 KiB) counts as two.
+	Limit    int
+	Overflow Overflow
+}
+
+const (
+	chunkSize   = 256 << 10
+	headerSize  = 24
+	maxDecision = 32 << 10
+)
+
+// chunk is a run of encoded records. Its bytes are written once and never
+// moved; once a recorder has a reader, chunks are left to the garbage
+// collector instead of being used again, so what was read stays valid.
+type chunk struct {
+	buf     []byte
+	records int
+	evicted bool
+	next    *chunk
+}
+
+// Recorder is a bounded capture in memory. It is safe for concurrent use;
+// records are ordered by the time at which they were recorded. A nil Recorder
+// records nothing.
+type Recorder struct {
+	clock clock.Clock
+	opt   Options
+
+	sockets, exchanges, lookups atomic.Uint32
+
+	mu       sync.Mutex
+	changed  sync.Cond
+	oldest   *chunk
+	newest   *chunk
+	free     *chunk
+	live     int
+	waiting  int
+	closed   bool
+	read     bool // a cursor was made
+	reader   *Cursor
+	lostRecs int64
+	lostLen  int64
+	last     clock.Time
+}
+
+// NewRecorder makes an empty capture that takes its times from c.
+func NewRecorder(c clock.Clock, o Options) *Recorder {
+	if o.Limit == 0 {
+		o.Limit = 64 << 20
+	}
+	o.Limit = max(o.Limit, 2*chunkSize)
+	r := &Recorder{clock: c, opt: o}
+	r.changed.L = &r.mu
+	r.newest = &chunk{buf: make([]byte, 0, chunkSize)}
+	r.oldest = r.newest
+	r.live = 1
+	return r
+}
+
+// NewSocket, NewExchange and NewLookup give the next number of their kind.
+func (r *Recorder) NewSocket() uint32 { return next(r, func() *atomic.Uint32 { return &r.sockets }) }
+func (r *Recorder) NewExchange() uint32 {
+	return next(r, func() *atomic.Uint32 { return &r.exchanges })
+}
+func (r *Recorder) NewLookup() uint32 { return next(r, func() *atomic.Uint32 { return &r.lookups }) }
+
+func next(r *Recorder, counter func() *atomic.Uint32) uint32 {
+	if r == nil {
+		return 0
+	}
+	return counter().Add(1)
+}
+
+// Stream records bytes that a socket wrote (Out) or read (In).
+func (r *Recorder) Stream(socket uint32, dir Direction, b []byte) {
+	if r == nil || len(b) == 0 {
+		return
+	}
+	r.mu.Lock()
+	for len(b) > 0 {
+		part := b[:min(len(b), chunkSize-headerSize)]
+		// Fill the rest of the chunk before starting another.
+		if room := chunkSize - headerSize - len(r.newest.buf); room >= 4096 && room < len(part) {
+			part = b[:room]
+		}
+		r.begin(Stream, dir, socket, len(part))
+		r.newest.buf = append(r.newest.buf, part...)
+		r.end()
+		b = b[len(part):]
+	}
+	r.mu.Unlock()
+}
+
+// Secret records one key-log line of a socket, without its line end.
+func (r *Recorder) Secret(socket uint32, line []byte) {
+	if r == nil || len(line) == 0 || len(line) > maxDecision {
+		return
+	}
+	r.mu.Lock()
+	r.begin(Secret, Out, socket, len(line))
+	r.newest.buf = append(r.newest.buf, line...)
+	r.end()
+	r.mu.Unlock()
+}
+
+// Decide records a decision. Attributes past 32 KiB in all are left out. It
+// does not keep d.Attrs.
+func (r *Recorder) Decide(d Decision) {
+	if r == nil {
+		return
+	}
+	size := 16 + len(d.Name)
+	attrs := d.Attrs
+	for i := range attrs {
+		size += 8 + len(attrs[i].Key) + len(attrs[i].Value)
+		if size > maxDecision {
+			attrs = attrs[:i]
+			break
+		}
+	}
+	r.mu.Lock()
+	r.begin(Decided, Out, d.Socket, size)
+	b := r.newest.buf
+	start := len(b)
+	b = binary.LittleEndian.AppendUint32(b, d.Exchange)
+	b = binary.LittleEndian.AppendUint32(b, d.Lookup)
+	b = binary.LittleEndian.AppendUint32(b, d.Stream)
+	b = appendString(b, d.Name)
+	for i := range attrs {
+		b = appendString(b, attrs[i].Key)
+		b = appendString(b, attrs[i].Value)
+	}
+	binary.LittleEndian.PutUint32(b[start-4:], uint32(len(b)-start))
+	r.newest.buf = b
+	r.end()
+	r.mu.Unlock()
+}
+
+func appendString(b []byte, s string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	return append(b, s...)
+}
+
+// begin makes room for a record of at most size bytes and writes its header.
+func (r *Recorder) begin(k Kind, dir Direction, socket uint32, size int) {
+	for len(r.newest.buf)+headerSize+size > chunkSize {
+		r.advance()
+	}
+	// The clock is read under the lock so that order and time agree.
+	now := max(r.clock.Now(), r.last)
+	r.last = now
+	b := binary.LittleEndian.AppendUint64(r.newest.buf, uint64(now))
+	b = append(b, byte(k), byte(dir), 0, 0)
+	b = binary.LittleEndian.AppendUint32(b, socket)
+	b = binary.LittleEndian.AppendUint32(b, uint32(size))
+	b = binary.LittleEndian.AppendUint32(b, uint32(size))
+	r.newest.buf = b
+}
+
+func (r *Recorder) end() {
+	r.newest.records++
+	if r.waiting > 0 {
+		r.changed.Broadcast()
+	}
+}
+
+// advance starts a new chunk, making room by the overflow policy. It may
+// return without one after a wait, in which another writer can have made it.
+func (r *Recorder) advance() {
+	if r.opt.Overflow == WaitForReader && r.reader != nil && !r.closed {
+		r.releaseRead()
+		if r.live*chunkSize >= r.opt.Limit {
+			r.wait()
+			return
+		}
+	}
+	for r.live*chunkSize >= r.opt.Limit && r.oldest != r.newest {
+		r.evict()
+	}
+	c := r.free
+	r.free = nil
+	if c == nil {
+		c = &chunk{buf: make([]byte, 0, chunkSize)}
+	}
+	r.newest.next = c
+	r.newest = c
+	r.live++
+}
+
+func (r *Recorder) wait() {
+	r.waiting++
+	r.changed.Wait()
+	r.waiting--
+}
+
+// releaseRead lets go of chunks that the reader has left behind.
+func (r *Recorder) releaseRead() {
+	for r.oldest != r.newest && r.oldest != r.reader.at {
+		r.oldest = r.oldest.next
+		r.live--
+	}
+}
+
+func (r *Recorder) evict() {
+	c := r.oldest
+	r.oldest = c.next
+	r.live--
+	r.lostRecs += int64(c.records)
+	r.lostLen += int64(len(c.buf))
+	c.evicted = true
+	if !r.read {
+		*c = chunk{buf: c.buf[:0]}
+		r.free = c
+	}
+}
+
+// Close ends the capture: cursors return false when they reach the end.
+func (r *Recorder) Close() {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	r.closed = true
+	r.changed.Broadcast()
+	r.mu.Unlock()
+}
+
+// Lost returns how many records and bytes were dropped so far.
+func (r *Recorder) Lost() (records, bytes int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lostRecs, r.lostLen
+}
+
+// Cursor reads a Recorder's records in order. It is not safe for concurrent
+// use.
+type Cursor struct {
+	r   *Recorder
+	at  *chunk
+	buf []byte // what of the chunk may be read
+	pos int
+}
+
+// Cursor returns a cursor at the oldest record kept. With WaitForReader the
+// last cursor asked for is the reader that is waited for.
+func (r *Recorder) Cursor() *Cursor {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := &Cursor{r: r, at: r.oldest}
+	r.read = true
+	r.reader = c
+	return c
+}
+
+// Stop ends the reading: nobody waits for this cursor any more.
+func (c *Cursor) Stop() {
+	c.r.mu.Lock()
+	if c.r.reader == c {
+		c.r.reader = nil
+	}
+	c.r.changed.Broadcast()
+	c.r.mu.Unlock()
+}
+
+// Next returns the next record. When there is none yet it waits if wait is
+// set, until one comes or the recorder is closed; ok is false when there is
+// nothing (more) to read. Records that were dropped before the cursor came to
+// them are told by one record of kind Lost.
+func (c *Cursor) Next(wait bool) (rec Record, ok bool) {
+	if c.pos >= len(c.buf) {
+		lost, ok := c.more(wait)
+		if !ok {
+			return Record{}, false
+		}
+		if lost > 0 {
+			return Record{Kind: Lost, Length: lost}, true
+		}
+	}
+	b := c.buf[c.pos:]
+	size := int(binary.LittleEndian.Uint32(b[20:]))
+	rec = Record{
+		Time:   clock.Time(binary.LittleEndian.Uint64(b)),
+		Kind:   Kind(b[8]),
+		Dir:    Direction(b[9]),
+		Socket: binary.LittleEndian.Uint32(b[12:]),
+		Length: size,
+	}
+	data := b[headerSize : headerSize+size : headerSize+size]
+	if rec.Kind == Decided {
+		rec.Decision = parseDecision(data)
+		rec.Decision.Socket = rec.Socket
+	} else {
+		rec.Data = data
+	}
+	c.pos += headerSize + size
+	return rec, true
+}
+
+// more finds unread bytes, in this chunk or the next.
+func (c *Cursor) more(wait bool) (lost int, ok bool) {
+	r := c.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		if c.pos < len(c.at.buf) {
+			c.buf = c.at.buf
+			return 0, true
+		}
+		if nx := c.at.next; nx != nil {
+			// This chunk is read to its end. If the one behind it is gone too,
+			// go on at the oldest that is left and say what is missing.
+			for nx.evicted {
+				lost += len(nx.buf)
+				nx = nx.next
+			}
+			c.at, c.buf, c.pos = nx, nil, 0
+			if r.waiting > 0 {
+				r.changed.Broadcast()
+			}
+			if lost > 0 {
+				return lost, true
+			}
+			continue
+		}
+		if !wait || r.closed {
+			return 0, false
+		}
+		r.wait()
+	}
+}
+
+func parseDecision(b []byte) Decision {
+	var d Decision
+	d.Exchange = binary.LittleEndian.Uint32(b)
+	d.Lookup = binary.LittleEndian.Uint32(b[4:])
+	d.Stream = binary.LittleEndian.Uint32(b[8:])
+	s := string(b[12:])
+	word := func() string {
+		n, w := binary.Uvarint([]byte(s[:min(len(s), binary.MaxVarintLen64)]))
+		if w <= 0 || uint64(len(s)-w) < n {
+			s = ""
+			return ""
+		}
+		v := s[w : w+int(n)]
+		s = s[w+int(n):]
+		return v
+	}
+	d.Name = word()
+	for s != "" {
+		k := word()
+		v := word()
+		d.Attrs = append(d.Attrs, Attr{k, v})
+	}
+	return d
+}

@@ -1,0 +1,178 @@
+package trace
+
+// Connection is one transport connection, or an attempt at one.
+type Connection struct {
+	ID      int    `json:"id"`
+	Network string `json:"network"`
+	// Origin is scheme, host and port that it serves.
+	Origin     string `json:"origin,omitempty"`
+	LocalAddr  string `json:"local_addr,omitempty"`
+	RemoteAddr string `json:"remote_addr,omitempty"`
+	// Protocol is what was spoken on it: "HTTP/1.1", "HTTP/2", "DNS" …
+	Protocol string    `json:"protocol,omitempty"`
+	Process  *Process  `json:"process,omitempty"`
+	Attempts []Attempt `json:"attempts,omitempty"`
+	Opened   Time      `json:"opened"`
+	// Connected and Closed are nil when not observed.
+	Connected *Time `json:"connected,omitempty"`
+	Closed    *Time `json:"closed,omitempty"`
+	// ClosedBy is "client", "server", "reset" or empty.
+	ClosedBy string `json:"closed_by,omitempty"`
+	// BytesOut and BytesIn count the bytes of the stream, TLS included.
+	BytesOut  int64    `json:"bytes_out"`
+	BytesIn   int64    `json:"bytes_in"`
+	TCP       *TCP     `json:"tcp,omitempty"`
+	TLS       *TLS     `json:"tls,omitempty"`
+	HTTP2     *HTTP2   `json:"http2,omitempty"`
+	Exchanges []int    `json:"exchanges,omitempty"`
+	Failure   *Failure `json:"failure,omitempty"`
+
+	// RecordsOut and RecordsIn map the decrypted bytes of each direction to
+	// the TLS records that carried them.
+	RecordsOut []TLSRecord `json:"-"`
+	RecordsIn  []TLSRecord `json:"-"`
+}
+
+// Process is the owner of a socket.
+type Process struct {
+	PID  int    `json:"pid"`
+	Name string `json:"name"`
+}
+
+// Attempt is one address tried by Happy Eyeballs (RFC 8305).
+type Attempt struct {
+	Address string `json:"address"`
+	Start   Time   `json:"start"`
+	End     Time   `json:"end"`
+	// Outcome is "connected", "refused", "timeout", "unreachable",
+	// "cancelled" or "failed".
+	Outcome string `json:"outcome"`
+	Error   string `json:"error,omitempty"`
+}
+
+// TCP holds transport facts and says where they come from.
+type TCP struct {
+	// Source is "TCP_INFO" when the kernel told, "packets" when peel saw the
+	// segments.
+	Source      string   `json:"source"`
+	State       string   `json:"state,omitempty"`
+	RTT         Duration `json:"rtt,omitempty"`
+	RTTVar      Duration `json:"rtt_var,omitempty"`
+	MinRTT      Duration `json:"min_rtt,omitempty"`
+	RTO         Duration `json:"rto,omitempty"`
+	SendMSS     uint32   `json:"send_mss,omitempty"`
+	ReceiveMSS  uint32   `json:"receive_mss,omitempty"`
+	AdvertMSS   uint32   `json:"advertised_mss,omitempty"`
+	PathMTU     uint32   `json:"path_mtu,omitempty"`
+	CwndSegs    uint32   `json:"cwnd_segments,omitempty"`
+	Retransmits uint32   `json:"retransmits"`
+	Lost        uint32   `json:"lost"`
+	SegmentsOut uint32   `json:"segments_out,omitempty"`
+	SegmentsIn  uint32   `json:"segments_in,omitempty"`
+	Options     []string `json:"options,omitempty"`
+}
+
+// TLS holds the facts of a TLS connection. They come from its decrypted
+// messages where secrets were there, else from the clear ones.
+type TLS struct {
+	Version string `json:"version,omitempty"`
+	Suite   string `json:"suite,omitempty"`
+	Group   string `json:"group,omitempty"`
+	// Signature is the scheme of the server's CertificateVerify or
+	// ServerKeyExchange.
+	Signature   string   `json:"signature,omitempty"`
+	SNI         string   `json:"sni,omitempty"`
+	ALPNOffered []string `json:"alpn_offered,omitempty"`
+	ALPN        string   `json:"alpn,omitempty"`
+	Resumed     bool     `json:"resumed"`
+	HelloRetry  bool     `json:"hello_retry_request"`
+	Tickets     int      `json:"tickets"`
+	// Decrypted tells that records were decrypted; Undecryptable says why
+	// some were not.
+	Decrypted     bool          `json:"decrypted"`
+	Undecryptable string        `json:"undecryptable,omitempty"`
+	Messages      []TLSMessage  `json:"messages"`
+	Alerts        []string      `json:"alerts,omitempty"`
+	Chain         []Certificate `json:"chain,omitempty"`
+	Verdict       *Verdict      `json:"verdict,omitempty"`
+	Handshake     *Interval     `json:"handshake,omitempty"`
+}
+
+// TLSMessage is one handshake message.
+type TLSMessage struct {
+	Type      string `json:"type"`
+	Direction string `json:"direction"`
+	Time      Time   `json:"time"`
+	Size      int    `json:"size"`
+	Encrypted bool   `json:"encrypted"`
+	Event     int    `json:"event"`
+}
+
+// TLSRecord maps plaintext to one record: PlainLength bytes of application
+// data from PlainOffset came in the record of Length bytes at Offset of the
+// stream.
+type TLSRecord struct {
+	PlainOffset, PlainLength int64
+	Offset, Length           int64
+	Time                     Time
+}
+
+// Certificate is one link of a chain as the peer sent it.
+type Certificate struct {
+	Subject   string   `json:"subject"`
+	Issuer    string   `json:"issuer"`
+	Names     []string `json:"names,omitempty"`
+	NotBefore string   `json:"not_before"`
+	NotAfter  string   `json:"not_after"`
+	Key       string   `json:"key"`
+	Signature string   `json:"signature"`
+	Serial    string   `json:"serial"`
+	SHA256    string   `json:"sha256"`
+	IsCA      bool     `json:"is_ca"`
+}
+
+// Verdict is what the verifier decided about a chain.
+type Verdict struct {
+	OK bool `json:"ok"`
+	// Code is a stable word, such as "expired"; Reason is one line.
+	Code        string `json:"code"`
+	Reason      string `json:"reason"`
+	Explanation string `json:"explanation,omitempty"`
+	Try         string `json:"try,omitempty"`
+	// Ignored tells that the person asked to go on regardless (-k).
+	Ignored bool `json:"ignored,omitempty"`
+}
+
+// HTTP2 holds the facts of an HTTP/2 connection.
+type HTTP2 struct {
+	ClientSettings []Setting `json:"client_settings"`
+	ServerSettings []Setting `json:"server_settings"`
+	// FramesOut and FramesIn count frames by type.
+	FramesOut map[string]int `json:"frames_out"`
+	FramesIn  map[string]int `json:"frames_in"`
+	// MaxConcurrent is the most streams that were open at once.
+	MaxConcurrent int     `json:"max_concurrent"`
+	GoAway        *GoAway `json:"goaway,omitempty"`
+	// HeaderTableOut and HeaderTableIn are the sizes of the HPACK dynamic
+	// tables at the end, in octets as RFC 7541 §4.1 counts.
+	HeaderTableOut uint32 `json:"header_table_out"`
+	HeaderTableIn  uint32 `json:"header_table_in"`
+	// WindowOut and WindowIn are the connection's flow-control windows at the
+	// end: what the client may still send, and the server.
+	WindowOut int64 `json:"window_out"`
+	WindowIn  int64 `json:"window_in"`
+}
+
+// Setting is one parameter of a SETTINGS frame.
+type Setting struct {
+	Name  string `json:"name"`
+	Value uint32 `json:"value"`
+}
+
+// GoAway is the last GOAWAY frame seen.
+type GoAway struct {
+	Direction  string `json:"direction"`
+	LastStream uint32 `json:"last_stream"`
+	Code       string `json:"code"`
+	Debug      string `json:"debug,omitempty"`
+}

@@ -1,0 +1,158 @@
+package trace
+
+// Exchange is one request and its response. A redirect or a repeated request
+// is an exchange of its own, tied to the one before by Predecessor.
+type Exchange struct {
+	ID     int    `json:"id"`
+	Method string `json:"method"`
+	URL    string `json:"url"`
+	// Protocol is "HTTP/1.0", "HTTP/1.1" or "HTTP/2", as spoken.
+	Protocol   string `json:"protocol"`
+	Connection int    `json:"connection,omitempty"`
+	Stream     uint32 `json:"stream,omitempty"`
+	Lookup     int    `json:"lookup,omitempty"`
+	// Reused tells that the connection had been opened before this exchange
+	// asked for one; Pool says in words which connection and why.
+	Reused bool   `json:"reused"`
+	Pool   string `json:"pool,omitempty"`
+	// Predecessor is the exchange that led here; Cause says how: "redirect",
+	// "auth", "retry".
+	Predecessor int    `json:"predecessor,omitempty"`
+	Cause       string `json:"cause,omitempty"`
+	// Initiator names what on a page asked for it.
+	Initiator string `json:"initiator,omitempty"`
+	// Input is what the person typed, and Normalised how it became the URL.
+	Input      string   `json:"input,omitempty"`
+	Normalised []string `json:"normalised,omitempty"`
+
+	Start    Time      `json:"start"`
+	End      Time      `json:"end"`
+	Request  Request   `json:"request"`
+	Response *Response `json:"response,omitempty"`
+	Timings  Timings   `json:"timings"`
+	Failure  *Failure  `json:"failure,omitempty"`
+}
+
+// Request is a request as it was on the wire.
+type Request struct {
+	Method  string   `json:"method"`
+	Target  string   `json:"target"`
+	Headers []Header `json:"headers"`
+	// HeadersSize is the bytes that the head took on the wire: start line and
+	// fields in HTTP/1, the compressed header block in HTTP/2.
+	HeadersSize int64    `json:"headers_size"`
+	Body        Body     `json:"body"`
+	Trailers    []Header `json:"trailers,omitempty"`
+}
+
+// Response is a response as it was on the wire.
+type Response struct {
+	Status      int      `json:"status"`
+	Reason      string   `json:"reason,omitempty"`
+	Headers     []Header `json:"headers"`
+	HeadersSize int64    `json:"headers_size"`
+	Body        Body     `json:"body"`
+	Trailers    []Header `json:"trailers,omitempty"`
+	// Informational lists the statuses of 1xx responses that came before.
+	Informational []int `json:"informational,omitempty"`
+}
+
+// Header is one field in wire order and case.
+type Header struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+	// Size is what the field cost in bytes on the wire: its line with CRLF in
+	// HTTP/1, its representation in the header block in HTTP/2.
+	Size int `json:"size"`
+	// Coding says how HPACK wrote it, such as "indexed 2" or "literal with
+	// incremental indexing". Empty in HTTP/1.
+	Coding string `json:"coding,omitempty"`
+	// Bytes is where the field stands.
+	Bytes *Range `json:"bytes,omitempty"`
+}
+
+// Body describes the content of a message.
+type Body struct {
+	// Framing is how its end was marked: "none", "content-length",
+	// "chunked", "close" or "end_stream".
+	Framing string `json:"framing"`
+	// WireSize is the content as transferred, without chunk and frame
+	// headers; DecodedSize is after Content-Encoding was removed, -1 when
+	// nobody decoded it.
+	WireSize    int64  `json:"wire_size"`
+	DecodedSize int64  `json:"decoded_size"`
+	Encoding    string `json:"encoding,omitempty"`
+	// Announced is the value of Content-Length, -1 when there was none.
+	Announced int64 `json:"announced"`
+	// Complete tells that the end was seen.
+	Complete bool `json:"complete"`
+}
+
+// Timings are the phases of an exchange, with the meaning of HAR 1.2: ssl is
+// contained in connect. A phase that did not take place is nil.
+type Timings struct {
+	// Blocked runs from the request being handed in to the first thing done
+	// for it: waiting for a connection or for an HTTP/2 stream.
+	Blocked *Interval `json:"blocked"`
+	DNS     *Interval `json:"dns"`
+	Connect *Interval `json:"connect"`
+	SSL     *Interval `json:"ssl"`
+	// Send runs from the first to the last byte of the request.
+	Send *Interval `json:"send"`
+	// Wait runs from the last byte of the request to the first of the
+	// response.
+	Wait *Interval `json:"wait"`
+	// Receive runs from the first to the last byte of the response.
+	Receive *Interval `json:"receive"`
+	Total   *Interval `json:"total"`
+}
+
+// Lookup is a name's story: how it became addresses.
+type Lookup struct {
+	ID        int       `json:"id"`
+	Name      string    `json:"name"`
+	Start     Time      `json:"start"`
+	End       Time      `json:"end"`
+	Steps     []Step    `json:"steps"`
+	Addresses []Address `json:"addresses"`
+	Failure   *Failure  `json:"failure,omitempty"`
+}
+
+// Step is one source asked, or one query sent, on the way to an address.
+type Step struct {
+	Time     Time     `json:"time"`
+	Duration Duration `json:"duration"`
+	// Source is "literal", "--resolve", "localhost", "files", "dns" or
+	// another name from nsswitch.conf.
+	Source string `json:"source"`
+	// Question is the name and type asked for, such as "example.com. AAAA".
+	Question  string `json:"question,omitempty"`
+	Server    string `json:"server,omitempty"`
+	Transport string `json:"transport,omitempty"`
+	Attempt   int    `json:"attempt,omitempty"`
+	// Outcome is a word: "answer", "no_data", "no_name", "timeout",
+	// "truncated", "refused", "server_failure", "ignored", "skipped", …
+	Outcome string   `json:"outcome"`
+	Rcode   string   `json:"rcode,omitempty"`
+	Answers []Record `json:"answers,omitempty"`
+	// Text is the step in one line.
+	Text string `json:"text"`
+}
+
+// Record is a resource record in presentation form.
+type Record struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+	TTL  uint32 `json:"ttl"`
+	Data string `json:"data"`
+}
+
+// Address is one result of a lookup, in the order in which it is tried.
+type Address struct {
+	IP string `json:"ip"`
+	// Source tells where it came from; TTL is -1 where there is none.
+	Source string `json:"source"`
+	TTL    int64  `json:"ttl"`
+	// Why is the rule of RFC 6724 that put it before the next one.
+	Why string `json:"why,omitempty"`
+}
