@@ -177,10 +177,16 @@ type Layer struct {
 
 // Event returns the event with that ID, or nil.
 func (t *Trace) Event(id int) *Event {
-	if id < 1 || id > len(t.Events) {
-		return nil
+	// In a whole trace the ID is the place; in a part of one it is not.
+	if id >= 1 && id <= len(t.Events) && t.Events[id-1].ID == id {
+		return t.Events[id-1]
 	}
-	return t.Events[id-1]
+	for _, e := range t.Events {
+		if e.ID == id {
+			return e
+		}
+	}
+	return nil
 }
 
 // Connection returns the connection with that ID, or nil.

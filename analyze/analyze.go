@@ -1,0 +1,191 @@
+// Package analyze turns a capture into a trace: records in, what happened
+// out. It does not know where the capture came from. Records are taken one at
+// a time, so that a capture can be analysed while it grows and need not fit
+// into memory.
+package analyze
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"peel/capture"
+	"peel/clock"
+	"peel/trace"
+)
+
+// Limits bound what an Analyzer keeps; it goes on counting past them and says
+// what it left out.
+type Limits struct {
+	// Events bounds the events kept; 0 means 200,000.
+	Events int
+	// Raw bounds the bytes of one message kept for its fields and hex dump;
+	// 0 means 64 KiB. Payload frames keep their first 512 bytes.
+	Raw int
+	// DataEvents bounds the DATA frames of one stream that become events of
+	// their own; the rest are counted. 0 means 64.
+	DataEvents int
+}
+
+// Analyzer builds a trace from records. It is not safe for concurrent use.
+type Analyzer struct {
+	lim       Limits
+	start     clock.Time
+	now       clock.Time
+	conns     map[uint32]*conn
+	exchanges map[uint32]*exchange
+	lookups   map[uint32]*lookup
+	order     struct {
+		conns     []*conn
+		exchanges []*exchange
+		lookups   []*lookup
+	}
+	events  []*trace.Event
+	skipped int
+	lost    int
+}
+
+// New returns an empty Analyzer.
+func New(l Limits) *Analyzer {
+	setDefault(&l.Events, 200_000)
+	setDefault(&l.Raw, 64<<10)
+	setDefault(&l.DataEvents, 64)
+	return &Analyzer{lim: l, conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{}}
+}
+
+func setDefault(v *int, d int) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// Add takes the next record of the capture.
+func (a *Analyzer) Add(r capture.Record) {
+	if r.Kind == capture.Lost {
+		a.lost += r.Length
+		for _, c := range a.conns {
+			c.gap()
+		}
+		return
+	}
+	if a.start == 0 {
+		a.start = r.Time
+	}
+	a.now = r.Time
+	switch r.Kind {
+	case capture.Decided:
+		a.decided(r.Time, &r.Decision)
+	case capture.Stream:
+		c := a.conn(r.Socket)
+		c.bytes(r.Time, r.Dir, r.Data)
+	case capture.Secret:
+		a.conn(r.Socket).secret(r.Data)
+	}
+}
+
+// Read takes everything that a cursor has, waiting for more if wait is set.
+func (a *Analyzer) Read(c *capture.Cursor, wait bool) {
+	for {
+		r, ok := c.Next(wait)
+		if !ok {
+			return
+		}
+		a.Add(r)
+	}
+}
+
+func (a *Analyzer) time(t clock.Time) trace.Time { return trace.Time(t - a.start) }
+
+// event adds an event. The caller may fill in the rest of it.
+func (a *Analyzer) event(t clock.Time, layer, name, text string) *trace.Event {
+	e := &trace.Event{Time: a.time(t), Layer: layer, Name: name, Text: text}
+	if len(a.events) >= a.lim.Events {
+		a.skipped++
+		return e
+	}
+	a.events = append(a.events, e)
+	return e
+}
+
+func (a *Analyzer) conn(socket uint32) *conn {
+	c := a.conns[socket]
+	if c == nil {
+		c = newConn(a, socket)
+		a.conns[socket] = c
+		a.order.conns = append(a.order.conns, c)
+	}
+	return c
+}
+
+func (a *Analyzer) exchange(n uint32) *exchange {
+	x := a.exchanges[n]
+	if x == nil {
+		x = a.newExchange()
+		a.exchanges[n] = x
+	}
+	return x
+}
+
+func (a *Analyzer) newExchange() *exchange {
+	x := &exchange{}
+	x.tr.Start = a.time(a.now)
+	x.tr.ID = len(a.order.exchanges) + 1
+	x.tr.Request.Body = emptyBody()
+	a.order.exchanges = append(a.order.exchanges, x)
+	return x
+}
+
+func emptyBody() trace.Body { return trace.Body{Framing: "none", DecodedSize: -1, Announced: -1} }
+
+func (a *Analyzer) lookup(n uint32) *lookup {
+	l := a.lookups[n]
+	if l == nil {
+		l = &lookup{}
+		l.tr.ID = len(a.order.lookups) + 1
+		l.tr.Start = a.time(a.now)
+		a.lookups[n] = l
+		a.order.lookups = append(a.order.lookups, l)
+	}
+	return l
+}
+
+// Trace returns what the records so far tell. The Analyzer can go on.
+func (a *Analyzer) Trace() *trace.Trace {
+	t := &trace.Trace{
+		SchemaVersion: trace.SchemaVersion,
+		Start:         a.start.Std(),
+		Exchanges:     []*trace.Exchange{}, Lookups: []*trace.Lookup{}, Connections: []*trace.Connection{},
+		Packets: []*trace.Packet{}, Events: []*trace.Event{}, Findings: []*trace.Finding{},
+	}
+	// Keys can come after the bytes they open, so events are not made in the
+	// order of their times.
+	slices.SortStableFunc(a.events, func(x, y *trace.Event) int { return cmp.Compare(x.Time, y.Time) })
+	for i, e := range a.events {
+		e.ID = i + 1
+	}
+	if a.lost > 0 {
+		t.Findings = append(t.Findings, &trace.Finding{ID: "CAPTURE-LOSS", Severity: "warning", Evidence: []int{},
+			Title:       fmt.Sprintf("%d bytes of evidence were dropped because the recorder was full", a.lost),
+			Explanation: "What the dropped bytes carried is missing from this trace, and TLS records behind a gap cannot be decrypted.",
+			WhatToDo:    "Give the recorder a higher limit, or read the trace more often."})
+	}
+	if a.skipped > 0 {
+		t.Findings = append(t.Findings, &trace.Finding{ID: "TRACE-CUT", Severity: "info", Evidence: []int{},
+			Title:       fmt.Sprintf("%d events past the first %d are counted but not listed", a.skipped, a.lim.Events),
+			Explanation: "The trace keeps a bounded number of events.", WhatToDo: "Trace fewer requests at once."})
+	}
+	for _, l := range a.order.lookups {
+		t.Lookups = append(t.Lookups, l.trace())
+	}
+	for _, c := range a.order.conns {
+		t.Connections = append(t.Connections, c.trace())
+	}
+	for _, x := range a.order.exchanges {
+		t.Exchanges = append(t.Exchanges, x.trace(a))
+	}
+	for _, e := range a.events {
+		copied := *e
+		t.Events = append(t.Events, &copied)
+	}
+	return t
+}

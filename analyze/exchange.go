@@ -1,0 +1,114 @@
+package analyze
+
+import (
+	"peel/trace"
+)
+
+// exchange is one request and its response while the evidence comes in. It
+// keeps the events between which its phases lie.
+type exchange struct {
+	tr       trace.Exchange
+	conn     *conn
+	lookup   *lookup
+	attempts []*conn // connections opened for it
+	decoded  *int64
+
+	start, pooled, failed   *trace.Event
+	sendFirst, sendLast     *trace.Event
+	respFirst, respLast     *trace.Event
+	informational           []int
+	requestDone, answerDone bool
+}
+
+// trace fills in what follows from the whole of the evidence.
+func (x *exchange) trace(a *Analyzer) *trace.Exchange {
+	t := x.tr
+	t.Timings = x.timings()
+	if t.Timings.Total != nil {
+		t.Start, t.End = t.Timings.Total.Start, t.Timings.Total.End
+	} else {
+		t.End = max(t.Start, a.time(a.now))
+	}
+	if t.Request.Headers == nil {
+		t.Request.Headers = []trace.Header{}
+	}
+	if t.Response != nil {
+		r := *t.Response
+		r.Informational = x.informational
+		if x.decoded != nil {
+			r.Body.DecodedSize = *x.decoded
+		}
+		t.Response = &r
+	}
+	if x.conn != nil {
+		if t.Protocol == "" {
+			t.Protocol = x.conn.tr.Protocol
+		}
+		if t.Failure == nil && x.conn.tr.Failure != nil && t.Response == nil {
+			t.Failure = x.conn.tr.Failure
+		}
+	}
+	return &t
+}
+
+// opened returns the connection that was opened for this exchange and that
+// carries it.
+func (x *exchange) opened() *conn {
+	for _, c := range x.attempts {
+		if c == x.conn {
+			return c
+		}
+	}
+	// The request never got that far: the attempt that came furthest tells.
+	if x.conn == nil {
+		for i := len(x.attempts) - 1; i >= 0; i-- {
+			if x.attempts[i].done != nil {
+				return x.attempts[i]
+			}
+		}
+	}
+	return nil
+}
+
+func (x *exchange) timings() trace.Timings {
+	var t trace.Timings
+	var firstWork *trace.Event
+	if l := x.lookup; l != nil {
+		t.DNS = trace.Between(l.start, l.end)
+		firstWork = l.start
+	}
+	if c := x.opened(); c != nil {
+		end := c.done
+		if c.tlsDone != nil {
+			end = c.tlsDone
+		}
+		// Happy Eyeballs: the phase begins with the first attempt, not with
+		// the one that won.
+		start := x.attempts[0].start
+		t.Connect = trace.Between(start, end)
+		t.SSL = trace.Between(c.tlsStart, c.tlsDone)
+		if firstWork == nil {
+			firstWork = start
+		}
+	}
+	if firstWork == nil {
+		firstWork = x.sendFirst
+	}
+	t.Blocked = trace.Between(x.start, firstWork)
+	t.Send = trace.Between(x.sendFirst, x.sendLast)
+	// A response can begin before the request has ended; there is no wait then.
+	t.Wait = trace.Between(x.sendLast, x.respFirst)
+	t.Receive = trace.Between(x.respFirst, x.respLast)
+	first := x.start
+	if first == nil {
+		first = x.sendFirst
+	}
+	last := x.respLast
+	if last == nil || x.failed != nil && x.failed.Time > last.Time {
+		if x.failed != nil {
+			last = x.failed
+		}
+	}
+	t.Total = trace.Between(first, last)
+	return t
+}

@@ -1,0 +1,170 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"peel/trace"
+)
+
+// Error is why a request did not succeed: the layer, what was seen there, and
+// what to try. The trace holds the same as a trace.Failure.
+type Error struct {
+	trace.Failure
+	// Err is the cause, for errors.Is and errors.As; it may be nil.
+	Err error
+}
+
+func (e *Error) Error() string {
+	s := e.Layer + ": " + e.Seen
+	if e.Try != "" {
+		s += "; " + e.Try
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+func failure(layer, code, seen, try string, err error) *Error {
+	return &Error{Failure: trace.Failure{Layer: layer, Code: code, Seen: seen, Try: try}, Err: err}
+}
+
+// limitError is a wait that reached its limit.
+type limitError struct {
+	what  string
+	limit time.Duration
+}
+
+func (e *limitError) Error() string   { return fmt.Sprintf("%s took longer than %v", e.what, e.limit) }
+func (e *limitError) Timeout() bool   { return true }
+func (e *limitError) Temporary() bool { return true }
+
+func isEOF(err error) bool { return errors.Is(err, io.EOF) }
+
+func isClosed(err error) bool { return errors.Is(err, net.ErrClosed) }
+
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &ne) && ne.Timeout()
+}
+
+// cancelled turns the end of a context into a failure at the given layer.
+func cancelled(ctx context.Context, layer, doing string) *Error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.DeadlineExceeded) || isTimeout(cause) {
+		return failure(layer, "timeout", fmt.Sprintf("the time limit ran out while %s", doing), "allow more time with -m SECONDS", cause)
+	}
+	return failure(layer, "cancelled", "cancelled while "+doing, "", cause)
+}
+
+// connectFailure says why one attempt at a TCP connection failed, and in one
+// word for the trace.
+func connectFailure(addr string, err error, took time.Duration) (outcome string, e *Error) {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "refused", failure(trace.LayerTCP, "connection_refused",
+			addr+" refused the connection (RST): the machine answers, but nothing listens on that port",
+			"check the port and that the server runs", err)
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "unreachable", failure(trace.LayerTCP, "unreachable",
+			fmt.Sprintf("%s cannot be reached from here (%s)", addr, errno(err)),
+			"check the route and, for an IPv6 address, that this machine has IPv6", err)
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		return "failed", failure(trace.LayerTCP, "not_permitted", "this machine does not permit the connection to "+addr+" ("+errno(err)+")",
+			"a local firewall or sandbox forbids it", err)
+	case isTimeout(err):
+		return "timeout", failure(trace.LayerTCP, "connect_timeout",
+			fmt.Sprintf("%s did not answer within %s: no SYN-ACK, no refusal", addr, round(took)),
+			"a firewall may drop the packets silently, or the machine is down; a refused port would have answered at once", err)
+	case errors.Is(err, context.Canceled):
+		return "cancelled", failure(trace.LayerTCP, "cancelled", "the attempt at "+addr+" was cancelled", "", err)
+	}
+	return "failed", failure(trace.LayerTCP, "connect_failed", addr+": "+errno(err), "", err)
+}
+
+// errno gives the system's words for an error without Go's wrapping.
+func errno(err error) string {
+	var en syscall.Errno
+	if errors.As(err, &en) {
+		return en.Error()
+	}
+	return err.Error()
+}
+
+// brokenFailure says how a connection ended while a message was under way.
+func brokenFailure(layer, doing string, err error) *Error {
+	switch {
+	case isEOF(err) || errors.Is(err, io.ErrUnexpectedEOF):
+		return failure(layer, "closed_early", "the server closed the connection "+doing,
+			"try again; if it repeats, look at the server's log for this moment", err)
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return failure(layer, "reset", "the connection was reset "+doing,
+			"try again; a reset comes from the server, or from a firewall or NAT on the way that forgot the connection", err)
+	case isTimeout(err):
+		return failure(layer, "timeout", "nothing came "+doing+": "+err.Error(), "the server is slow or the path is dead; allow more time with -m SECONDS", err)
+	}
+	return failure(layer, "broken", "the connection broke "+doing+": "+err.Error(), "", err)
+}
+
+// tlsFailure says why a handshake failed, from the error of crypto/tls.
+func tlsFailure(host string, err error, alpn []string) *Error {
+	var verdict *verdictError
+	var alert tls.AlertError
+	var rh tls.RecordHeaderError
+	switch {
+	case errors.As(err, &verdict):
+		v := verdict.verdict
+		return failure(trace.LayerTLS, "certificate_"+string(v.Code), v.Title, v.Try, err)
+	case errors.As(err, &rh):
+		return failure(trace.LayerTLS, "not_tls", fmt.Sprintf("%s does not speak TLS on this port: its first bytes are %q", host, rh.RecordHeader[:]),
+			"use http:// instead of https://, or another port", err)
+	case errors.As(err, &alert):
+		return alertFailure(host, alert, err, alpn)
+	case isEOF(err) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || isTimeout(err):
+		return brokenFailure(trace.LayerTLS, "during the TLS handshake", err)
+	case strings.Contains(err.Error(), "unsupported version") || strings.Contains(err.Error(), "unsupported versions"):
+		return failure(trace.LayerTLS, "version", host+" chose a TLS version that this client does not speak: "+trimTLS(err),
+			"the server is too old or the client limited with --tlsv1.x/--tls-max", err)
+	}
+	return failure(trace.LayerTLS, "handshake_failed", "the TLS handshake with "+host+" failed: "+trimTLS(err), "", err)
+}
+
+func alertFailure(host string, a tls.AlertError, err error, alpn []string) *Error {
+	said := fmt.Sprintf("%s ended the handshake with the alert %s(%d)", host, strings.ReplaceAll(strings.TrimPrefix(a.Error(), "tls: "), " ", "_"), uint8(a))
+	switch uint8(a) {
+	case 40:
+		return failure(trace.LayerTLS, "cipher", said, "no cipher suite, group or certificate suits both sides; -v shows what was offered", err)
+	case 70:
+		return failure(trace.LayerTLS, "version", said, "the server does not speak TLS 1.2 or 1.3 as offered", err)
+	case 112:
+		return failure(trace.LayerTLS, "unrecognized_name", said, "the server knows no site of that name; check the host name", err)
+	case 116, 42:
+		return failure(trace.LayerTLS, "client_certificate", said, "the server wants a client certificate: give one with --cert and --key", err)
+	case 120:
+		return failure(trace.LayerTLS, "alpn", said+"; offered was "+strings.Join(alpn, ", "), "the server speaks none of the offered protocols; try --http1.1 or --http2", err)
+	}
+	return failure(trace.LayerTLS, "alert", said, "", err)
+}
+
+func trimTLS(err error) string { return strings.TrimPrefix(err.Error(), "tls: ") }
+
+// round shortens a duration to three digits or so, for a person.
+func round(d time.Duration) time.Duration {
+	switch {
+	case d > 10*time.Second:
+		return d.Round(time.Second)
+	case d > time.Second:
+		return d.Round(10 * time.Millisecond)
+	case d > time.Millisecond:
+		return d.Round(10 * time.Microsecond)
+	}
+	return d
+}

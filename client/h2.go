@@ -1,0 +1,580 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"peel/capture"
+	"peel/clock"
+	"peel/http2"
+	"peel/httpfield"
+	"peel/trace"
+)
+
+// h2conn is one HTTP/2 connection shared by many requests. One goroutine
+// reads and one writes; requests put their frames into the engine's output
+// and the writer sends what has gathered in one go.
+type h2conn struct {
+	c    *Client
+	pool *pool
+	tap  *tap
+	conn net.Conn
+
+	socket uint32
+	wake   chan struct{} // to the writer; capacity 1
+	done   chan struct{} // closed with the connection
+
+	mu       sync.Mutex
+	eng      *http2.Conn
+	streams  map[uint32]*h2stream
+	queue    []*h2stream // requests that wait for a stream
+	blocked  []*h2stream // bodies that wait for room to send
+	free     []*h2stream
+	fields   httpfield.List
+	timer    *time.Timer
+	armed    clock.Time
+	requests int
+	draining string // why no new request may start
+	err      error  // why the connection ended
+	shutting bool
+}
+
+// h2stream is one request and its response on an h2conn. Its fields are
+// guarded by the connection's lock.
+type h2stream struct {
+	id      uint32
+	ready   chan struct{} // capacity 1: the state changed
+	room    chan struct{} // capacity 1: there may be room to send
+	resp    *Response
+	in      []byte // body received and not yet read: in[off:]
+	off     int
+	spare   bool // in may be reused when the stream is
+	ended   bool
+	reset   *http2.ResetInfo
+	err     error
+	trailer httpfield.List
+	got     int64
+}
+
+func newH2(c *Client, p *pool, t *tap, conn net.Conn) *h2conn {
+	now := c.clock.Now()
+	h := &h2conn{c: c, pool: p, tap: t, conn: conn, socket: t.socket,
+		wake: make(chan struct{}, 1), done: make(chan struct{}), streams: map[uint32]*h2stream{}}
+	h.eng = http2.NewConn(http2.Config{StreamWindow: c.opt.StreamWindow, ConnectionWindow: c.opt.ConnectionWindow}, now)
+	h.timer = time.AfterFunc(time.Hour, h.tick)
+	h.mu.Lock()
+	h.arm(now)
+	h.mu.Unlock()
+	h.kick()
+	go h.read()
+	go h.write()
+	return h
+}
+
+// unusable tells why no further request may be put on the connection, or "".
+func (h *h2conn) unusable() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.closedWhy()
+}
+
+func (h *h2conn) closedWhy() string {
+	switch {
+	case h.err != nil:
+		return fmt.Sprintf("connection #%d is closed: %v", h.socket, h.err)
+	case h.draining != "":
+		return h.draining
+	}
+	return ""
+}
+
+// roundTrip sends a request and waits for the head of its response.
+func (h *h2conn) roundTrip(ctx context.Context, ex uint32, req *Request) (resp *Response, safe bool, err error) {
+	h.mu.Lock()
+	s, err := h.open(ctx, ex, req)
+	if err != nil {
+		h.mu.Unlock()
+		return nil, errors.Is(err, errNotSent), unwrapSent(err)
+	}
+	h.mu.Unlock()
+	h.kick()
+	if req.Body != nil {
+		go h.sendBody(s, req)
+	}
+	var timeout <-chan time.Time
+	if h.c.opt.ResponseTimeout > 0 && ctx.Done() != nil {
+		t := time.NewTimer(h.c.opt.ResponseTimeout)
+		defer t.Stop()
+		timeout = t.C
+	}
+	for {
+		select {
+		case <-s.ready:
+		case <-ctx.Done():
+			h.abandon(s, http2.ErrCodeCancel)
+			return nil, false, cancelled(ctx, trace.LayerHTTP2, "waiting for the response")
+		case <-timeout:
+			h.abandon(s, http2.ErrCodeCancel)
+			return nil, false, failure(trace.LayerHTTP2, "response_timeout", fmt.Sprintf("no response within %v", h.c.opt.ResponseTimeout), "the server is slow or stuck; allow more time with -m SECONDS", nil)
+		}
+		h.mu.Lock()
+		if s.resp != nil {
+			resp := s.resp
+			resp.Exchange = ex
+			resp.Body = &h2body{h: h, s: s, ctx: ctx, ex: ex}
+			resp.trailer = s
+			h.mu.Unlock()
+			return resp, false, nil
+		}
+		if s.err != nil || s.reset != nil || s.ended {
+			err, safe := h.failedStream(s, req)
+			h.forget(s)
+			h.mu.Unlock()
+			return nil, safe, err
+		}
+		h.mu.Unlock()
+	}
+}
+
+var errNotSent = errors.New("not sent")
+
+// notSent marks a failure of a request of which no byte left.
+type notSent struct{ error }
+
+func (notSent) Is(target error) bool { return target == errNotSent }
+func unwrapSent(err error) error {
+	if n, ok := err.(notSent); ok {
+		return n.error
+	}
+	return err
+}
+
+// open starts a stream, waiting for one if the server's limit is reached. It
+// is called with the lock held.
+func (h *h2conn) open(ctx context.Context, ex uint32, req *Request) (*h2stream, error) {
+	var s *h2stream
+	for {
+		if why := h.closedWhy(); why != "" {
+			return nil, notSent{failure(trace.LayerHTTP2, "connection_closed", why, "", h.err)}
+		}
+		h.fields = appendRequestFields(h.fields[:0], req)
+		id, err := h.eng.OpenStream(h.fields, req.Body == nil, h.c.clock.Now())
+		if err == nil {
+			if s == nil {
+				s = h.newStream()
+			}
+			s.id = id
+			h.streams[id] = s
+			h.requests++
+			h.c.rec.Decide(capture.Decision{Name: "request.bind", Exchange: ex, Socket: h.socket, Stream: id})
+			return s, nil
+		}
+		if !errors.Is(err, http2.ErrStreamLimit) {
+			if errors.Is(err, http2.ErrGoingAway) || errors.Is(err, http2.ErrIDsExhausted) {
+				h.draining = fmt.Sprintf("connection #%d takes no new streams: %v", h.socket, err)
+				return nil, notSent{failure(trace.LayerHTTP2, "connection_closed", h.draining, "", err)}
+			}
+			return nil, failure(trace.LayerInput, "bad_request", strings.TrimPrefix(err.Error(), "http2: "), "check the method and the -H options", err)
+		}
+		if s == nil {
+			s = h.newStream()
+			h.c.rec.Decide(capture.Decision{Name: "pool.wait", Exchange: ex, Socket: h.socket, Attrs: []capture.Attr{
+				{Key: "why", Value: fmt.Sprintf("the server allows %d streams at once", h.eng.PeerMaxStreams())}}})
+		}
+		h.queue = append(h.queue, s)
+		h.mu.Unlock()
+		select {
+		case <-s.ready:
+		case <-ctx.Done():
+		}
+		h.mu.Lock()
+		h.queue = without(h.queue, s)
+		if ctx.Err() != nil {
+			return nil, cancelled(ctx, trace.LayerHTTP2, "waiting for a stream")
+		}
+	}
+}
+
+func without(list []*h2stream, s *h2stream) []*h2stream {
+	for i, x := range list {
+		if x == s {
+			return append(list[:i], list[i+1:]...)
+		}
+	}
+	return list
+}
+
+func (h *h2conn) newStream() *h2stream {
+	if n := len(h.free); n > 0 {
+		s := h.free[n-1]
+		h.free = h.free[:n-1]
+		return s
+	}
+	return &h2stream{ready: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+}
+
+// appendRequestFields writes a request as HTTP/2 fields (RFC 9113 §8.3.1).
+// Fields that belong to an HTTP/1 connection are left out (§8.2.2).
+func appendRequestFields(dst httpfield.List, req *Request) httpfield.List {
+	authority := req.Authority
+	if v, ok := req.Header.Get("Host"); ok {
+		authority = v
+	}
+	dst = append(dst,
+		httpfield.Field{Name: ":method", Value: req.Method},
+		httpfield.Field{Name: ":scheme", Value: req.Origin.Scheme},
+		httpfield.Field{Name: ":authority", Value: authority},
+		httpfield.Field{Name: ":path", Value: req.Target})
+	for _, f := range req.Header {
+		if !connectionField(f) {
+			dst = append(dst, f)
+		}
+	}
+	if req.Body != nil && req.ContentLength >= 0 && !req.Header.Has("Content-Length") {
+		dst = append(dst, httpfield.Field{Name: "content-length", Value: fmt.Sprint(req.ContentLength)})
+	}
+	return dst
+}
+
+func connectionField(f httpfield.Field) bool {
+	switch len(f.Name) {
+	case 2:
+		return httpfield.EqualName(f.Name, "TE") && !httpfield.EqualName(f.Value, "trailers")
+	case 4:
+		return httpfield.EqualName(f.Name, "Host")
+	case 7:
+		return httpfield.EqualName(f.Name, "Upgrade")
+	case 10:
+		return httpfield.EqualName(f.Name, "Connection") || httpfield.EqualName(f.Name, "Keep-Alive")
+	case 16:
+		return httpfield.EqualName(f.Name, "Proxy-Connection")
+	case 17:
+		return httpfield.EqualName(f.Name, "Transfer-Encoding")
+	}
+	return false
+}
+
+// sendBody sends the request's body as flow control allows.
+func (h *h2conn) sendBody(s *h2stream, req *Request) {
+	buf := make([]byte, 32<<10)
+	var left []byte
+	eof := false
+	for {
+		if len(left) == 0 && !eof {
+			n, err := req.Body.Read(buf)
+			left = buf[:n]
+			if err != nil && err != io.EOF {
+				h.abandon(s, http2.ErrCodeCancel)
+				return
+			}
+			eof = err == io.EOF
+		}
+		h.mu.Lock()
+		if h.err != nil || s.reset != nil || s.err != nil || h.streams[s.id] != s {
+			h.mu.Unlock()
+			return
+		}
+		end := eof && req.Trailer == nil
+		n, err := h.eng.SendData(s.id, left, end, h.c.clock.Now())
+		whole := n == len(left)
+		left = left[n:]
+		if err == nil && whole && eof && req.Trailer != nil {
+			err = h.eng.SendHeaders(s.id, req.Trailer(), true)
+		}
+		if err == nil && !whole {
+			h.blocked = append(h.blocked, s)
+		}
+		h.mu.Unlock()
+		h.kick()
+		if err != nil || whole && eof {
+			return
+		}
+		if !whole {
+			select {
+			case <-s.room:
+			case <-h.done:
+				return
+			}
+		}
+	}
+}
+
+func (h *h2conn) kick() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// write is the writing goroutine.
+func (h *h2conn) write() {
+	var out []byte
+	var deadline time.Time
+	for {
+		select {
+		case <-h.wake:
+		case <-h.done:
+			return
+		}
+		for {
+			// Let every request that can run put its frames in first: they
+			// then go out in one write, and in one TLS record.
+			runtime.Gosched()
+			h.mu.Lock()
+			out = h.eng.TakeOutput(out[:0])
+			for _, s := range h.blocked {
+				signal(s.room)
+			}
+			h.blocked = h.blocked[:0]
+			closing := h.shutting && h.eng.Closed()
+			h.mu.Unlock()
+			if len(out) > 0 {
+				if now := time.Now(); deadline.Sub(now) < h.c.opt.StallTimeout/2 {
+					deadline = now.Add(h.c.opt.StallTimeout)
+					h.conn.SetWriteDeadline(deadline)
+				}
+				if _, err := h.conn.Write(out); err != nil {
+					h.fail(err, "it failed while sending")
+					return
+				}
+			}
+			if closing {
+				h.fail(net.ErrClosed, "")
+				return
+			}
+			if len(out) == 0 {
+				break
+			}
+		}
+	}
+}
+
+// read is the reading goroutine.
+func (h *h2conn) read() {
+	buf := make([]byte, 64<<10)
+	var ready []*h2stream
+	for {
+		n, err := h.conn.Read(buf)
+		if n > 0 {
+			now := h.c.clock.Now()
+			h.mu.Lock()
+			events, engErr := h.eng.Receive(buf[:n], now)
+			ready = ready[:0]
+			for i := range events {
+				if s := h.handle(&events[i]); s != nil {
+					ready = append(ready, s)
+				}
+			}
+			h.arm(now)
+			h.admit()
+			pending := h.eng.HasOutput()
+			h.mu.Unlock()
+			// Only now, when all that came was looked at: a response whose
+			// body came along is then read in one go.
+			for _, s := range ready {
+				signal(s.ready)
+			}
+			if pending {
+				h.kick()
+			}
+			if engErr != nil {
+				h.flushThenFail(engErr)
+				return
+			}
+		}
+		if err != nil {
+			h.fail(err, "")
+			return
+		}
+	}
+}
+
+// admit wakes as many of the waiting requests as there are streams for.
+func (h *h2conn) admit() {
+	if len(h.queue) == 0 {
+		return
+	}
+	for _, s := range h.queue[:min(len(h.queue), h.eng.Room())] {
+		signal(s.ready)
+	}
+}
+
+// handle applies one event and returns the stream to wake, if any.
+func (h *h2conn) handle(ev *http2.Event) *h2stream {
+	switch ev.Type {
+	case http2.EventSettings:
+		return nil
+	case http2.EventGoAway:
+		h.draining = fmt.Sprintf("the server said GOAWAY on connection #%d (%v)", h.socket, ev.Code)
+		for _, s := range h.queue {
+			signal(s.ready)
+		}
+		return nil
+	case http2.EventWindowOpened:
+		for _, s := range h.blocked {
+			signal(s.room)
+		}
+		return nil
+	}
+	s := h.streams[ev.StreamID]
+	if s == nil {
+		return nil
+	}
+	switch ev.Type {
+	case http2.EventResponse:
+		s.resp = newH2Response(ev.Fields)
+		s.ended = s.ended || ev.EndStream
+	case http2.EventTrailers:
+		s.trailer = ev.Fields.Clone()
+		s.ended = true
+	case http2.EventData:
+		s.in = append(s.in, ev.Data...)
+		s.got += int64(len(ev.Data))
+		s.ended = s.ended || ev.EndStream
+	case http2.EventReset:
+		r := ev.Reset
+		s.reset = &r
+	default:
+		return nil
+	}
+	return s
+}
+
+func newH2Response(fields httpfield.List) *Response {
+	r := &Response{Protocol: "HTTP/2", ContentLength: -1}
+	for i, f := range fields {
+		if f.Name == ":status" {
+			r.Status = atoi(f.Value)
+			continue
+		}
+		r.Header = fields[i:].Clone()
+		break
+	}
+	if v, ok := r.Header.Get("content-length"); ok {
+		r.ContentLength = int64(atoi(v))
+	}
+	return r
+}
+
+// atoi reads a number that the engine has checked already.
+func atoi(s string) int {
+	n := 0
+	for i := 0; i < len(s) && i < 18; i++ {
+		n = n*10 + int(s[i]-'0')
+	}
+	return n
+}
+
+// tick runs the engine's timers.
+func (h *h2conn) tick() {
+	now := h.c.clock.Now()
+	h.mu.Lock()
+	if h.err != nil {
+		h.mu.Unlock()
+		return
+	}
+	h.armed = 0
+	events, err := h.eng.Tick(now)
+	for i := range events {
+		if s := h.handle(&events[i]); s != nil {
+			signal(s.ready)
+		}
+	}
+	h.arm(now)
+	pending := h.eng.HasOutput()
+	h.mu.Unlock()
+	if pending {
+		h.kick()
+	}
+	if err != nil {
+		h.flushThenFail(err)
+	}
+}
+
+// arm sets the timer for the engine's next deadline. A deadline that moved
+// further away is left to the timer's next run, which then sees it.
+func (h *h2conn) arm(now clock.Time) {
+	d := h.eng.Deadline()
+	if d == clock.Never || h.armed != 0 && h.armed <= d {
+		return
+	}
+	h.armed = d
+	h.timer.Reset(max(d.Sub(now), time.Millisecond))
+}
+
+// flushThenFail lets the GOAWAY that the engine has written go out first.
+func (h *h2conn) flushThenFail(err error) {
+	h.mu.Lock()
+	out := h.eng.TakeOutput(nil)
+	h.mu.Unlock()
+	if len(out) > 0 {
+		h.conn.SetWriteDeadline(time.Now().Add(closeNotify))
+		h.conn.Write(out)
+	}
+	h.fail(err, "")
+}
+
+// fail ends the connection and everything on it.
+func (h *h2conn) fail(err error, doing string) {
+	h.mu.Lock()
+	if h.err != nil {
+		h.mu.Unlock()
+		return
+	}
+	h.err = err
+	by, why := "server", err.Error()
+	var bad *http2.ConnError
+	switch {
+	case h.shutting:
+		by, why = "client", h.draining
+	case errors.As(err, &bad) || isTimeout(err):
+		by = "client"
+	}
+	if doing != "" {
+		why = doing + ": " + why
+	}
+	for _, s := range h.streams {
+		if s.err == nil {
+			s.err = err
+		}
+		signal(s.ready)
+		signal(s.room)
+	}
+	for _, s := range h.queue {
+		signal(s.ready)
+	}
+	h.timer.Stop()
+	close(h.done)
+	h.mu.Unlock()
+	sayGoodbye(h.conn)
+	h.c.closeSocket(h.tap, by, why)
+	h.pool.lost(h, h.unusable())
+}
+
+// shut closes the connection when nobody uses it, with a GOAWAY first.
+func (h *h2conn) shut(why string) {
+	h.mu.Lock()
+	if h.err != nil || h.shutting {
+		h.mu.Unlock()
+		return
+	}
+	h.shutting = true
+	h.draining = why
+	h.eng.Shutdown(http2.ErrCodeNo, "")
+	h.mu.Unlock()
+	h.flushThenFail(net.ErrClosed)
+}

@@ -1,0 +1,196 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"peel/capture"
+	"peel/http2"
+	"peel/httpfield"
+	"peel/trace"
+)
+
+func (s *h2stream) trailers() httpfield.List { return s.trailer }
+
+// forget ends the connection's interest in a stream. Called with the lock
+// held.
+func (h *h2conn) forget(s *h2stream) {
+	if h.streams[s.id] == s {
+		delete(h.streams, s.id)
+	}
+}
+
+// abandon gives up a stream that the server has not ended.
+func (h *h2conn) abandon(s *h2stream, code http2.ErrCode) {
+	h.mu.Lock()
+	if h.streams[s.id] == s && h.err == nil && s.reset == nil {
+		h.eng.Reset(s.id, code)
+	}
+	h.forget(s)
+	h.admit()
+	h.mu.Unlock()
+	h.kick()
+}
+
+// failedStream says why a stream ended without a response, and whether the
+// request can be sent again: the server did not act on it when it refused the
+// stream (RFC 9113 §8.7) or named a lower stream in its GOAWAY (§6.8).
+func (h *h2conn) failedStream(s *h2stream, req *Request) (error, bool) {
+	if r := s.reset; r != nil {
+		e := failure(trace.LayerHTTP2, "stream_reset", fmt.Sprintf("the server reset stream %d with %v%s", s.id, r.Code, after(s.got)), resetAdvice(r.Code), nil)
+		return e, r.Unprocessed
+	}
+	var bad *http2.ConnError
+	switch {
+	case errors.As(s.err, &bad):
+		return failure(trace.LayerHTTP2, "protocol_error", bad.Error(), "look at the frames with -v; does the server speak HTTP/2 correctly?", s.err), false
+	case s.err == nil:
+		return failure(trace.LayerHTTP2, "no_response", fmt.Sprintf("stream %d ended without a response", s.id), "", nil), false
+	}
+	return brokenFailure(trace.LayerHTTP2, "before it sent a response on stream "+fmt.Sprint(s.id), s.err), h.requests > 1 && req.idempotent()
+}
+
+func after(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" after %d bytes of body", n)
+}
+
+func resetAdvice(c http2.ErrCode) string {
+	switch c {
+	case http2.ErrCodeRefusedStream:
+		return "the server did not process the request: try again"
+	case http2.ErrCodeEnhanceYourCalm:
+		return "the server finds this client too busy: send less at once"
+	case http2.ErrCodeHTTP11Required:
+		return "the server wants HTTP/1.1 for this: use --http1.1"
+	}
+	return "look at the server's log for this moment; --http1.1 shows whether HTTP/2 is the cause"
+}
+
+// h2body reads one response's body from its stream.
+type h2body struct {
+	h    *h2conn
+	s    *h2stream
+	ctx  context.Context
+	ex   uint32
+	err  error
+	read int64
+	wait *time.Timer
+}
+
+func (b *h2body) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	h, s := b.h, b.s
+	for {
+		h.mu.Lock()
+		if s.off < len(s.in) {
+			n := copy(p, s.in[s.off:])
+			s.off += n
+			if s.off == len(s.in) {
+				s.in, s.off = s.in[:0], 0
+			}
+			b.read += int64(n)
+			pending := false
+			if !s.ended && h.err == nil {
+				h.eng.Consumed(s.id, n)
+				pending = h.eng.HasOutput()
+			}
+			h.mu.Unlock()
+			if pending {
+				h.kick()
+			}
+			return n, nil
+		}
+		switch {
+		case s.ended:
+			b.err = io.EOF
+			h.forget(s)
+		case s.reset != nil, s.err != nil:
+			b.err = b.failed()
+			h.forget(s)
+		}
+		h.mu.Unlock()
+		if b.err != nil {
+			b.stopTimer()
+			return 0, b.err
+		}
+		if err := b.await(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// await waits for the stream to change, within the limits.
+func (b *h2body) await() error {
+	limit := b.h.c.opt.StallTimeout
+	if b.wait == nil {
+		b.wait = time.NewTimer(limit)
+	} else {
+		b.wait.Reset(limit)
+	}
+	select {
+	case <-b.s.ready:
+		return nil
+	case <-b.ctx.Done():
+		b.err = b.record(cancelled(b.ctx, trace.LayerHTTP2, fmt.Sprintf("reading the body, after %d bytes", b.read)))
+	case <-b.wait.C:
+		b.err = b.record(failure(trace.LayerHTTP2, "stalled", fmt.Sprintf("nothing came for %v, after %d bytes of body", limit, b.read), "the server stopped sending; allow more with --stall-time", nil))
+	}
+	b.stopTimer()
+	b.h.abandon(b.s, http2.ErrCodeCancel)
+	return b.err
+}
+
+func (b *h2body) stopTimer() {
+	if b.wait != nil {
+		b.wait.Stop()
+	}
+}
+
+func (b *h2body) failed() error {
+	s := b.s
+	if r := s.reset; r != nil {
+		if r.Code == http2.ErrCodeProtocol && r.Ours {
+			return b.record(failure(trace.LayerHTTP2, "malformed_body", r.Why, "what came is kept", nil))
+		}
+		return b.record(failure(trace.LayerHTTP2, "stream_reset", fmt.Sprintf("the server reset stream %d with %v%s", s.id, r.Code, after(b.read)), resetAdvice(r.Code), nil))
+	}
+	return b.record(brokenFailure(trace.LayerHTTP2, fmt.Sprintf("after %d bytes of body", b.read), s.err))
+}
+
+func (b *h2body) record(e *Error) error {
+	b.h.c.failed(b.ex, e, false)
+	return e
+}
+
+// Close gives up what was not read.
+func (b *h2body) Close() error {
+	if b.err != nil {
+		return nil
+	}
+	b.err = errClosedBody
+	b.stopTimer()
+	b.h.mu.Lock()
+	ended := b.s.ended
+	if ended {
+		b.h.forget(b.s)
+	}
+	b.h.mu.Unlock()
+	if !ended {
+		b.h.abandon(b.s, http2.ErrCodeCancel)
+		b.h.c.rec.Decide(capture.Decision{Name: "body.abandoned", Exchange: b.ex, Socket: b.h.socket, Stream: b.s.id})
+	}
+	return nil
+}
+
+var errClosedBody = errors.New("client: read of a closed body")

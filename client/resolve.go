@@ -1,0 +1,279 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"peel/capture"
+	"peel/clock"
+	"peel/dns"
+	"peel/kernel"
+	"peel/trace"
+)
+
+// Resolver turns host names into addresses with peel's own stub resolver. The
+// zero value does as the host's configuration says; its files are read anew
+// for each lookup, as they can change.
+type Resolver struct {
+	// Config replaces the host's configuration when it is set.
+	Config *dns.Config
+	// Override gives addresses for "host:port" or "*:port", as curl's
+	// --resolve does.
+	Override map[string][]netip.Addr
+}
+
+func (r *Resolver) config(c *Client) (*dns.Config, error) {
+	cfg := dns.Config{}
+	if r.Config != nil {
+		cfg = *r.Config
+	} else {
+		for _, f := range []struct {
+			path string
+			use  func([]byte)
+		}{
+			{kernel.NsswitchConf, func(b []byte) { cfg.Nsswitch = dns.ParseNsswitch(b) }},
+			{kernel.HostsFile, func(b []byte) { cfg.Hosts = dns.ParseHosts(b) }},
+			{kernel.ResolvConf, func(b []byte) { cfg.Resolv = dns.ParseResolvConf(b) }},
+		} {
+			b, err := kernel.ReadConfig(f.path)
+			if err != nil {
+				return nil, failure(trace.LayerDNS, "configuration", err.Error(), "make the file readable, or give the address with --resolve", err)
+			}
+			f.use(b)
+		}
+	}
+	if r.Override != nil {
+		cfg.Resolve = r.Override
+	}
+	cfg.WantA, cfg.WantAAAA = c.opt.Family != IPv6, c.opt.Family != IPv4
+	cfg.Sort.Source = c.net.Source
+	return &cfg, nil
+}
+
+func random64() uint64 {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+// lookup drives the stub resolver over the client's network and records what
+// it does.
+func (r *Resolver) lookup(ctx context.Context, c *Client, exchange uint32, host string, port uint16) ([]netip.AddrPort, error) {
+	id := c.rec.NewLookup()
+	c.rec.Decide(capture.Decision{Name: "lookup.start", Exchange: exchange, Lookup: id, Attrs: []capture.Attr{{Key: "name", Value: host}}})
+	addrs, err := r.run(ctx, c, id, host, port)
+	d := capture.Decision{Name: "lookup.end", Exchange: exchange, Lookup: id}
+	var out []netip.AddrPort
+	for _, a := range addrs {
+		out = append(out, netip.AddrPortFrom(a.Addr, port))
+		d.Attrs = append(d.Attrs, capture.Attr{Key: "address", Value: fmt.Sprintf("%s\t%s\t%d\t%s", a.Addr, a.Source, a.TTL, a.Why)})
+	}
+	if err != nil {
+		d.Attrs = append(d.Attrs, failureAttrs(err)...)
+	}
+	c.rec.Decide(d)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func failureAttrs(e *Error) []capture.Attr {
+	return []capture.Attr{{Key: "layer", Value: e.Layer}, {Key: "code", Value: e.Code}, {Key: "seen", Value: e.Seen}, {Key: "try", Value: e.Try}}
+}
+
+// packet is what a socket of a lookup brought: a message, or its end.
+type packet struct {
+	socket int
+	msg    []byte
+	err    error
+}
+
+// lookupDriver does the I/O for one lookup.
+type lookupDriver struct {
+	c       *Client
+	id      uint32
+	ctx     context.Context
+	packets chan packet
+	open    map[int]*lookupSocket
+	told    []bool
+}
+
+type lookupSocket struct {
+	cancel context.CancelFunc
+	server netip.AddrPort
+}
+
+func (r *Resolver) run(ctx context.Context, c *Client, id uint32, host string, port uint16) ([]dns.Address, *Error) {
+	cfg, err := r.config(c)
+	if err != nil {
+		var e *Error
+		errors.As(err, &e)
+		return nil, e
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	l := dns.NewLookup(cfg, host, port, random64, c.clock.Now())
+	d := &lookupDriver{c: c, id: id, ctx: ctx, packets: make(chan packet), open: map[int]*lookupSocket{}}
+	defer d.closeAll()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		actions, next := l.Poll(c.clock.Now())
+		d.tell(l.Steps(), false)
+		for _, a := range actions {
+			switch a.Kind {
+			case dns.SendUDP, dns.SendTCP:
+				d.send(a)
+			case dns.CloseSocket:
+				d.close(a.Socket)
+			case dns.Done:
+				d.tell(l.Steps(), true)
+				return outcome(l)
+			}
+		}
+		wait := time.Hour
+		if next != clock.Never {
+			wait = max(next.Sub(c.clock.Now()), 0)
+		}
+		timer.Reset(wait)
+		select {
+		case p := <-d.packets:
+			s := d.open[p.socket]
+			switch {
+			case s == nil:
+			case p.err != nil:
+				l.Failed(p.socket, p.err, c.clock.Now())
+			default:
+				l.Receive(p.socket, s.server, p.msg, c.clock.Now())
+			}
+		case <-timer.C:
+		case <-ctx.Done():
+			d.tell(l.Steps(), true)
+			return nil, cancelled(ctx, trace.LayerDNS, "looking up "+host)
+		}
+	}
+}
+
+func outcome(l *dns.Lookup) ([]dns.Address, *Error) {
+	res, err := l.Result()
+	if err == nil {
+		return res.Addresses, nil
+	}
+	var de *dns.Error
+	if errors.As(err, &de) {
+		return nil, failure(trace.LayerDNS, de.Kind.String(), de.Name+": "+de.Seen(), de.Try(), err)
+	}
+	return nil, failure(trace.LayerDNS, "failed", err.Error(), "", err)
+}
+
+// tell records the steps that have come to their end, or all of them.
+func (d *lookupDriver) tell(steps []dns.Step, all bool) {
+	for len(d.told) < len(steps) {
+		d.told = append(d.told, false)
+	}
+	for i, s := range steps {
+		if d.told[i] || s.Outcome == "waiting" && !all {
+			continue
+		}
+		d.told[i] = true
+		t := s.Trace(s.Start)
+		dec := capture.Decision{Name: "lookup.step", Lookup: d.id, Attrs: []capture.Attr{
+			{Key: "source", Value: t.Source}, {Key: "question", Value: t.Question}, {Key: "server", Value: t.Server},
+			{Key: "transport", Value: t.Transport}, {Key: "attempt", Value: strconv.Itoa(t.Attempt)}, {Key: "outcome", Value: t.Outcome},
+			{Key: "rcode", Value: t.Rcode}, {Key: "duration_ns", Value: strconv.FormatInt(int64(t.Duration), 10)}, {Key: "text", Value: s.String()}}}
+		for _, a := range t.Answers {
+			dec.Attrs = append(dec.Attrs, capture.Attr{Key: "answer", Value: fmt.Sprintf("%s\t%d\t%s\t%s", a.Name, a.TTL, a.Type, a.Data)})
+		}
+		d.c.rec.Decide(dec)
+	}
+}
+
+// send opens a socket for a query and reads what comes back on it, until the
+// lookup closes it.
+func (d *lookupDriver) send(a dns.Action) {
+	ctx, cancel := context.WithCancel(d.ctx)
+	d.open[a.Socket] = &lookupSocket{cancel, a.Server}
+	network, dial := "udp", d.c.net.DialUDP
+	if a.Kind == dns.SendTCP {
+		network, dial = "tcp", d.c.net.DialTCP
+	}
+	go func() {
+		report := func(p packet) bool {
+			select {
+			case d.packets <- p:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		}
+		conn, err := dial(ctx, a.Server)
+		if err != nil {
+			report(packet{a.Socket, nil, err})
+			return
+		}
+		stop := context.AfterFunc(ctx, func() { conn.Close() })
+		defer stop()
+		number := d.c.rec.NewSocket()
+		d.c.rec.Decide(capture.Decision{Name: "socket.open", Socket: number, Lookup: d.id, Attrs: []capture.Attr{
+			{Key: "network", Value: network}, {Key: "for", Value: "dns"}, {Key: "local", Value: conn.LocalAddr().String()}, {Key: "remote", Value: conn.RemoteAddr().String()}}})
+		t := newTap(conn, d.c.rec, number)
+		defer func() {
+			conn.Close()
+			d.c.rec.Decide(capture.Decision{Name: "socket.closed", Socket: number, Attrs: []capture.Attr{{Key: "by", Value: "client"}}})
+		}()
+		msg := a.Msg
+		if network == "tcp" {
+			msg = append(binary.BigEndian.AppendUint16(nil, uint16(len(msg))), msg...)
+		}
+		if _, err := t.Write(msg); err != nil {
+			report(packet{a.Socket, nil, err})
+			return
+		}
+		for {
+			msg, err := readMessage(t, network)
+			if !report(packet{a.Socket, msg, err}) || err != nil {
+				return
+			}
+		}
+	}()
+}
+
+// readMessage reads one datagram, or one message behind its length on TCP.
+func readMessage(t *tap, network string) ([]byte, error) {
+	if network == "udp" {
+		buf := make([]byte, dns.MaxMessage)
+		n, err := t.Read(buf)
+		return buf[:n], err
+	}
+	var length [2]byte
+	if _, err := io.ReadFull(t, length[:]); err != nil {
+		return nil, err
+	}
+	msg := make([]byte, binary.BigEndian.Uint16(length[:]))
+	_, err := io.ReadFull(t, msg)
+	return msg, err
+}
+
+func (d *lookupDriver) close(socket int) {
+	if s := d.open[socket]; s != nil {
+		s.cancel()
+		delete(d.open, socket)
+	}
+}
+
+func (d *lookupDriver) closeAll() {
+	for n := range d.open {
+		d.close(n)
+	}
+}
+
+var _ net.Error = (*limitError)(nil)

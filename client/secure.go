@@ -1,0 +1,125 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"strings"
+	"time"
+
+	"peel/capture"
+	"peel/pki"
+	"peel/trace"
+)
+
+// keyLog takes the secrets of one connection into the capture. Each
+// connection has its own, so that they are bound to it even where the random
+// on the wire is not the one in the log (Encrypted ClientHello).
+type keyLog struct {
+	rec    *capture.Recorder
+	socket uint32
+}
+
+func (k keyLog) Write(line []byte) (int, error) {
+	k.rec.Secret(k.socket, bytes.TrimRight(line, "\r\n"))
+	return len(line), nil
+}
+
+// verdictError ends a handshake because of the certificate.
+type verdictError struct{ verdict pki.Verdict }
+
+func (e *verdictError) Error() string { return e.verdict.Title }
+
+// alpn lists the protocols offered to an origin.
+func (c *Client) alpn() []string {
+	switch c.opt.Version {
+	case OnlyHTTP1, OnlyHTTP10:
+		return []string{"http/1.1"}
+	case OnlyHTTP2, PriorHTTP2:
+		return []string{"h2"}
+	}
+	return []string{"h2", "http/1.1"}
+}
+
+// secure makes a TLS connection and returns the protocol that was agreed on.
+func (c *Client) secure(ctx context.Context, o Origin, t *tap) (*tls.Conn, string, error) {
+	name := o.Host
+	if c.opt.ServerName != "" {
+		name = c.opt.ServerName
+	}
+	cfg := &tls.Config{
+		ServerName:         name,
+		NextProtos:         c.alpn(),
+		MinVersion:         c.opt.MinVersion,
+		MaxVersion:         c.opt.MaxVersion,
+		CipherSuites:       c.opt.CipherSuites,
+		CurvePreferences:   c.opt.Curves,
+		Certificates:       c.opt.Certificates,
+		ClientSessionCache: c.sessions,
+		// The chain is judged by VerifyConnection below, with the same
+		// verifier: this way the verdict has words, and is recorded whether
+		// it is good or bad.
+		InsecureSkipVerify: true,
+		VerifyConnection: func(cs tls.ConnectionState) error {
+			return c.judge(t.socket, name, cs)
+		},
+	}
+	if c.rec != nil {
+		cfg.KeyLogWriter = keyLog{c.rec, t.socket}
+	}
+	c.rec.Decide(capture.Decision{Name: "tls.start", Socket: t.socket, Attrs: []capture.Attr{
+		{Key: "server_name", Value: name}, {Key: "alpn", Value: strings.Join(cfg.NextProtos, ",")}}})
+	conn := tls.Client(t, cfg)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		e := tlsFailure(t.RemoteAddr().String(), err, cfg.NextProtos)
+		if ctx.Err() != nil {
+			e = cancelled(ctx, trace.LayerTLS, "waiting for the TLS handshake with "+t.RemoteAddr().String())
+		}
+		c.rec.Decide(capture.Decision{Name: "tls.failed", Socket: t.socket, Attrs: []capture.Attr{{Key: "code", Value: e.Code}, {Key: "error", Value: e.Seen}}})
+		return nil, "", e
+	}
+	cs := conn.ConnectionState()
+	c.rec.Decide(capture.Decision{Name: "tls.done", Socket: t.socket, Attrs: []capture.Attr{{Key: "alpn", Value: cs.NegotiatedProtocol}}})
+	if c.opt.Version == OnlyHTTP2 && cs.NegotiatedProtocol != "h2" {
+		conn.Close()
+		return nil, "", failure(trace.LayerTLS, "alpn", o.Host+" did not choose h2 in ALPN (it chose "+quoteOrNothing(cs.NegotiatedProtocol)+")",
+			"the server, or the load balancer in front of it, does not offer HTTP/2 here; try --http1.1", nil)
+	}
+	return conn, cs.NegotiatedProtocol, nil
+}
+
+func quoteOrNothing(s string) string {
+	if s == "" {
+		return "nothing"
+	}
+	return `"` + s + `"`
+}
+
+// judge decides about the peer's chain and records the decision.
+func (c *Client) judge(socket uint32, name string, cs tls.ConnectionState) error {
+	v := pki.Judge(cs.PeerCertificates, pki.JudgeOptions{Name: name, Roots: c.opt.Roots, Now: c.clock.Now().Std()})
+	ok, ignored := "false", ""
+	if v.OK {
+		ok = "true"
+	} else if c.opt.Insecure {
+		ignored = "true"
+	}
+	c.rec.Decide(capture.Decision{Name: "tls.verdict", Socket: socket, Attrs: []capture.Attr{
+		{Key: "ok", Value: ok}, {Key: "code", Value: string(v.Code)}, {Key: "reason", Value: v.Title},
+		{Key: "explanation", Value: v.Explanation}, {Key: "try", Value: v.Try}, {Key: "ignored", Value: ignored}}})
+	if v.OK || c.opt.Insecure {
+		return nil
+	}
+	return &verdictError{v}
+}
+
+// closeNotify is how long closing waits to send the TLS close_notify alert.
+const closeNotify = 100 * time.Millisecond
+
+// sayGoodbye ends TLS properly before the socket is closed (RFC 8446 §6.1).
+func sayGoodbye(conn any) {
+	if tc, ok := conn.(*tls.Conn); ok {
+		tc.SetWriteDeadline(time.Now().Add(closeNotify))
+		tc.CloseWrite()
+	}
+}

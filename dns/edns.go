@@ -1,0 +1,175 @@
+package dns
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
+
+// OPT is the data of the EDNS pseudo-record (RFC 6891). The rest of EDNS lies
+// in the record's class and TTL; EDNS puts the parts together.
+type OPT struct{ Options []Option }
+
+// Option is one EDNS option.
+type Option struct {
+	Code OptionCode
+	Data []byte
+}
+
+// OptionCode says what an EDNS option holds.
+type OptionCode uint16
+
+// EDNS options by the IANA registry.
+const (
+	OptionNSID         OptionCode = 3  // RFC 5001
+	OptionClientSubnet OptionCode = 8  // RFC 7871
+	OptionExpire       OptionCode = 9  // RFC 7314
+	OptionCookie       OptionCode = 10 // RFC 7873
+	OptionKeepalive    OptionCode = 11 // RFC 7828
+	OptionPadding      OptionCode = 12 // RFC 7830
+	OptionError        OptionCode = 15 // RFC 8914
+)
+
+var optionNames = []named{
+	{3, "NSID"}, {8, "ECS"}, {9, "EXPIRE"}, {10, "COOKIE"}, {11, "KEEPALIVE"}, {12, "PADDING"}, {13, "CHAIN"}, {15, "EDE"},
+	{5, "DAU"}, {6, "DHU"}, {7, "N3U"}, {14, "KEYTAG"}, {18, "REPORTCHANNEL"}, {19, "ZONEVERSION"},
+}
+
+// String returns the mnemonic, or OPTION123.
+func (c OptionCode) String() string { return mnemonic(optionNames, uint16(c), "OPTION") }
+
+func (OPT) Type() Type { return TypeOPT }
+
+func (d OPT) String() string {
+	parts := make([]string, len(d.Options))
+	for i, o := range d.Options {
+		parts[i] = o.String()
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (o Option) String() string {
+	if e, ok := o.extendedError(); ok {
+		return "EDE: " + e.String()
+	}
+	return o.Code.String() + ": " + hex.EncodeToString(o.Data)
+}
+
+func (d OPT) pack(p *packer) error {
+	for _, o := range d.Options {
+		if len(o.Data) > 0xffff {
+			return fmt.Errorf("option %s of %d octets, at most 65535 are possible", o.Code, len(o.Data))
+		}
+		p.u16(uint16(o.Code))
+		p.u16(uint16(len(o.Data)))
+		p.buf = append(p.buf, o.Data...)
+	}
+	return nil
+}
+
+func (r *reader) opt() OPT {
+	var d OPT
+	for r.off < r.end && r.err == nil {
+		code := OptionCode(r.u16("option code"))
+		n := int(r.u16("option length"))
+		d.Options = append(d.Options, Option{code, clone(r.bytes(n, "option"))})
+	}
+	return d
+}
+
+// EDNS is what a message's OPT record says.
+type EDNS struct {
+	// UDPSize is the largest UDP payload that the sender takes, in octets.
+	UDPSize uint16
+	// ExtendedRcode is the upper eight bits of the response code.
+	ExtendedRcode uint8
+	Version       uint8
+	// DNSSECOK asks for signatures (RFC 3225).
+	DNSSECOK bool
+	// Zero is the 15 bits that are reserved.
+	Zero    uint16
+	Options []Option
+}
+
+// EDNS returns what the first OPT record in the additional section says.
+func (m *Message) EDNS() (e EDNS, ok bool) {
+	for i := range m.Additional {
+		if rr := &m.Additional[i]; rr.Type == TypeOPT {
+			d, _ := rr.Data.(OPT)
+			return EDNS{
+				UDPSize: uint16(rr.Class), ExtendedRcode: uint8(rr.TTL >> 24), Version: uint8(rr.TTL >> 16),
+				DNSSECOK: rr.TTL&(1<<15) != 0, Zero: uint16(rr.TTL & 0x7fff), Options: d.Options,
+			}, true
+		}
+	}
+	return EDNS{}, false
+}
+
+// Resource returns e as the record to put into the additional section.
+func (e EDNS) Resource() Resource {
+	ttl := uint32(e.ExtendedRcode)<<24 | uint32(e.Version)<<16 | uint32(e.Zero&0x7fff)
+	if e.DNSSECOK {
+		ttl |= 1 << 15
+	}
+	return Resource{Type: TypeOPT, Class: Class(e.UDPSize), TTL: ttl, Data: OPT{e.Options}}
+}
+
+// ExtendedError says why an answer is as it is (RFC 8914).
+type ExtendedError struct {
+	Code uint16
+	Text string
+}
+
+// Meaning returns the registered name of the code, or "".
+func (e ExtendedError) Meaning() string {
+	if int(e.Code) < len(extendedErrors) {
+		return extendedErrors[e.Code]
+	}
+	return ""
+}
+
+func (e ExtendedError) String() string {
+	s := fmt.Sprint(e.Code)
+	if m := e.Meaning(); m != "" {
+		s += " (" + m + ")"
+	}
+	if e.Text != "" {
+		s += ": " + quote(e.Text)
+	}
+	return s
+}
+
+// Option returns e as an EDNS option.
+func (e ExtendedError) Option() Option {
+	return Option{OptionError, append(binary.BigEndian.AppendUint16(nil, e.Code), e.Text...)}
+}
+
+func (o Option) extendedError() (ExtendedError, bool) {
+	if o.Code != OptionError || len(o.Data) < 2 {
+		return ExtendedError{}, false
+	}
+	// RFC 8914 §2: the text may end in a NUL, which is not part of it.
+	text := strings.TrimSuffix(string(o.Data[2:]), "\x00")
+	return ExtendedError{binary.BigEndian.Uint16(o.Data), text}, true
+}
+
+// ExtendedErrors returns the extended errors among the options.
+func (e EDNS) ExtendedErrors() []ExtendedError {
+	var out []ExtendedError
+	for _, o := range e.Options {
+		if x, ok := o.extendedError(); ok {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+var extendedErrors = []string{
+	"Other", "Unsupported DNSKEY Algorithm", "Unsupported DS Digest Type", "Stale Answer", "Forged Answer",
+	"DNSSEC Indeterminate", "DNSSEC Bogus", "Signature Expired", "Signature Not Yet Valid", "DNSKEY Missing",
+	"RRSIGs Missing", "No Zone Key Bit Set", "NSEC Missing", "Cached Error", "Not Ready", "Blocked", "Censored",
+	"Filtered", "Prohibited", "Stale NXDOMAIN Answer", "Not Authoritative", "Not Supported",
+	"No Reachable Authority", "Network Error", "Invalid Data", "Signature Expired before Valid", "Too Early",
+	"Unsupported NSEC3 Iterations Value", "Unable to conform to policy", "Synthesized", "Invalid Query Type",
+}

@@ -1,0 +1,226 @@
+package dns
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"peel/clock"
+	"peel/trace"
+)
+
+// Step is one source asked, one query sent or one message ignored.
+type Step struct {
+	// Source is "--resolve", "literal", "localhost", "name" for a name that
+	// is none, or a word from nsswitch.conf: "files", "dns", …
+	Source string
+	// Outcome is a word as in trace.Step, and "waiting" before the end.
+	Outcome string
+
+	// The rest down to Chain belongs to queries. Name is the root and Type 0
+	// in other steps.
+	Name      Name
+	Type      Type
+	Server    netip.AddrPort
+	Transport string // "udp" or "tcp"
+	Attempt   int    // from 1
+	ID        uint16
+	EDNS      bool
+	Socket    int
+	// Answered tells that Rcode, Answers, Errors and Chain were received.
+	Answered bool
+	Rcode    Rcode
+	Answers  []Resource
+	Errors   []ExtendedError
+	// Chain is where aliases led, without the name asked for.
+	Chain []Name
+
+	// Start is when it was sent, End when it was answered or given up.
+	Start, End clock.Time
+	// Text is the outcome in one line.
+	Text string
+}
+
+// String returns the step in one line.
+func (s Step) String() string {
+	if s.Type == 0 || s.Transport == "" {
+		return s.Source + ": " + s.Text
+	}
+	return fmt.Sprintf("dns: %s %s to %s over %s, attempt %d, %s: %s", s.Name, s.Type, s.Server, s.Transport, s.Attempt, round(s.End.Sub(s.Start)), s.Text)
+}
+
+// Trace returns s as the trace has it, with times from start.
+func (s Step) Trace(start clock.Time) trace.Step {
+	t := trace.Step{
+		Time: trace.Time(s.Start.Sub(start)), Duration: trace.Duration(s.End.Sub(s.Start)), Source: s.Source,
+		Transport: s.Transport, Attempt: s.Attempt, Outcome: s.Outcome, Text: s.Text,
+	}
+	if s.Type != 0 {
+		t.Question = s.Name.String() + " " + s.Type.String()
+	}
+	if s.Server.IsValid() {
+		t.Server = s.Server.String()
+	}
+	if s.Answered {
+		t.Rcode = s.Rcode.String()
+	}
+	for _, rr := range s.Answers {
+		data := `\# 0`
+		if rr.Data != nil {
+			data = rr.Data.String()
+		}
+		t.Answers = append(t.Answers, trace.Record{Name: rr.Name.String(), Type: rr.Type.String(), TTL: rr.TTL, Data: data})
+	}
+	return t
+}
+
+// Result is what a lookup found.
+type Result struct {
+	// Source is the step's source that had the answer.
+	Source string
+	// Canonical is the name that the addresses belong to, the root when they
+	// do not come from DNS. Chain is how aliases led to it.
+	Canonical Name
+	Chain     []Name
+	// Addresses are in the order in which to try them.
+	Addresses []Address
+}
+
+// Address is one address found.
+type Address struct {
+	Addr netip.Addr
+	// TTL is in seconds, -1 where there is none.
+	TTL int64
+	// Source tells where it came from: "/etc/hosts line 3", "dns 10.0.0.53:53".
+	Source string
+	// LocalAddr is the address that packets to it would be sent from, invalid
+	// when that is not known.
+	LocalAddr netip.Addr
+	// Why is the rule that put it before the next one.
+	Why string
+}
+
+// Trace returns a as the trace has it.
+func (a Address) Trace() trace.Address {
+	return trace.Address{IP: a.Addr.String(), Source: a.Source, TTL: a.TTL, Why: a.Why}
+}
+
+// Kind sorts the ways in which a lookup ends without an address.
+type Kind uint8
+
+const (
+	NotFound    Kind = iota + 1 // the name does not exist
+	NoData                      // it exists without an address of the wanted family
+	Timeout                     // no server answered in time
+	Refused                     // servers do not answer for this client
+	ServFail                    // servers failed to find the answer
+	Malformed                   // an answer could not be read, or aliases loop
+	Unreachable                 // no server could be reached
+	BadName                     // no name at all
+	NotAsked                    // only sources that peel does not speak could tell
+)
+
+// String returns a stable word, as in trace.Failure.Code.
+func (k Kind) String() string {
+	names := [...]string{"", "name_not_found", "no_data", "timeout", "refused", "server_failure", "malformed", "unreachable", "bad_name", "not_asked"}
+	if int(k) < len(names) {
+		return names[k]
+	}
+	return ""
+}
+
+// Error says why a lookup found no address.
+type Error struct {
+	Kind Kind
+	// Name is the host as it was given.
+	Name string
+	// Servers lists the servers that were asked, in that order.
+	Servers []netip.AddrPort
+	// Detail is what was seen, in one line.
+	Detail string
+}
+
+// Error returns one line: what was seen and what to try.
+func (e *Error) Error() string {
+	return fmt.Sprintf("dns: %.300s: %s; %s", e.Name, e.Seen(), e.Try())
+}
+
+// Timeout tells whether no server answered in time; it is the method that
+// net.Error and os.IsTimeout look for.
+func (e *Error) Timeout() bool { return e.Kind == Timeout }
+
+// Seen says what was observed.
+func (e *Error) Seen() string {
+	var what string
+	switch e.Kind {
+	case NotFound:
+		what = "the name does not exist"
+	case NoData:
+		what = "the name has no address of the wanted kind"
+	case Timeout:
+		what = "no name server answered in time"
+	case Refused:
+		what = "the name servers refuse to answer"
+	case ServFail:
+		what = "the name servers failed"
+	case Malformed:
+		what = "the answer is broken"
+	case Unreachable:
+		what = "no name server can be reached"
+	case BadName:
+		what = "this is no host name"
+	case NotAsked:
+		what = "peel cannot ask the source that would know it"
+	}
+	if len(e.Servers) > 0 {
+		parts := make([]string, len(e.Servers))
+		for i, s := range e.Servers {
+			parts[i] = s.String()
+		}
+		what += " (asked " + strings.Join(parts, ", ") + ")"
+	}
+	if e.Detail != "" {
+		what += ": " + e.Detail
+	}
+	return what
+}
+
+// Try says what to do about it.
+func (e *Error) Try() string {
+	switch e.Kind {
+	case NotFound:
+		return "check the spelling, and whether the name is public or known only inside some network"
+	case NoData:
+		return "ask for the other address family, or add an A or AAAA record to the zone"
+	case Timeout:
+		return "check that the name servers in /etc/resolv.conf run and that port 53 is open to them"
+	case Refused:
+		return "use a name server that serves this network: see /etc/resolv.conf"
+	case ServFail:
+		return "ask another name server; if only validating ones fail, the zone's DNSSEC is broken"
+	case Malformed:
+		return "look at the answer at -vv and tell the keeper of the zone or server"
+	case Unreachable:
+		return "check the addresses in /etc/resolv.conf and that a route leads there"
+	case BadName:
+		return "labels are 1 to 63 octets, the whole name at most 255"
+	case NotAsked:
+		return "see the hosts line of /etc/nsswitch.conf, or give the address with --resolve"
+	}
+	return ""
+}
+
+// asked lists the servers of all queries so far.
+func (l *Lookup) asked() []netip.AddrPort {
+	var out []netip.AddrPort
+next:
+	for _, s := range l.sockets {
+		for _, o := range out {
+			if o == s.server {
+				continue next
+			}
+		}
+		out = append(out, s.server)
+	}
+	return out
+}

@@ -1,0 +1,362 @@
+package dns
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"syscall"
+	"time"
+
+	"peel/clock"
+)
+
+// Config is all that a lookup depends on, as plain data. The zero Config asks
+// "files dns" with no hosts file and a name server at 127.0.0.1.
+type Config struct {
+	Nsswitch *Nsswitch   // nil: files, then dns
+	Hosts    *Hosts      // nil: empty
+	Resolv   *ResolvConf // nil: the C library's defaults
+	// Resolve overrides everything else, like curl's --resolve. Its keys are
+	// "host:port" in lower case, or "*:port" for every host.
+	Resolve map[string][]netip.Addr
+	// WantA and WantAAAA choose the address families; neither means both.
+	WantA, WantAAAA bool
+	// EDNSSize is the UDP payload size to offer, in octets; 0 means 1232.
+	EDNSSize uint16
+	// NoEDNS sends queries without an OPT record.
+	NoEDNS bool
+	Sort   Sorter
+}
+
+const (
+	defaultEDNSSize = 1232 // what fits one packet on nearly every path
+	maxChain        = 16   // CNAMEs followed in one answer
+	maxIgnored      = 32   // ignored messages told as steps of their own
+)
+
+// ActionKind says what a driver has to do.
+type ActionKind uint8
+
+const (
+	// SendUDP opens a new UDP socket on a random port, under the number
+	// Socket, and sends Msg to Server.
+	SendUDP ActionKind = iota + 1
+	// SendTCP connects to Server and sends Msg behind its length in two
+	// octets (RFC 1035 §4.2.2).
+	SendTCP
+	// CloseSocket ends the socket.
+	CloseSocket
+	// Done comes last: Result tells the end.
+	Done
+)
+
+// Action is one thing that a driver has to do for a Lookup.
+type Action struct {
+	Kind   ActionKind
+	Server netip.AddrPort
+	Socket int
+	Msg    []byte
+}
+
+// Lookup turns one host name into addresses, as the operating system would.
+// It is a state machine: Poll tells what to send, Receive and Failed take
+// what came of it.
+type Lookup struct {
+	cfg    Config
+	random func() uint64
+	host   string
+	name   Name
+	rooted bool // written with a final dot
+	start  clock.Time
+
+	source   int // how many sources of cfg.Nsswitch have been begun
+	unasked  []string
+	steps    []Step
+	ignored  int
+	out      []Action
+	sockets  []*socket
+	names    []searchName
+	at       int // the present one of names
+	current  []*question
+	rotation int
+	result   Result
+	failure  *Error
+	done     bool
+}
+
+// searchName is one name to ask for: the one given, with or without a suffix.
+type searchName struct {
+	name    Name
+	asIs    bool
+	verdict *Error
+}
+
+// question is one type asked for one name, through as many queries as it takes.
+type question struct {
+	name     Name
+	typ      Type
+	place    int // in the list of servers, before rotation
+	attempt  int // from 1
+	edns     bool
+	socket   int
+	deadline clock.Time
+	started  bool
+	done     bool
+	// failure says how the last server failed; meaningful with kind != 0.
+	kind   Kind
+	detail string
+	addrs  []Address
+	chain  []Name
+}
+
+type socket struct {
+	number int
+	server netip.AddrPort
+	tcp    bool
+	id     uint16
+	q      *question
+	step   int
+	// waiting turns false when the query is answered or given up.
+	waiting bool
+	closed  bool
+}
+
+// NewLookup begins a lookup of host, for a connection to port. random gives
+// 64 random bits a call; query IDs come from it.
+func NewLookup(cfg *Config, host string, port uint16, random func() uint64, now clock.Time) *Lookup {
+	l := &Lookup{cfg: *cfg, random: random, host: host, start: now}
+	if l.cfg.Nsswitch == nil {
+		l.cfg.Nsswitch = ParseNsswitch(nil)
+	}
+	if l.cfg.Hosts == nil {
+		l.cfg.Hosts = &Hosts{}
+	}
+	if l.cfg.Resolv == nil {
+		l.cfg.Resolv = ParseResolvConf(nil)
+	}
+	if !l.cfg.WantA && !l.cfg.WantAAAA {
+		l.cfg.WantA, l.cfg.WantAAAA = true, true
+	}
+	if l.cfg.EDNSSize == 0 {
+		l.cfg.EDNSSize = defaultEDNSSize
+	}
+	if l.override(port, now) || l.literal(now) {
+		return l
+	}
+	name, err := ParseName(host)
+	if err != nil {
+		l.step(Step{Source: "name", Outcome: "refused", Start: now, End: now, Text: strings.TrimPrefix(err.Error(), "dns: ")})
+		l.fail(&Error{Kind: BadName, Detail: strings.TrimPrefix(err.Error(), "dns: ")})
+		return l
+	}
+	l.name, l.rooted = name, strings.HasSuffix(host, ".")
+	l.nextSource(now)
+	return l
+}
+
+// Poll ends queries whose time is over and returns what to do now and when to
+// call again at the latest. Done is the last action ever returned.
+func (l *Lookup) Poll(now clock.Time) (actions []Action, next clock.Time) {
+	for _, q := range l.current {
+		if !l.done && q.started && !q.done && q.deadline <= now {
+			l.expire(q, now)
+		}
+	}
+	next = clock.Never
+	if !l.done {
+		for _, q := range l.current {
+			if q.started && !q.done {
+				next = min(next, q.deadline)
+			}
+		}
+	}
+	actions, l.out = l.out, nil
+	return actions, next
+}
+
+// Receive takes a message that came in on a socket: a datagram, or what
+// followed a length on TCP. from is its sender.
+func (l *Lookup) Receive(socket int, from netip.AddrPort, msg []byte, now clock.Time) {
+	if l.done || socket < 0 || socket >= len(l.sockets) || l.sockets[socket].closed {
+		return
+	}
+	s := l.sockets[socket]
+	m, err := Parse(msg)
+	if why := s.mismatch(from, len(msg), m); why != "" {
+		l.ignore(s, from, now, "ignored: "+why)
+		return
+	}
+	if !s.waiting {
+		since := now.Sub(l.steps[s.step].Start)
+		l.ignore(s, from, now, fmt.Sprintf("ignored: the answer came %s after the query, too late", round(since)))
+		return
+	}
+	l.answered(s, m, err, now)
+}
+
+// mismatch says why a message cannot be the answer to the query that was sent
+// on s: a forger must guess address, port, ID and question (RFC 5452 §9.1).
+func (s *socket) mismatch(from netip.AddrPort, size int, m *Message) string {
+	if from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port()); from != s.server {
+		return fmt.Sprintf("came from %s, the query went to %s", from, s.server)
+	}
+	switch {
+	case size < headerSize:
+		return fmt.Sprintf("%d octets are no DNS message", size)
+	case m.ID != s.id:
+		return fmt.Sprintf("its ID is %#04x, the query's %#04x", m.ID, s.id)
+	case !m.Response || m.Opcode != OpcodeQuery:
+		return "it is not a response to a query"
+	case len(m.Questions) == 0 && m.Rcode != RcodeNoError && m.Rcode != RcodeNXDomain:
+		return "" // servers that cannot or will not read a query leave it out
+	case len(m.Questions) != 1:
+		return fmt.Sprintf("it repeats %d questions, one was asked", len(m.Questions))
+	}
+	q := m.Questions[0]
+	if !q.Name.EqualFold(s.q.name) || q.Type != s.q.typ || q.Class != ClassIN {
+		return fmt.Sprintf("it answers %s, asked was %s", q, Question{s.q.name, s.q.typ, ClassIN})
+	}
+	return ""
+}
+
+func (l *Lookup) ignore(s *socket, from netip.AddrPort, now clock.Time, text string) {
+	if l.ignored++; l.ignored > maxIgnored {
+		return
+	}
+	if l.ignored == maxIgnored {
+		text += "; further ones are not told"
+	}
+	sent := l.steps[s.step]
+	l.step(Step{Source: "dns", Outcome: "ignored", Name: sent.Name, Type: sent.Type, Server: from, Transport: sent.Transport,
+		Attempt: sent.Attempt, Start: now, End: now, Text: text})
+}
+
+// Failed takes the end of a socket that brought no answer: an ICMP error, a
+// refused connection, a stream that was closed.
+func (l *Lookup) Failed(socket int, err error, now clock.Time) {
+	if l.done || socket < 0 || socket >= len(l.sockets) || l.sockets[socket].closed {
+		return
+	}
+	s := l.sockets[socket]
+	if !s.waiting {
+		l.close(s)
+		return
+	}
+	what := "failed"
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		what = "refused"
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
+		what = "unreachable"
+	}
+	detail := fmt.Sprintf("%s over %s: %v", s.server, transport(s.tcp), err)
+	l.end(s, what, detail, now)
+	l.close(s)
+	l.serverFailed(s.q, Unreachable, detail, now)
+}
+
+// Steps returns the story so far, in the order in which its steps began.
+func (l *Lookup) Steps() []Step { return l.steps }
+
+// Result returns the addresses, or an *Error. Before the end it returns
+// neither.
+func (l *Lookup) Result() (Result, error) {
+	if l.done && l.failure != nil {
+		return l.result, l.failure
+	}
+	return l.result, nil
+}
+
+// Bound returns the longest that the lookup can take from its beginning:
+// every server of every attempt silent over UDP, then again over TCP, for
+// each name of the search list.
+func (l *Lookup) Bound() time.Duration {
+	var round time.Duration
+	for i := range l.cfg.Resolv.Servers {
+		round += l.cfg.Resolv.timeout(i)
+	}
+	if !l.cfg.Resolv.UseTCP {
+		round *= 2
+	}
+	if l.sequential() {
+		round *= 2
+	}
+	return round * time.Duration(l.cfg.Resolv.Attempts*len(l.candidates(nil)))
+}
+
+func (l *Lookup) wants(a netip.Addr) bool {
+	if a.Unmap().Is4() {
+		return l.cfg.WantA
+	}
+	return l.cfg.WantAAAA
+}
+
+func (l *Lookup) step(s Step) int {
+	l.steps = append(l.steps, s)
+	return len(l.steps) - 1
+}
+
+func (l *Lookup) finish(r Result) {
+	if r.Source != "--resolve" && r.Source != "literal" {
+		r.Addresses = l.sorted(r.Addresses)
+	}
+	l.result, l.failure = r, nil
+	l.stop()
+}
+
+func (l *Lookup) fail(err *Error) {
+	err.Name = l.host
+	err.Servers = l.asked()
+	l.failure = err
+	l.stop()
+}
+
+// stop ends the lookup: nothing is sent or taken after it.
+func (l *Lookup) stop() {
+	l.closeAll()
+	l.done = true
+	l.out = append(l.out, Action{Kind: Done})
+}
+
+func (l *Lookup) closeAll() {
+	for _, s := range l.sockets {
+		l.close(s)
+	}
+}
+
+func (l *Lookup) close(s *socket) {
+	if !s.closed {
+		s.closed, s.waiting = true, false
+		l.out = append(l.out, Action{Kind: CloseSocket, Server: s.server, Socket: s.number})
+	}
+}
+
+// sorted puts addresses into the order of RFC 6724.
+func (l *Lookup) sorted(list []Address) []Address {
+	dsts := make([]netip.Addr, len(list))
+	for i, a := range list {
+		dsts[i] = a.Addr
+	}
+	out := make([]Address, 0, len(list))
+	used := make([]bool, len(list))
+	for _, s := range l.cfg.Sort.Sort(dsts) {
+		for i, a := range list {
+			if !used[i] && a.Addr == s.Addr {
+				used[i] = true
+				a.LocalAddr, a.Why = s.Source, s.Why
+				out = append(out, a)
+				break
+			}
+		}
+	}
+	return out
+}
+
+func addressList(list []Address) string {
+	parts := make([]string, len(list))
+	for i, a := range list {
+		parts[i] = a.Addr.String()
+	}
+	return strings.Join(parts, ", ")
+}

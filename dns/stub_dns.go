@@ -1,0 +1,467 @@
+package dns
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"peel/clock"
+)
+
+// beginDNS starts the source dns: the names to ask for, one after the other.
+func (l *Lookup) beginDNS(now clock.Time) {
+	if l.names != nil { // dns stands twice on the line
+		l.endDNS(l.failure, now)
+		return
+	}
+	l.names = l.candidates(func(text string) {
+		l.step(Step{Source: "dns", Outcome: "skipped", Start: now, End: now, Text: text})
+	})
+	if n := len(l.cfg.Resolv.Servers); l.cfg.Resolv.Rotate && n > 0 {
+		l.rotation = int(l.random() % uint64(n))
+	}
+	l.beginName(now)
+}
+
+// candidates lists the names to ask for, as the C library's search does: a
+// name with enough dots as it stands first and then with each suffix, else
+// the suffixes first; a name with a final dot only as it stands.
+func (l *Lookup) candidates(skipped func(text string)) []searchName {
+	conf := l.cfg.Resolv
+	asIs := searchName{name: l.name, asIs: true}
+	if l.rooted {
+		return []searchName{asIs}
+	}
+	dots := l.name.NumLabels() - 1
+	var list []searchName
+	if dots >= conf.Dots {
+		list = append(list, asIs)
+	}
+	for _, suffix := range conf.Search {
+		name, err := l.name.Join(suffix)
+		if err != nil {
+			if skipped != nil {
+				skipped(strings.TrimPrefix(err.Error(), "dns: "))
+			}
+			continue
+		}
+		if !slices.ContainsFunc(list, func(s searchName) bool { return s.name.EqualFold(name) }) {
+			list = append(list, searchName{name: name, asIs: suffix.IsRoot()})
+		}
+	}
+	hasAsIs := slices.ContainsFunc(list, func(s searchName) bool { return s.asIs })
+	if !hasAsIs && (dots > 0 || !conf.NoTLDQuery || len(list) == 0) {
+		list = append(list, asIs)
+	}
+	return list
+}
+
+// sequential tells whether A and AAAA are asked one after the other.
+func (l *Lookup) sequential() bool {
+	return l.cfg.Resolv.SingleRequest || l.cfg.Resolv.SingleRequestReopen
+}
+
+// beginName asks for the present name.
+func (l *Lookup) beginName(now clock.Time) {
+	if len(l.cfg.Resolv.Servers) == 0 {
+		l.endDNS(&Error{Kind: Unreachable, Detail: "no name server is configured"}, now)
+		return
+	}
+	l.closeAll()
+	l.current = nil
+	name := l.names[l.at].name
+	if l.cfg.WantA {
+		l.current = append(l.current, l.newQuestion(name, TypeA))
+	}
+	if l.cfg.WantAAAA {
+		if l.cfg.Resolv.NoAAAA {
+			l.step(Step{Source: "dns", Outcome: "skipped", Name: name, Type: TypeAAAA, Start: now, End: now,
+				Text: "AAAA is not asked: resolv.conf has the option no-aaaa"})
+		} else {
+			l.current = append(l.current, l.newQuestion(name, TypeAAAA))
+		}
+	}
+	if len(l.current) == 0 {
+		l.endDNS(&Error{Kind: NoData, Detail: "only IPv6 is wanted, and resolv.conf has the option no-aaaa"}, now)
+		return
+	}
+	for _, q := range l.current {
+		l.ask(q, l.cfg.Resolv.UseTCP, now)
+		if l.sequential() {
+			break
+		}
+	}
+}
+
+func (l *Lookup) newQuestion(name Name, t Type) *question {
+	return &question{name: name, typ: t, attempt: 1, edns: !l.cfg.NoEDNS}
+}
+
+// server returns which of resolv.conf's servers q is at.
+func (l *Lookup) server(q *question) int { return (q.place + l.rotation) % len(l.cfg.Resolv.Servers) }
+
+// ask sends q to its server, which has its full time to answer.
+func (l *Lookup) ask(q *question, tcp bool, now clock.Time) {
+	q.deadline = now.Add(l.cfg.Resolv.timeout(l.server(q)))
+	l.send(q, tcp, now)
+}
+
+// send puts one query on a new socket, and so on a new source port.
+func (l *Lookup) send(q *question, tcp bool, now clock.Time) {
+	m := Message{
+		Header:    Header{ID: uint16(l.random()), RecursionDesired: true, AuthenticData: l.cfg.Resolv.TrustAD},
+		Questions: []Question{{q.name, q.typ, ClassIN}},
+	}
+	if q.edns {
+		m.Additional = []Resource{EDNS{UDPSize: l.cfg.EDNSSize}.Resource()}
+	}
+	msg, err := m.Append(nil)
+	if err != nil {
+		panic(err) // a valid name and a fixed form always fit
+	}
+	s := &socket{number: len(l.sockets), server: l.cfg.Resolv.Servers[l.server(q)], tcp: tcp, id: m.ID, q: q, waiting: true}
+	s.step = l.step(Step{
+		Source: "dns", Outcome: "waiting", Name: q.name, Type: q.typ, Server: s.server, Transport: transport(tcp),
+		Attempt: q.attempt, ID: m.ID, EDNS: q.edns, Socket: s.number, Start: now, End: now, Text: "no answer yet",
+	})
+	l.sockets = append(l.sockets, s)
+	q.socket, q.started = s.number, true
+	kind := SendUDP
+	if tcp {
+		kind = SendTCP
+	}
+	l.out = append(l.out, Action{Kind: kind, Server: s.server, Socket: s.number, Msg: msg})
+}
+
+// end completes the step of a query.
+func (l *Lookup) end(s *socket, outcome, text string, now clock.Time) *Step {
+	s.waiting = false
+	st := &l.steps[s.step]
+	st.Outcome, st.Text, st.End = outcome, text, now
+	return st
+}
+
+// expire gives up on the present query of q. Its socket stays open, so that
+// an answer that comes late can be told.
+func (l *Lookup) expire(q *question, now clock.Time) {
+	s := l.sockets[q.socket]
+	waited := round(now.Sub(l.steps[s.step].Start))
+	l.end(s, "timeout", fmt.Sprintf("no answer within %s", waited), now)
+	l.serverFailed(q, Timeout, fmt.Sprintf("%s did not answer over %s within %s", s.server, transport(s.tcp), waited), now)
+}
+
+// answered takes a message that passed every check of mismatch.
+func (l *Lookup) answered(s *socket, m *Message, parseErr error, now clock.Time) {
+	q := s.q
+	st := l.end(s, "answer", "", now)
+	st.Answered, st.Rcode, st.Answers = true, m.Rcode, m.Answers
+	edns, _ := m.EDNS()
+	st.Errors = edns.ExtendedErrors()
+	l.close(s)
+	switch {
+	case m.Truncated && !s.tcp:
+		st.Outcome, st.Text = "truncated", "the answer did not fit the datagram (TC): asked again over TCP"
+		l.ask(q, true, now)
+	case parseErr != nil:
+		st.Outcome, st.Text = "malformed", strings.TrimPrefix(parseErr.Error(), "dns: ")
+		l.serverFailed(q, Malformed, fmt.Sprintf("%s sent a broken answer: %s", s.server, st.Text), now)
+	case m.Rcode == RcodeNoError:
+		l.noError(s, m, st, now)
+	case m.Rcode == RcodeNXDomain:
+		st.Outcome, st.Text = "no_name", "the name does not exist (NXDOMAIN)"+negativeTTL(m)
+		q.kind, q.detail = NotFound, fmt.Sprintf("%s says that %s does not exist (NXDOMAIN)", s.server, q.name.Host())
+		l.endQuestion(q, now)
+	case q.edns && (m.Rcode == RcodeFormErr || m.Rcode == RcodeNotImp || m.Rcode == RcodeBadVers):
+		// RFC 6891 §6.2.2: a server that does not know EDNS says FORMERR.
+		// The same server gets what is left of its time.
+		st.Outcome, st.Text = "refused", fmt.Sprintf("%s: the server may not know EDNS, asked again without", m.Rcode)
+		q.edns = false
+		l.send(q, s.tcp, now)
+	default:
+		kind, outcome := ServFail, "server_failure"
+		if m.Rcode == RcodeRefused {
+			kind, outcome = Refused, "refused"
+		}
+		st.Outcome, st.Text = outcome, rcodeText(m.Rcode, st.Errors)
+		l.serverFailed(q, kind, fmt.Sprintf("%s said %s", s.server, st.Text), now)
+	}
+}
+
+func (l *Lookup) noError(s *socket, m *Message, st *Step, now clock.Time) {
+	q := s.q
+	addrs, chain, broken := follow(m.Answers, q.name, q.typ)
+	q.chain, st.Chain = chain, chain
+	via := ""
+	if len(chain) > 0 {
+		via = "alias " + chainText(q.name, chain) + ": "
+	}
+	switch {
+	case broken != "":
+		st.Outcome, st.Text = "malformed", broken
+		q.kind, q.detail = Malformed, fmt.Sprintf("%s answered with %s", s.server, broken)
+		l.endQuestion(q, now)
+	case len(addrs) > 0:
+		for i := range addrs {
+			addrs[i].Source = "dns " + s.server.String()
+		}
+		q.addrs, q.kind = addrs, 0
+		st.Text = fmt.Sprintf("%s%s (TTL %d s)", via, addressList(addrs), addrs[0].TTL)
+		l.endQuestion(q, now)
+	case len(m.Answers) == 0 && !m.Authoritative && !m.RecursionAvailable:
+		st.Outcome, st.Text = "refused", "an empty answer that is neither authoritative nor recursive: the server does not resolve for clients"
+		l.serverFailed(q, Refused, fmt.Sprintf("%s does not resolve names for clients", s.server), now)
+	default:
+		target := q.name
+		st.Text = fmt.Sprintf("%s exists, but has no %s record (NODATA)", target.Host(), q.typ)
+		if len(chain) > 0 {
+			target = chain[len(chain)-1]
+			st.Text = fmt.Sprintf("%sthe server gave no %s record of %s", via, q.typ, target.Host())
+		}
+		q.kind, q.detail = NoData, fmt.Sprintf("%s has no %s record of %s", s.server, q.typ, target.Host())
+		st.Outcome, st.Text = "no_data", st.Text+negativeTTL(m)
+		l.endQuestion(q, now)
+	}
+}
+
+// follow reads the addresses of name from an answer, along CNAMEs. It takes
+// only records that the chain leads to. The TTL of each address is the least
+// on its way.
+func follow(answers []Resource, name Name, t Type) (addrs []Address, chain []Name, broken string) {
+	ttl := uint32(1<<31 - 1) // RFC 2181 §8: a larger TTL is not one
+	at := name
+	for {
+		var next *Resource
+		for i := range answers {
+			rr := &answers[i]
+			if rr.Class != ClassIN || !rr.Name.EqualFold(at) {
+				continue
+			}
+			switch d := rr.Data.(type) {
+			case A:
+				if t == TypeA {
+					addrs = append(addrs, Address{Addr: d.Addr, TTL: int64(min(ttl, rr.TTL))})
+				}
+			case AAAA:
+				if t == TypeAAAA {
+					addrs = append(addrs, Address{Addr: d.Addr, TTL: int64(min(ttl, rr.TTL))})
+				}
+			case CNAME:
+				next = rr
+			}
+		}
+		if len(addrs) > 0 || next == nil {
+			return addrs, chain, ""
+		}
+		ttl = min(ttl, next.TTL)
+		at = next.Data.(CNAME).Target
+		if at.EqualFold(name) || slices.ContainsFunc(chain, at.EqualFold) {
+			return nil, append(chain, at), "a loop of aliases: " + chainText(name, append(chain, at))
+		}
+		if chain = append(chain, at); len(chain) > maxChain {
+			return nil, chain, fmt.Sprintf("more than %d aliases in a row", maxChain)
+		}
+	}
+}
+
+// serverFailed goes on to the next server, in the next attempt to the first,
+// until the attempts are used up.
+func (l *Lookup) serverFailed(q *question, kind Kind, detail string, now clock.Time) {
+	q.kind, q.detail = kind, detail
+	// When the other type's answer was NXDOMAIN, the name has none of this
+	// type either, and further attempts would only take time.
+	for _, other := range l.current {
+		if other != q && other.done && other.kind == NotFound {
+			l.endQuestion(q, now)
+			return
+		}
+	}
+	if q.place++; q.place == len(l.cfg.Resolv.Servers) {
+		q.place = 0
+		q.attempt++
+	}
+	if q.attempt > l.cfg.Resolv.Attempts {
+		l.endQuestion(q, now)
+		return
+	}
+	l.ask(q, l.cfg.Resolv.UseTCP, now)
+}
+
+// endQuestion marks q done; with the last one, the name is judged.
+func (l *Lookup) endQuestion(q *question, now clock.Time) {
+	q.done = true
+	for _, other := range l.current {
+		if other.done {
+			continue
+		}
+		if !other.started {
+			l.ask(other, l.cfg.Resolv.UseTCP, now)
+		}
+		return
+	}
+	l.endName(now)
+}
+
+// endName has the answers to all questions for the present name.
+func (l *Lookup) endName(now clock.Time) {
+	r := Result{Source: "dns", Canonical: l.names[l.at].name}
+	for _, q := range l.current {
+		r.Addresses = append(r.Addresses, q.addrs...)
+		if len(q.addrs) > 0 && len(q.chain) > 0 {
+			r.Chain, r.Canonical = q.chain, q.chain[len(q.chain)-1]
+		}
+	}
+	if len(r.Addresses) > 0 {
+		l.remark(now)
+		l.finish(r)
+		return
+	}
+	present := &l.names[l.at]
+	present.verdict = l.verdict()
+	next := l.at + 1
+	switch present.verdict.Kind {
+	case NotFound, NoData, ServFail:
+	default:
+		// As the C library does: any other failure ends the search list, but
+		// a name that has not been asked as it stands still is; and a failure
+		// of the name as it stands does not stop the list behind it.
+		for !present.asIs && next < len(l.names) && !l.names[next].asIs {
+			next++
+		}
+	}
+	if next < len(l.names) {
+		l.at = next
+		l.beginName(now)
+		return
+	}
+	l.endDNS(l.choose(), now)
+}
+
+// remark tells when the types disagree in a way that no correct server
+// causes.
+func (l *Lookup) remark(now clock.Time) {
+	for _, q := range l.current {
+		if q.kind == NotFound {
+			l.step(Step{Source: "dns", Outcome: "ignored", Name: q.name, Type: q.typ, Start: now, End: now,
+				Text: fmt.Sprintf("NXDOMAIN for %s does not count: the name has addresses of the other type (RFC 4074 §4.2)", q.typ)})
+		}
+	}
+}
+
+// verdict sums up why the present name has no address. A loop counts most;
+// then NXDOMAIN, which speaks for all types; then a failure, which leaves
+// open what there is; and NODATA only if it is true of every type.
+func (l *Lookup) verdict() *Error {
+	rank := func(k Kind) int { return slices.Index([]Kind{NoData, 0, NotFound, Malformed}, k) }
+	var worst *question
+	for _, q := range l.current {
+		value := func(q *question) int {
+			if i := rank(q.kind); i >= 0 {
+				return i
+			}
+			return 1
+		}
+		if worst == nil || value(q) > value(worst) {
+			worst = q
+		}
+	}
+	return &Error{Kind: worst.kind, Detail: worst.detail}
+}
+
+// choose picks what to report when no name had an address, as the C library
+// does: what was said of the name as it stands if that came first, else that
+// some name exists without an address, else a server's failure, else the last.
+func (l *Lookup) choose() *Error {
+	var tried []string
+	var noData, servFail, last *Error
+	for _, n := range l.names {
+		if n.verdict == nil {
+			continue
+		}
+		tried = append(tried, n.name.Host())
+		last = n.verdict
+		switch {
+		case n.verdict.Kind == NoData && noData == nil:
+			noData = n.verdict
+		case n.verdict.Kind == ServFail && servFail == nil:
+			servFail = n.verdict
+		}
+	}
+	err := last
+	switch {
+	case l.names[0].asIs:
+		err = l.names[0].verdict
+	case noData != nil:
+		err = noData
+	case servFail != nil:
+		err = servFail
+	}
+	if len(tried) > 1 {
+		err.Detail += "; names tried: " + strings.Join(tried, ", ")
+	}
+	return err
+}
+
+// endDNS hands a failure back to the walk along nsswitch.conf.
+func (l *Lookup) endDNS(err *Error, now clock.Time) {
+	l.closeAll()
+	l.current = nil
+	l.failure = err
+	status := StatusTryAgain
+	switch err.Kind {
+	case NotFound, NoData:
+		status = StatusNotFound
+	case Unreachable:
+		status = StatusUnavail
+	}
+	if l.source < len(l.cfg.Nsswitch.Sources) && l.cfg.Nsswitch.Sources[l.source-1].Stops[status] {
+		l.step(Step{Source: "dns", Outcome: "skipped", Start: now, End: now,
+			Text: fmt.Sprintf("[%s=return] after dns in nsswitch.conf ends the lookup here", status)})
+		l.source = len(l.cfg.Nsswitch.Sources)
+	}
+	l.nextSource(now)
+}
+
+func negativeTTL(m *Message) string {
+	for _, rr := range m.Authority {
+		if d, ok := rr.Data.(SOA); ok {
+			// RFC 2308 §5: the lesser of the record's TTL and its minimum.
+			return fmt.Sprintf("; may be cached for %d s (SOA of %s)", min(rr.TTL, d.Minimum), rr.Name.Host())
+		}
+	}
+	return ""
+}
+
+func rcodeText(r Rcode, errs []ExtendedError) string {
+	s := r.String()
+	if m := r.Meaning(); m != "" {
+		s += ": " + m
+	}
+	for _, e := range errs {
+		s += "; " + e.String()
+	}
+	return s
+}
+
+func chainText(name Name, chain []Name) string {
+	s := name.Host()
+	for _, n := range chain {
+		s += " → " + n.Host()
+	}
+	return s
+}
+
+func transport(tcp bool) string {
+	if tcp {
+		return "tcp"
+	}
+	return "udp"
+}
+
+// round makes a duration short enough to read.
+func round(d time.Duration) time.Duration {
+	if d > time.Second {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(time.Microsecond)
+}

@@ -1,0 +1,179 @@
+package dns
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"peel/clock"
+)
+
+// override answers from --resolve.
+func (l *Lookup) override(port uint16, now clock.Time) bool {
+	suffix := ":" + strconv.Itoa(int(port))
+	key := strings.ToLower(strings.TrimSuffix(l.host, ".")) + suffix
+	addrs, ok := l.cfg.Resolve[key]
+	if !ok {
+		key = "*" + suffix
+		addrs, ok = l.cfg.Resolve[key]
+	}
+	if !ok {
+		return false
+	}
+	var list []Address
+	for _, a := range addrs {
+		if l.wants(a) {
+			list = append(list, Address{Addr: a, TTL: -1, Source: "--resolve", Why: "the order given"})
+		}
+	}
+	s := Step{Source: "--resolve", Outcome: "answer", Start: now, End: now, Text: fmt.Sprintf("%s is overridden: %s", key, addressList(list))}
+	if len(list) == 0 {
+		s.Outcome, s.Text = "no_data", fmt.Sprintf("%s is overridden, but with no address of the wanted family", key)
+		l.step(s)
+		l.fail(&Error{Kind: NoData, Detail: s.Text})
+		return true
+	}
+	l.step(s)
+	l.finish(Result{Source: "--resolve", Addresses: list})
+	return true
+}
+
+// literal answers for an IP address in place of a name: nobody is asked.
+func (l *Lookup) literal(now clock.Time) bool {
+	a, err := netip.ParseAddr(l.host)
+	if err != nil {
+		return false
+	}
+	s := Step{Source: "literal", Outcome: "answer", Start: now, End: now, Text: a.String() + " is an address already: no lookup"}
+	if !l.wants(a) {
+		s.Outcome, s.Text = "no_data", a.String()+" is not of the wanted address family"
+		l.step(s)
+		l.fail(&Error{Kind: NoData, Detail: s.Text})
+		return true
+	}
+	l.step(s)
+	l.finish(Result{Source: "literal", Addresses: []Address{{Addr: a, TTL: -1, Source: "literal"}}})
+	return true
+}
+
+// nextSource goes through the hosts line of nsswitch.conf until a source has
+// to wait for the network or the lookup has ended.
+func (l *Lookup) nextSource(now clock.Time) {
+	for !l.done && l.source < len(l.cfg.Nsswitch.Sources) {
+		s := l.cfg.Nsswitch.Sources[l.source]
+		l.source++
+		status := StatusNotFound
+		switch s.Name {
+		case "files":
+			if l.askFiles(now) {
+				return
+			}
+		case "dns":
+			if l.special(now) {
+				return
+			}
+			l.beginDNS(now)
+			return // endDNS goes on from here
+		default:
+			status = l.notAsked(s, now)
+		}
+		if s.Stops[status] {
+			l.step(Step{Source: s.Name, Outcome: "skipped", Start: now, End: now,
+				Text: fmt.Sprintf("[%s=return] after %s in nsswitch.conf ends the lookup here", status, s.Name)})
+			break
+		}
+	}
+	if l.done || l.special(now) {
+		return
+	}
+	if l.failure == nil {
+		l.failure = &Error{Kind: NotFound, Detail: "no source of nsswitch.conf that was asked has the name"}
+		if len(l.unasked) > 0 {
+			l.failure.Kind = NotAsked
+			l.failure.Detail = "no source that peel can ask has the name"
+		}
+	}
+	if len(l.unasked) > 0 {
+		l.failure.Detail += "; not asked: " + strings.Join(l.unasked, ", ")
+	}
+	l.fail(l.failure)
+}
+
+func (l *Lookup) askFiles(now clock.Time) (found bool) {
+	var list []Address
+	var lines []string
+	other := 0
+	for _, e := range l.cfg.Hosts.Lookup(l.host) {
+		if !l.wants(e.Addr) {
+			other++
+			continue
+		}
+		list = append(list, Address{Addr: e.Addr, TTL: -1, Source: fmt.Sprintf("/etc/hosts line %d", e.Line)})
+		lines = append(lines, fmt.Sprintf("/etc/hosts line %d: %s", e.Line, e.Addr))
+	}
+	s := Step{Source: "files", Outcome: "answer", Start: now, End: now, Text: strings.Join(lines, ", ")}
+	if len(list) == 0 {
+		s.Outcome, s.Text = "no_name", "no entry in /etc/hosts"
+		if other > 0 {
+			s.Text = "/etc/hosts has the name, but with no address of the wanted family"
+		}
+		l.step(s)
+		return false
+	}
+	l.step(s)
+	l.finish(Result{Source: "files", Addresses: list})
+	return true
+}
+
+// special answers for names that must never reach a name server: localhost
+// and all below it (RFC 6761 §6.3), .onion (RFC 7686 §2).
+func (l *Lookup) special(now clock.Time) bool {
+	s := Step{Source: "localhost", Outcome: "answer", Start: now, End: now}
+	switch {
+	case l.name.IsSubdomainOf(Name{"\x09localhost"}):
+		var list []Address
+		for _, a := range []netip.Addr{netip.IPv6Loopback(), netip.AddrFrom4([4]byte{127, 0, 0, 1})} {
+			if l.wants(a) {
+				list = append(list, Address{Addr: a, TTL: -1, Source: "localhost"})
+			}
+		}
+		s.Text = "localhost is always this machine, no name server is asked (RFC 6761): " + addressList(list)
+		l.step(s)
+		l.finish(Result{Source: "localhost", Addresses: list})
+		return true
+	case l.name.IsSubdomainOf(Name{"\x05onion"}):
+		s.Source, s.Outcome, s.Text = "dns", "no_name", "not asked: .onion names belong to Tor and must not reach a name server (RFC 7686)"
+		l.step(s)
+		l.fail(&Error{Kind: NotFound, Detail: s.Text})
+		return true
+	}
+	return false
+}
+
+// notAsked tells of a source that peel does not speak. It counts as
+// unavailable, except multicast DNS for a .local name: there the name was the
+// source's to answer, and [NOTFOUND=return] must keep it from name servers.
+func (l *Lookup) notAsked(src Source, now clock.Time) Status {
+	status := StatusUnavail
+	what := "the source " + src.Name
+	switch {
+	case src.Name == "resolve":
+		what = "systemd-resolved's own protocol"
+	case src.Name == "mymachines":
+		what = "systemd-machined's protocol"
+	case src.Name == "myhostname":
+		what = "the source myhostname (this machine's own name)"
+	case strings.HasPrefix(src.Name, "mdns"):
+		what = "multicast DNS"
+		if !l.name.IsSubdomainOf(Name{"\x05local"}) {
+			l.step(Step{Source: src.Name, Outcome: "skipped", Start: now, End: now, Text: "not asked: only .local names are for multicast DNS"})
+			return StatusUnavail
+		}
+		status = StatusNotFound
+	}
+	l.unasked = append(l.unasked, src.Name)
+	l.step(Step{Source: src.Name, Outcome: "skipped", Start: now, End: now,
+		Text: fmt.Sprintf("not asked: peel does not speak %s; counted as %s", what, status)})
+	return status
+}

@@ -1,0 +1,235 @@
+package dns
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// SVCB binds a service to endpoints (RFC 9460). Priority 0 makes the record
+// an alias of Target (§2.4.2).
+type SVCB struct {
+	Priority uint16
+	Target   Name
+	// Params are in strictly rising order of their keys.
+	Params []SvcParam
+}
+
+// HTTPS is SVCB for the https scheme (RFC 9460 §9).
+type HTTPS struct{ SVCB }
+
+// SvcParam is one parameter. Its value has been checked against the format of
+// its key if this package knows it.
+type SvcParam struct {
+	Key   SvcKey
+	Value []byte
+}
+
+// SvcKey is the key of a parameter.
+type SvcKey uint16
+
+// The keys of RFC 9460 §14.3.2, RFC 9461 and RFC 9540.
+const (
+	SvcMandatory     SvcKey = 0
+	SvcALPN          SvcKey = 1
+	SvcNoDefaultALPN SvcKey = 2
+	SvcPort          SvcKey = 3
+	SvcIPv4Hint      SvcKey = 4
+	SvcECH           SvcKey = 5
+	SvcIPv6Hint      SvcKey = 6
+	SvcDoHPath       SvcKey = 7
+	SvcOHTTP         SvcKey = 8
+)
+
+var svcKeyNames = []named{
+	{0, "mandatory"}, {1, "alpn"}, {2, "no-default-alpn"}, {3, "port"}, {4, "ipv4hint"}, {5, "ech"}, {6, "ipv6hint"},
+	{7, "dohpath"}, {8, "ohttp"},
+}
+
+// String returns the name of the key, or key123.
+func (k SvcKey) String() string { return mnemonic(svcKeyNames, uint16(k), "key") }
+
+func (SVCB) Type() Type  { return TypeSVCB }
+func (HTTPS) Type() Type { return TypeHTTPS }
+
+func (d SVCB) String() string {
+	s := strconv.Itoa(int(d.Priority)) + " " + d.Target.String()
+	for _, p := range d.Params {
+		s += " " + p.String()
+	}
+	return s
+}
+
+func (d SVCB) pack(p *packer) error {
+	p.u16(d.Priority)
+	p.plainName(d.Target)
+	for i, sp := range d.Params {
+		if i > 0 && sp.Key <= d.Params[i-1].Key {
+			return fmt.Errorf("parameter %s after %s: keys must rise", sp.Key, d.Params[i-1].Key)
+		}
+		if len(sp.Value) > 0xffff {
+			return fmt.Errorf("parameter %s of %d octets, at most 65535 are possible", sp.Key, len(sp.Value))
+		}
+		if err := sp.check(); err != nil {
+			return err
+		}
+		p.u16(uint16(sp.Key))
+		p.u16(uint16(len(sp.Value)))
+		p.buf = append(p.buf, sp.Value...)
+	}
+	return nil
+}
+
+func (r *reader) svcb() SVCB {
+	d := SVCB{Priority: r.u16("priority"), Target: r.plainName("target")}
+	for r.off < r.end && r.err == nil {
+		key := SvcKey(r.u16("key"))
+		n := int(r.u16("value length"))
+		p := SvcParam{key, clone(r.bytes(n, key.String()))}
+		if r.err != nil {
+			break
+		}
+		if len(d.Params) > 0 && key <= d.Params[len(d.Params)-1].Key {
+			r.fail("parameter %s after %s: keys must rise", key, d.Params[len(d.Params)-1].Key)
+		}
+		if err := p.check(); err != nil {
+			r.fail("%w", err)
+		}
+		d.Params = append(d.Params, p)
+	}
+	return d
+}
+
+// check holds a value against the wire format of its key (RFC 9460 §7, §8).
+func (p SvcParam) check() error {
+	n := len(p.Value)
+	ok := true
+	switch p.Key {
+	case SvcMandatory:
+		ok = n > 0 && n%2 == 0
+		for i := 0; ok && i < n; i += 2 {
+			key := binary.BigEndian.Uint16(p.Value[i:])
+			ok = key != 0 && (i == 0 || key > binary.BigEndian.Uint16(p.Value[i-2:]))
+		}
+	case SvcALPN:
+		_, ok = p.alpn()
+	case SvcNoDefaultALPN, SvcOHTTP:
+		ok = n == 0
+	case SvcPort:
+		ok = n == 2
+	case SvcIPv4Hint:
+		ok = n > 0 && n%4 == 0
+	case SvcIPv6Hint:
+		ok = n > 0 && n%16 == 0
+	}
+	if !ok {
+		return fmt.Errorf("parameter %s: value of %d octets does not have its form", p.Key, n)
+	}
+	return nil
+}
+
+func (p SvcParam) alpn() (ids []string, ok bool) {
+	for b := p.Value; len(b) > 0; {
+		n := int(b[0])
+		if n == 0 || 1+n > len(b) {
+			return nil, false
+		}
+		ids = append(ids, string(b[1:1+n]))
+		b = b[1+n:]
+	}
+	return ids, len(ids) > 0
+}
+
+func (p SvcParam) addrs(size int) []netip.Addr {
+	var out []netip.Addr
+	for b := p.Value; len(b) >= size; b = b[size:] {
+		a, _ := netip.AddrFromSlice(b[:size])
+		out = append(out, a)
+	}
+	return out
+}
+
+// String returns the parameter's presentation form (RFC 9460 §2.1).
+func (p SvcParam) String() string {
+	k := p.Key.String()
+	if p.check() != nil {
+		return k + "=" + quote(string(p.Value))
+	}
+	switch p.Key {
+	case SvcMandatory:
+		var keys []string
+		for i := 0; i < len(p.Value); i += 2 {
+			keys = append(keys, SvcKey(binary.BigEndian.Uint16(p.Value[i:])).String())
+		}
+		return k + "=" + strings.Join(keys, ",")
+	case SvcALPN:
+		ids, _ := p.alpn()
+		for i, id := range ids { // appendix A.1: a comma inside an id is escaped twice
+			ids[i] = strings.NewReplacer(`\`, `\\`, `,`, `\,`).Replace(id)
+		}
+		return k + "=" + quote(strings.Join(ids, ","))
+	case SvcNoDefaultALPN, SvcOHTTP:
+		return k
+	case SvcPort:
+		return k + "=" + strconv.Itoa(int(binary.BigEndian.Uint16(p.Value)))
+	case SvcIPv4Hint:
+		return k + "=" + joinAddrs(p.addrs(4))
+	case SvcIPv6Hint:
+		return k + "=" + joinAddrs(p.addrs(16))
+	case SvcECH:
+		return k + "=" + base64.StdEncoding.EncodeToString(p.Value)
+	}
+	if len(p.Value) == 0 {
+		return k
+	}
+	return k + "=" + quote(string(p.Value))
+}
+
+func joinAddrs(addrs []netip.Addr) string {
+	parts := make([]string, len(addrs))
+	for i, a := range addrs {
+		parts[i] = a.String()
+	}
+	return strings.Join(parts, ",")
+}
+
+// Param returns the parameter with that key.
+func (d SVCB) Param(k SvcKey) (SvcParam, bool) {
+	for _, p := range d.Params {
+		if p.Key == k {
+			return p, true
+		}
+	}
+	return SvcParam{}, false
+}
+
+// ALPN returns the protocol identifiers, nil when there are none.
+func (d SVCB) ALPN() []string {
+	p, _ := d.Param(SvcALPN)
+	ids, _ := p.alpn()
+	return ids
+}
+
+// Port returns the port to connect to, if the record says one.
+func (d SVCB) Port() (port uint16, ok bool) {
+	if p, _ := d.Param(SvcPort); len(p.Value) == 2 {
+		return binary.BigEndian.Uint16(p.Value), true
+	}
+	return 0, false
+}
+
+// Hints returns the ipv4hint and ipv6hint addresses.
+func (d SVCB) Hints() []netip.Addr {
+	v4, _ := d.Param(SvcIPv4Hint)
+	v6, _ := d.Param(SvcIPv6Hint)
+	return append(v4.addrs(4), v6.addrs(16)...)
+}
+
+// ECH returns the ECHConfigList for encrypted client hello, or nil.
+func (d SVCB) ECH() []byte {
+	p, _ := d.Param(SvcECH)
+	return p.Value
+}

@@ -1,0 +1,139 @@
+package hpack
+
+// huffmanLength returns how many bytes s takes when compressed.
+func huffmanLength(s string) int {
+	n := 0
+	for i := 0; i < len(s); i++ {
+		n += int(huffmanCodes[s[i]].bits)
+	}
+	return (n + 7) / 8
+}
+
+// appendHuffman appends s compressed; n is its huffmanLength.
+func appendHuffman(dst []byte, s string, n int) []byte {
+	acc, have := uint64(0), uint(0)
+	for i := 0; i < len(s); i++ {
+		c := huffmanCodes[s[i]]
+		acc = acc<<c.bits | uint64(c.code)
+		have += uint(c.bits)
+		if have >= 32 {
+			have -= 32
+			w := uint32(acc >> have)
+			dst = append(dst, byte(w>>24), byte(w>>16), byte(w>>8), byte(w))
+		}
+	}
+	for have >= 8 {
+		have -= 8
+		dst = append(dst, byte(acc>>have))
+	}
+	if have > 0 {
+		// The rest is padded with the beginning of EOS: ones.
+		dst = append(dst, byte(acc<<(8-have))|byte(0xff>>have))
+	}
+	return dst
+}
+
+// step is what eight bits of input do in a state of the decoder: up to two
+// octets come out, for the shortest code has five bits.
+type step struct {
+	next uint8
+	n    uint8 // octets in out
+	bad  bool  // EOS, which may not stand in a string
+	out  [2]byte
+}
+
+// decoder is the code as a machine that takes eight bits at a time. Its
+// states are the inner nodes of the code's tree: where in a code the last
+// octet ended.
+type decoder struct {
+	steps [][256]step
+	// padding tells for each state whether a string may end there: after at
+	// most seven ones, the beginning of EOS.
+	padding []bool
+}
+
+var huffman = buildDecoder()
+
+// buildDecoder makes the machine from the code.
+func buildDecoder() *decoder {
+	type node struct {
+		kids [2]int // 0: none
+		leaf int    // octet+1; 257 is EOS
+	}
+	tree := []node{{}}
+	add := func(code uint32, bits uint8, symbol int) {
+		at := 0
+		for i := int(bits) - 1; i >= 0; i-- {
+			bit := code >> i & 1
+			if tree[at].kids[bit] == 0 {
+				tree = append(tree, node{})
+				tree[at].kids[bit] = len(tree) - 1
+			}
+			at = tree[at].kids[bit]
+		}
+		tree[at].leaf = symbol + 1
+	}
+	for i, c := range huffmanCodes {
+		add(c.code, c.bits, i)
+	}
+	add(1<<30-1, 30, 256)
+	// Number the inner nodes; the root is 0.
+	state := map[int]int{}
+	var inner []int
+	for i, n := range tree {
+		if n.leaf == 0 {
+			state[i] = len(inner)
+			inner = append(inner, i)
+		}
+	}
+	d := &decoder{steps: make([][256]step, len(inner)), padding: make([]bool, len(inner))}
+	for s, start := range inner {
+		for in := range 256 {
+			st := &d.steps[s][in]
+			at := start
+			for bit := 7; bit >= 0; bit-- {
+				at = tree[at].kids[in>>bit&1]
+				leaf := tree[at].leaf
+				if leaf == 257 {
+					st.bad = true
+					break
+				}
+				if leaf > 0 {
+					st.out[st.n] = byte(leaf - 1)
+					st.n++
+					at = 0
+				}
+			}
+			if !st.bad {
+				st.next = uint8(state[at])
+			}
+		}
+	}
+	for at, i := 0, 0; i <= 7; i++ {
+		d.padding[state[at]] = true
+		at = tree[at].kids[1]
+	}
+	return d
+}
+
+// appendHuffmanDecoded appends what b stands for (RFC 7541 §5.2).
+func appendHuffmanDecoded(dst, b []byte) ([]byte, error) {
+	s := uint8(0)
+	for _, c := range b {
+		st := &huffman.steps[s][c]
+		switch st.n {
+		case 1:
+			dst = append(dst, st.out[0])
+		case 2:
+			dst = append(dst, st.out[0], st.out[1])
+		}
+		if st.bad {
+			return dst, &Error{Reason: ErrHuffman, Detail: "the end-of-string symbol stands in a string"}
+		}
+		s = st.next
+	}
+	if !huffman.padding[s] {
+		return dst, &Error{Reason: ErrHuffman, Detail: "the padding is longer than seven bits or not all ones"}
+	}
+	return dst, nil
+}

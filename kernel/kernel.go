@@ -1,0 +1,101 @@
+// Package kernel is the host's own network: its sockets, its TCP facts, and
+// the files by which it is told how names become addresses.
+package kernel
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+)
+
+// Network dials through the host's kernel. The zero value is ready.
+type Network struct{}
+
+// DialTCP connects to addr. The context bounds the attempt.
+func (Network) DialTCP(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+	// Go's own Happy Eyeballs and keep-alive probes are switched off: the
+	// race is ours and visible, and probes would be packets nobody asked for.
+	d := net.Dialer{FallbackDelay: -1, KeepAlive: -1}
+	return d.DialContext(ctx, "tcp", addr.String())
+}
+
+// DialUDP opens a datagram socket that only talks with addr, from a port that
+// the kernel picks at random.
+func (Network) DialUDP(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+	d := net.Dialer{}
+	return d.DialContext(ctx, "udp", addr.String())
+}
+
+// Source returns the address from which the kernel would send to dst, by
+// asking its routing table through an unsent datagram socket. It is false
+// when there is no route.
+func (Network) Source(dst netip.Addr) (netip.Addr, bool) {
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(dst, 9)))
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	defer c.Close()
+	a, ok := c.LocalAddr().(*net.UDPAddr)
+	if !ok {
+		return netip.Addr{}, false
+	}
+	return a.AddrPort().Addr().Unmap(), true
+}
+
+// Files by which the resolver of the host is told what to do.
+const (
+	HostsFile    = "/etc/hosts"
+	ResolvConf   = "/etc/resolv.conf"
+	NsswitchConf = "/etc/nsswitch.conf"
+)
+
+// maxConfig bounds a configuration file; a hosts file used as a block list
+// can be several megabytes.
+const maxConfig = 32 << 20
+
+// ReadConfig reads one of the resolver's files. A file that is not there is
+// nil without an error, as the resolver itself treats it.
+func ReadConfig(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err == nil && st.Size() > maxConfig {
+		return nil, errors.New("kernel: " + path + " is larger than 32 MiB")
+	}
+	return os.ReadFile(path)
+}
+
+// Info is what the kernel tells of a TCP connection (tcp(7), TCP_INFO).
+type Info struct {
+	State                  string
+	RTT, RTTVar, MinRTT    time.Duration
+	RTO                    time.Duration
+	SendMSS, ReceiveMSS    uint32
+	AdvertisedMSS, PathMTU uint32
+	CwndSegments           uint32
+	Retransmits, Lost      uint32
+	SegmentsOut            uint32
+	SegmentsIn             uint32
+	// Options are those both sides agreed on.
+	Options []string
+}
+
+// State of a connection that nobody uses, found by Peek.
+type State uint8
+
+const (
+	// Quiet: open, and nothing to read.
+	Quiet State = iota
+	// Ended: the peer has closed its side, or the connection is broken.
+	Ended
+	// Talking: there are bytes to read that nobody asked for.
+	Talking
+)

@@ -1,0 +1,266 @@
+package pki
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Code is a stable word for what is wrong with a chain.
+type Code string
+
+// Codes.
+const (
+	OK                  Code = "ok"
+	Expired             Code = "expired"
+	NotYetValid         Code = "not_yet_valid"
+	WrongName           Code = "wrong_name"
+	UnknownRoot         Code = "unknown_root"
+	SelfSigned          Code = "self_signed"
+	MissingIntermediate Code = "missing_intermediate"
+	BadKeyUsage         Code = "bad_key_usage"
+	WeakSignature       Code = "weak_signature"
+	NameConstraints     Code = "name_constraints"
+	InvalidCA           Code = "invalid_ca"
+	NoCertificate       Code = "no_certificate"
+	Invalid             Code = "invalid"
+)
+
+// Verdict is the judgement on a chain.
+type Verdict struct {
+	OK   bool
+	Code Code
+	// Title is one line; Explanation and Try say more and what to do.
+	Title, Explanation, Try string
+	// Others are further faults beside the first.
+	Others []string
+	// Chain is the verified chain, leaf first; nil when there is none.
+	Chain []*x509.Certificate
+	// Expires is when the first certificate of the chain expires.
+	Expires time.Time
+}
+
+// JudgeOptions say against what a chain is judged.
+type JudgeOptions struct {
+	// Name is the host name or address that was asked for.
+	Name string
+	// Roots are the trusted roots; nil means the system's.
+	Roots *x509.CertPool
+	Now   time.Time
+}
+
+// Judge verifies what a server sent, leaf first, and says in plain words what
+// it found.
+func Judge(sent []*x509.Certificate, o JudgeOptions) Verdict {
+	if len(sent) == 0 {
+		return Verdict{Code: NoCertificate, Title: "the server sent no certificate", Try: "the server's TLS configuration lacks a certificate"}
+	}
+	leaf := sent[0]
+	pool := x509.NewCertPool()
+	for _, c := range sent[1:] {
+		pool.AddCert(c)
+	}
+	v := Verdict{Expires: leaf.NotAfter}
+	for _, c := range sent {
+		if c.NotAfter.Before(v.Expires) {
+			v.Expires = c.NotAfter
+		}
+	}
+	opts := x509.VerifyOptions{Roots: o.Roots, Intermediates: pool, CurrentTime: o.Now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	chains, err := leaf.Verify(opts)
+	nameErr := leaf.VerifyHostname(o.Name)
+	if err == nil && nameErr == nil {
+		v.OK, v.Code, v.Chain = true, OK, chains[0]
+		v.Title = fmt.Sprintf("valid for %s, issued by %s, trusted through %s, expires in %s", o.Name, issuer(leaf), subject(chains[0][len(chains[0])-1]), days(v.Expires.Sub(o.Now)))
+		return v
+	}
+	if err != nil {
+		v.fault(sent, opts, err)
+		if nameErr != nil {
+			v.Others = append(v.Others, wrongName(leaf, o.Name))
+		}
+	} else {
+		v.Code, v.Title = WrongName, wrongName(leaf, o.Name)
+		v.Explanation = "The certificate is valid, but for other names than the one that was asked for."
+		v.Try = "check the host name; if it is right, the server has no certificate for it, or did not get the name (SNI)"
+	}
+	if len(v.Others) > 0 {
+		v.Explanation = strings.TrimSpace(v.Explanation + " Also: " + strings.Join(v.Others, "; ") + ".")
+	}
+	return v
+}
+
+func wrongName(leaf *x509.Certificate, name string) string {
+	names := append([]string(nil), leaf.DNSNames...)
+	for _, ip := range leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	list := strings.Join(names[:min(len(names), 4)], ", ")
+	switch {
+	case len(names) == 0:
+		list = "no name at all (subject " + subject(leaf) + ")"
+	case len(names) > 4:
+		list += fmt.Sprintf(" and %d more", len(names)-4)
+	}
+	return fmt.Sprintf("the certificate is for %s, not for %s", list, name)
+}
+
+// fault names what Verify found.
+func (v *Verdict) fault(sent []*x509.Certificate, opts x509.VerifyOptions, err error) {
+	leaf := sent[0]
+	var invalid x509.CertificateInvalidError
+	var authority x509.UnknownAuthorityError
+	switch {
+	case errors.As(err, &invalid):
+		v.invalid(invalid, sent, opts)
+	case errors.As(err, &authority):
+		v.unknown(sent, opts)
+	default:
+		v.Code, v.Title = Invalid, "the certificate of "+subject(leaf)+" is not valid: "+trim(err)
+		if strings.Contains(err.Error(), "insecure algorithm") {
+			v.Code = WeakSignature
+			v.Try = "the certificate must be issued anew with SHA-256 or better"
+		}
+	}
+}
+
+func trim(err error) string { return strings.TrimPrefix(err.Error(), "x509: ") }
+
+func (v *Verdict) invalid(e x509.CertificateInvalidError, sent []*x509.Certificate, opts x509.VerifyOptions) {
+	c := e.Cert
+	if c == nil {
+		c = sent[0]
+	}
+	which := "the certificate for " + nameOf(c)
+	if !c.Equal(sent[0]) {
+		which = "the CA certificate " + subject(c)
+	}
+	switch e.Reason {
+	case x509.Expired:
+		if opts.CurrentTime.Before(c.NotBefore) {
+			v.Code = NotYetValid
+			v.Title = fmt.Sprintf("%s is valid only from %s, in %s by this machine's clock", which, utc(c.NotBefore), days(c.NotBefore.Sub(opts.CurrentTime)))
+			v.Explanation = "This machine's clock says " + utc(opts.CurrentTime) + "."
+			v.Try = "check this machine's clock first; if it is right, the server uses a certificate ahead of its time"
+			return
+		}
+		v.Code = Expired
+		v.Title = fmt.Sprintf("%s expired %s, %s ago by this machine's clock", which, utc(c.NotAfter), days(opts.CurrentTime.Sub(c.NotAfter)))
+		v.Try = "the server's certificate must be renewed; check this machine's clock too"
+		// Would it be trusted otherwise?
+		again := opts
+		again.CurrentTime = c.NotAfter.Add(-time.Second)
+		if _, err := sent[0].Verify(again); err != nil {
+			v.Others = append(v.Others, trim(err))
+		}
+	case x509.IncompatibleUsage:
+		v.Code = BadKeyUsage
+		v.Title = which + " may not be used by a server (extended key usage)"
+		v.Try = "the server needs a certificate with the usage serverAuth"
+	case x509.NotAuthorizedToSign, x509.TooManyIntermediates:
+		v.Code, v.Title = InvalidCA, which+" may not sign certificates: "+trim(e)
+		v.Try = "the chain was put together wrongly on the server"
+	case x509.CANotAuthorizedForThisName, x509.NameConstraintsWithoutSANs:
+		v.Code, v.Title = NameConstraints, which+": its CA may not issue for this name: "+trim(e)
+	default:
+		v.Code, v.Title = Invalid, which+" is not valid: "+trim(e)
+	}
+}
+
+// unknown tells the ways apart in which a chain does not reach a trusted
+// root.
+func (v *Verdict) unknown(sent []*x509.Certificate, opts x509.VerifyOptions) {
+	leaf := sent[0]
+	top := leaf
+	// Follow the issuers through what was sent.
+	for range sent {
+		next := issuerAmong(top, sent)
+		if next == nil || next.Equal(top) {
+			break
+		}
+		top = next
+	}
+	switch {
+	case selfSigned(leaf):
+		v.Code = SelfSigned
+		v.Title = "the certificate for " + nameOf(leaf) + " is signed by itself, and no one else vouches for it"
+		v.Try = "for a server of yours, trust it with --cacert FILE; else do not"
+	case selfSigned(top):
+		v.Code = UnknownRoot
+		v.Title = "the chain ends in " + subject(top) + ", which this machine does not trust"
+		v.Explanation = "The chain is whole, but its root is not among the trusted ones."
+		v.Try = "if that CA is yours, give it with --cacert FILE; a proxy that opens TLS looks like this too"
+	case len(sent) == 1 || !top.IsCA || top.Equal(leaf):
+		v.Code = MissingIntermediate
+		v.Title = fmt.Sprintf("the server sent only %d certificate(s); %q, which issued the certificate for %s, is missing", len(sent), issuer(leaf), nameOf(leaf))
+		v.Explanation = "Browsers may know the missing one from elsewhere; other programs cannot."
+		if len(leaf.IssuingCertificateURL) > 0 {
+			v.Explanation += " The certificate says it can be had at " + leaf.IssuingCertificateURL[0] + "."
+		}
+		v.Try = "the server must send its intermediate certificate as well; if " + issuer(leaf) + " is a private root, give it with --cacert FILE"
+	default:
+		v.Code = UnknownRoot
+		v.Title = fmt.Sprintf("the chain ends in %s, issued by %s, which this machine does not trust", subject(top), issuer(top))
+		v.Try = "if that CA is yours, give it with --cacert FILE; a further intermediate may also be missing"
+	}
+	if opts.CurrentTime.After(leaf.NotAfter) {
+		v.Others = append(v.Others, "it expired "+utc(leaf.NotAfter))
+	}
+}
+
+func issuerAmong(c *x509.Certificate, sent []*x509.Certificate) *x509.Certificate {
+	for _, p := range sent {
+		if bytes.Equal(p.RawSubject, c.RawIssuer) && c.CheckSignatureFrom(p) == nil {
+			return p
+		}
+	}
+	return nil
+}
+
+func selfSigned(c *x509.Certificate) bool {
+	return bytes.Equal(c.RawSubject, c.RawIssuer) && c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
+}
+
+func subject(c *x509.Certificate) string { return named(c.Subject.CommonName, c.Subject.String()) }
+func issuer(c *x509.Certificate) string  { return named(c.Issuer.CommonName, c.Issuer.String()) }
+
+func named(cn, all string) string {
+	switch {
+	case cn != "":
+		return cn
+	case all != "":
+		return all
+	}
+	return "(no name)"
+}
+
+// nameOf returns the first name that a leaf is for.
+func nameOf(c *x509.Certificate) string {
+	if len(c.DNSNames) > 0 {
+		return c.DNSNames[0]
+	}
+	if len(c.IPAddresses) > 0 {
+		return c.IPAddresses[0].String()
+	}
+	return subject(c)
+}
+
+func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
+// days shows a length of time as days, or hours and minutes when it is short.
+func days(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "-" + days(-d)
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%d days", int(d.Hours()/24))
+	case d >= time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	case d >= time.Minute:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	}
+	return fmt.Sprintf("%d s", int(d.Seconds()))
+}

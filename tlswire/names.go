@@ -1,0 +1,166 @@
+package tlswire
+
+import (
+	"fmt"
+	"strings"
+)
+
+// HandshakeType is the type of a handshake message (RFC 8446 §4).
+type HandshakeType uint8
+
+// Handshake message types of the IANA registry.
+const (
+	TypeHelloRequest        HandshakeType = 0
+	TypeClientHello         HandshakeType = 1
+	TypeServerHello         HandshakeType = 2
+	TypeNewSessionTicket    HandshakeType = 4
+	TypeEndOfEarlyData      HandshakeType = 5
+	TypeEncryptedExtensions HandshakeType = 8
+	TypeCertificate         HandshakeType = 11
+	TypeServerKeyExchange   HandshakeType = 12
+	TypeCertificateRequest  HandshakeType = 13
+	TypeServerHelloDone     HandshakeType = 14
+	TypeCertificateVerify   HandshakeType = 15
+	TypeClientKeyExchange   HandshakeType = 16
+	TypeFinished            HandshakeType = 20
+	TypeCertificateStatus   HandshakeType = 22
+	TypeKeyUpdate           HandshakeType = 24
+	TypeCompressedCert      HandshakeType = 25
+)
+
+var handshakeNames = map[HandshakeType]string{
+	TypeHelloRequest: "HelloRequest", TypeClientHello: "ClientHello", TypeServerHello: "ServerHello", TypeNewSessionTicket: "NewSessionTicket",
+	TypeEndOfEarlyData: "EndOfEarlyData", TypeEncryptedExtensions: "EncryptedExtensions", TypeCertificate: "Certificate",
+	TypeServerKeyExchange: "ServerKeyExchange", TypeCertificateRequest: "CertificateRequest", TypeServerHelloDone: "ServerHelloDone",
+	TypeCertificateVerify: "CertificateVerify", TypeClientKeyExchange: "ClientKeyExchange", TypeFinished: "Finished",
+	TypeCertificateStatus: "CertificateStatus", TypeKeyUpdate: "KeyUpdate", TypeCompressedCert: "CompressedCertificate",
+}
+
+// String returns the RFC's name, or the number.
+func (t HandshakeType) String() string {
+	if n := handshakeNames[t]; n != "" {
+		return n
+	}
+	return fmt.Sprintf("handshake type %d", uint8(t))
+}
+
+// Snake returns the name in snake_case, such as "client_hello".
+func (t HandshakeType) Snake() string {
+	var b strings.Builder
+	for i, c := range t.String() {
+		switch {
+		case c >= 'A' && c <= 'Z':
+			if i > 0 {
+				b.WriteByte('_')
+			}
+			b.WriteRune(c | 0x20)
+		case c == ' ':
+			b.WriteByte('_')
+		default:
+			b.WriteRune(c)
+		}
+	}
+	return b.String()
+}
+
+// Alert is an alert (RFC 8446 §6).
+type Alert struct{ Level, Description uint8 }
+
+var alertNames = map[uint8]string{
+	0: "close_notify", 10: "unexpected_message", 20: "bad_record_mac", 21: "decryption_failed", 22: "record_overflow", 30: "decompression_failure",
+	40: "handshake_failure", 41: "no_certificate", 42: "bad_certificate", 43: "unsupported_certificate", 44: "certificate_revoked", 45: "certificate_expired",
+	46: "certificate_unknown", 47: "illegal_parameter", 48: "unknown_ca", 49: "access_denied", 50: "decode_error", 51: "decrypt_error",
+	60: "export_restriction", 70: "protocol_version", 71: "insufficient_security", 80: "internal_error", 86: "inappropriate_fallback", 90: "user_canceled",
+	100: "no_renegotiation", 109: "missing_extension", 110: "unsupported_extension", 111: "certificate_unobtainable", 112: "unrecognized_name",
+	113: "bad_certificate_status_response", 114: "bad_certificate_hash_value", 115: "unknown_psk_identity", 116: "certificate_required", 120: "no_application_protocol", 121: "ech_required",
+}
+
+// AlertName returns an alert's name and number, such as "unknown_ca(48)".
+func AlertName(d uint8) string {
+	if n := alertNames[d]; n != "" {
+		return fmt.Sprintf("%s(%d)", n, d)
+	}
+	return fmt.Sprintf("alert %d", d)
+}
+
+// String returns level and description.
+func (a Alert) String() string {
+	level := map[uint8]string{1: "warning", 2: "fatal"}[a.Level]
+	if level == "" {
+		level = fmt.Sprintf("level %d", a.Level)
+	}
+	return level + " " + AlertName(a.Description)
+}
+
+// VersionName returns "TLS 1.3" for 0x0304, and so on.
+func VersionName(v uint16) string {
+	switch {
+	case v >= 0x0301 && v <= 0x0304:
+		return fmt.Sprintf("TLS 1.%d", v-0x0301)
+	case v == 0x0300:
+		return "SSL 3.0"
+	case isGREASE(v):
+		return fmt.Sprintf("GREASE 0x%04x", v)
+	}
+	return fmt.Sprintf("0x%04x", v)
+}
+
+// isGREASE tells whether a value is one of those that mean nothing and keep
+// peers tolerant (RFC 8701).
+func isGREASE(v uint16) bool { return v&0x0f0f == 0x0a0a && v>>8 == v&0xff }
+
+var suiteNames = map[uint16]string{
+	0x1301: "TLS_AES_128_GCM_SHA256", 0x1302: "TLS_AES_256_GCM_SHA384", 0x1303: "TLS_CHACHA20_POLY1305_SHA256", 0x1304: "TLS_AES_128_CCM_SHA256", 0x1305: "TLS_AES_128_CCM_8_SHA256",
+	0xc02b: "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", 0xc02f: "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", 0xc02c: "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", 0xc030: "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+	0xcca9: "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", 0xcca8: "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", 0xccaa: "TLS_DHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+	0xc009: "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA", 0xc013: "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", 0xc00a: "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA", 0xc014: "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
+	0xc023: "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256", 0xc027: "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256", 0xc024: "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA384", 0xc028: "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384",
+	0x009c: "TLS_RSA_WITH_AES_128_GCM_SHA256", 0x009d: "TLS_RSA_WITH_AES_256_GCM_SHA384", 0x002f: "TLS_RSA_WITH_AES_128_CBC_SHA", 0x0035: "TLS_RSA_WITH_AES_256_CBC_SHA",
+	0x003c: "TLS_RSA_WITH_AES_128_CBC_SHA256", 0x003d: "TLS_RSA_WITH_AES_256_CBC_SHA256", 0x000a: "TLS_RSA_WITH_3DES_EDE_CBC_SHA", 0xc012: "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA", 0xc008: "TLS_ECDHE_ECDSA_WITH_3DES_EDE_CBC_SHA",
+	0x0005: "TLS_RSA_WITH_RC4_128_SHA", 0xc011: "TLS_ECDHE_RSA_WITH_RC4_128_SHA", 0xc007: "TLS_ECDHE_ECDSA_WITH_RC4_128_SHA",
+	0x009e: "TLS_DHE_RSA_WITH_AES_128_GCM_SHA256", 0x009f: "TLS_DHE_RSA_WITH_AES_256_GCM_SHA384", 0x0033: "TLS_DHE_RSA_WITH_AES_128_CBC_SHA", 0x0039: "TLS_DHE_RSA_WITH_AES_256_CBC_SHA",
+	0x0067: "TLS_DHE_RSA_WITH_AES_128_CBC_SHA256", 0x006b: "TLS_DHE_RSA_WITH_AES_256_CBC_SHA256", 0x00ff: "TLS_EMPTY_RENEGOTIATION_INFO_SCSV", 0x5600: "TLS_FALLBACK_SCSV",
+	0xc09c: "TLS_RSA_WITH_AES_128_CCM", 0xc09d: "TLS_RSA_WITH_AES_256_CCM", 0xc0ac: "TLS_ECDHE_ECDSA_WITH_AES_128_CCM", 0xc0ad: "TLS_ECDHE_ECDSA_WITH_AES_256_CCM",
+}
+
+// SuiteName returns a cipher suite's IANA name, or its number.
+func SuiteName(id uint16) string { return nameOf(suiteNames, id) }
+
+var groupNames = map[uint16]string{
+	23: "secp256r1", 24: "secp384r1", 25: "secp521r1", 29: "x25519", 30: "x448", 256: "ffdhe2048", 257: "ffdhe3072", 258: "ffdhe4096", 259: "ffdhe6144", 260: "ffdhe8192",
+	4587: "SecP256r1MLKEM768", 4588: "X25519MLKEM768", 4589: "SecP384r1MLKEM1024", 0x6399: "X25519Kyber768Draft00",
+}
+
+// GroupName returns a named group's IANA name, or its number.
+func GroupName(id uint16) string { return nameOf(groupNames, id) }
+
+var signatureNames = map[uint16]string{
+	0x0401: "rsa_pkcs1_sha256", 0x0501: "rsa_pkcs1_sha384", 0x0601: "rsa_pkcs1_sha512", 0x0403: "ecdsa_secp256r1_sha256", 0x0503: "ecdsa_secp384r1_sha384", 0x0603: "ecdsa_secp521r1_sha512",
+	0x0804: "rsa_pss_rsae_sha256", 0x0805: "rsa_pss_rsae_sha384", 0x0806: "rsa_pss_rsae_sha512", 0x0807: "ed25519", 0x0808: "ed448",
+	0x0809: "rsa_pss_pss_sha256", 0x080a: "rsa_pss_pss_sha384", 0x080b: "rsa_pss_pss_sha512", 0x0201: "rsa_pkcs1_sha1", 0x0203: "ecdsa_sha1",
+	0x0904: "mldsa44", 0x0905: "mldsa65", 0x0906: "mldsa87", 0x0301: "rsa_pkcs1_sha224", 0x0303: "ecdsa_sha224", 0x0402: "dsa_sha256",
+}
+
+// SignatureName returns a signature scheme's IANA name, or its number.
+func SignatureName(id uint16) string { return nameOf(signatureNames, id) }
+
+var extensionNames = map[uint16]string{
+	0: "server_name", 1: "max_fragment_length", 5: "status_request", 10: "supported_groups", 11: "ec_point_formats", 13: "signature_algorithms", 14: "use_srtp",
+	15: "heartbeat", 16: "application_layer_protocol_negotiation", 18: "signed_certificate_timestamp", 19: "client_certificate_type", 20: "server_certificate_type",
+	21: "padding", 22: "encrypt_then_mac", 23: "extended_master_secret", 27: "compress_certificate", 28: "record_size_limit", 34: "delegated_credential", 35: "session_ticket",
+	41: "pre_shared_key", 42: "early_data", 43: "supported_versions", 44: "cookie", 45: "psk_key_exchange_modes", 47: "certificate_authorities", 48: "oid_filters",
+	49: "post_handshake_auth", 50: "signature_algorithms_cert", 51: "key_share", 57: "quic_transport_parameters", 0xff01: "renegotiation_info", 0xfe0d: "encrypted_client_hello", 0x4469: "application_settings", 13172: "next_protocol_negotiation",
+}
+
+// ExtensionName returns an extension's IANA name, or its number.
+func ExtensionName(id uint16) string { return nameOf(extensionNames, id) }
+
+func nameOf(names map[uint16]string, id uint16) string {
+	if n := names[id]; n != "" {
+		return n
+	}
+	if isGREASE(id) {
+		return fmt.Sprintf("GREASE 0x%04x", id)
+	}
+	return fmt.Sprintf("0x%04x", id)
+}

@@ -1,0 +1,63 @@
+package trace
+
+// Only returns the part of the trace that belongs to one exchange: the
+// exchanges that led to it, its connections and lookup, and their events. IDs
+// stay as they are in t, so references keep their meaning. It returns nil if
+// there is no such exchange.
+func (t *Trace) Only(exchange int) *Trace {
+	exchanges, conns, lookups := map[int]bool{}, map[int]bool{}, map[int]bool{}
+	for id := exchange; id != 0 && !exchanges[id]; {
+		x := t.Exchange(id)
+		if x == nil {
+			break
+		}
+		exchanges[id] = true
+		conns[x.Connection], lookups[x.Lookup] = true, true
+		id = x.Predecessor
+	}
+	if !exchanges[exchange] {
+		return nil
+	}
+	delete(conns, 0)
+	delete(lookups, 0)
+	out := &Trace{SchemaVersion: t.SchemaVersion, Start: t.Start, Exchanges: []*Exchange{}, Lookups: []*Lookup{},
+		Connections: []*Connection{}, Packets: []*Packet{}, Events: []*Event{}, Findings: []*Finding{}}
+	kept := map[int]bool{}
+	for _, e := range t.Events {
+		// An event of another request on a shared connection stays out.
+		if e.Exchange != 0 && !exchanges[e.Exchange] {
+			continue
+		}
+		if exchanges[e.Exchange] || conns[e.Connection] || lookups[e.Lookup] {
+			out.Events = append(out.Events, e)
+			kept[e.ID] = true
+			if e.Connection != 0 {
+				conns[e.Connection] = true
+			}
+		}
+	}
+	for _, x := range t.Exchanges {
+		if exchanges[x.ID] {
+			out.Exchanges = append(out.Exchanges, x)
+		}
+	}
+	for _, l := range t.Lookups {
+		if lookups[l.ID] {
+			out.Lookups = append(out.Lookups, l)
+		}
+	}
+	for _, c := range t.Connections {
+		if conns[c.ID] {
+			out.Connections = append(out.Connections, c)
+		}
+	}
+	for _, f := range t.Findings {
+		for _, id := range f.Evidence {
+			if kept[id] {
+				out.Findings = append(out.Findings, f)
+				break
+			}
+		}
+	}
+	return out
+}
