@@ -40,9 +40,10 @@ type Analyzer struct {
 		exchanges []*exchange
 		lookups   []*lookup
 	}
-	events  []*trace.Event
-	skipped int
-	lost    int
+	sessions map[string][]byte // TLS 1.2: ticket or session ID → master secret
+	events   []*trace.Event
+	skipped  int
+	lost     int
 }
 
 // New returns an empty Analyzer.
@@ -50,7 +51,7 @@ func New(l Limits) *Analyzer {
 	setDefault(&l.Events, 200_000)
 	setDefault(&l.Raw, 64<<10)
 	setDefault(&l.DataEvents, 64)
-	return &Analyzer{lim: l, conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{}}
+	return &Analyzer{lim: l, conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{}, sessions: map[string][]byte{}}
 }
 
 func setDefault(v *int, d int) {

@@ -228,7 +228,7 @@ func looksLikeHTTP1(b []byte) bool {
 // ended takes the end of one direction.
 func (c *conn) ended(t clock.Time, dir capture.Direction) {
 	if c.tls != nil && c.tls.active {
-		c.tls.close(t, dir)
+		c.tls.close(dir)
 	}
 	if c.h1 != nil && dir == capture.In {
 		c.h1.close(t)

@@ -28,6 +28,9 @@ type tlsConn struct {
 	records   [2][]trace.TLSRecord
 	plain     [2]int64 // application bytes so far
 	sessionID []byte   // of the ClientHello
+	offered   []byte   // master secret of the session that would be resumed
+	resumed   bool     // that session was resumed just now
+	unnamed   [][]byte // sessions of this connection whose secret is to come
 }
 
 // maxRecords bounds the map from plaintext to records, per direction. Bytes
@@ -36,18 +39,27 @@ const maxRecords = 1 << 16
 
 func (c *tlsConn) secret(line []byte) {
 	c.dec.Secret(line)
-	c.take(c.c.a.now, c.dec.Drain())
+	keys := c.unnamed
+	c.unnamed = nil
+	for _, k := range keys {
+		c.remember(k)
+	}
+	c.take(c.dec.Drain())
 }
 
 func (c *tlsConn) input(t clock.Time, dir capture.Direction, b []byte, offset int64) {
-	c.take(t, c.dec.Input(tlswire.Dir(dir), b, offset, t))
+	c.take(c.dec.Input(tlswire.Dir(dir), b, offset, t))
+	if c.resumed {
+		c.resumed = false
+		c.take(c.dec.Drain())
+	}
 }
 
-func (c *tlsConn) close(t clock.Time, dir capture.Direction) {
-	c.take(t, c.dec.Close(tlswire.Dir(dir)))
+func (c *tlsConn) close(dir capture.Direction) {
+	c.take(c.dec.Close(tlswire.Dir(dir)))
 }
 
-func (c *tlsConn) take(now clock.Time, events []tlswire.Event) {
+func (c *tlsConn) take(events []tlswire.Event) {
 	for i := range events {
 		c.event(&events[i])
 	}
@@ -109,6 +121,10 @@ func (c *tlsConn) handshake(f *trace.TLS, dir capture.Direction, ev *tlswire.Eve
 		if h, err := tlswire.ParseClientHello(ev.Data); err == nil {
 			f.SNI, f.ALPNOffered = h.ServerName, h.ALPN
 			c.sessionID = bytes.Clone(h.SessionID)
+			c.offered = c.c.a.sessions[string(h.Ticket)]
+			if c.offered == nil {
+				c.offered = c.c.a.sessions[string(h.SessionID)]
+			}
 		}
 	case tlswire.TypeServerHello:
 		if h, err := tlswire.ParseServerHello(ev.Data); err == nil {
@@ -125,6 +141,9 @@ func (c *tlsConn) handshake(f *trace.TLS, dir capture.Direction, ev *tlswire.Eve
 			f.Resumed = h.PSK || h.Version == 0x0303 && len(h.SessionID) > 0 && bytes.Equal(h.SessionID, c.sessionID)
 			if h.ALPN != "" {
 				f.ALPN = h.ALPN
+			}
+			if h.Version == 0x0303 {
+				c.session(f.Resumed, h.SessionID)
 			}
 		}
 	case tlswire.TypeEncryptedExtensions:
@@ -145,6 +164,34 @@ func (c *tlsConn) handshake(f *trace.TLS, dir capture.Direction, ev *tlswire.Eve
 		}
 	case tlswire.TypeNewSessionTicket:
 		f.Tickets++
+		if t, err := tlswire.ParseNewSessionTicket(ev.Version, ev.Data); err == nil && ev.Version == 0x0303 {
+			c.remember(t.Ticket)
+		}
+	}
+}
+
+// session follows TLS 1.2 sessions over connections: a resumed one has the
+// master secret of the one before, which a key log need not repeat.
+func (c *tlsConn) session(resumed bool, id []byte) {
+	if !resumed {
+		c.remember(id)
+		return
+	}
+	c.dec.Resume(c.offered)
+	c.resumed = true
+}
+
+// maxSessions bounds the TLS 1.2 sessions remembered.
+const maxSessions = 1024
+
+func (c *tlsConn) remember(key []byte) {
+	if m := c.dec.Master(); m != nil && len(key) > 0 && len(c.c.a.sessions) < maxSessions {
+		c.c.a.sessions[string(key)] = m
+		return
+	}
+	// The secret may come after the message that names the session.
+	if len(key) > 0 {
+		c.unnamed = append(c.unnamed, bytes.Clone(key))
 	}
 }
 

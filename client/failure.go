@@ -117,8 +117,8 @@ func brokenFailure(layer, doing string, err error) *Error {
 // tlsFailure says why a handshake failed, from the error of crypto/tls.
 func tlsFailure(host string, err error, alpn []string) *Error {
 	var verdict *verdictError
-	var alert tls.AlertError
 	var rh tls.RecordHeaderError
+	alert, remote := remoteAlert(err)
 	switch {
 	case errors.As(err, &verdict):
 		v := verdict.verdict
@@ -126,7 +126,7 @@ func tlsFailure(host string, err error, alpn []string) *Error {
 	case errors.As(err, &rh):
 		return failure(trace.LayerTLS, "not_tls", fmt.Sprintf("%s does not speak TLS on this port: its first bytes are %q", host, rh.RecordHeader[:]),
 			"use http:// instead of https://, or another port", err)
-	case errors.As(err, &alert):
+	case remote:
 		return alertFailure(host, alert, err, alpn)
 	case isEOF(err) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || isTimeout(err):
 		return brokenFailure(trace.LayerTLS, "during the TLS handshake", err)
@@ -135,6 +135,21 @@ func tlsFailure(host string, err error, alpn []string) *Error {
 			"the server is too old or the client limited with --tlsv1.x/--tls-max", err)
 	}
 	return failure(trace.LayerTLS, "handshake_failed", "the TLS handshake with "+host+" failed: "+trimTLS(err), "", err)
+}
+
+// remoteAlert returns the alert that the peer sent. crypto/tls does not
+// export the type that it has outside of QUIC, but its texts are the same.
+func remoteAlert(err error) (tls.AlertError, bool) {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" {
+		return 0, false
+	}
+	for n := range 256 {
+		if a := tls.AlertError(n); a.Error() == op.Err.Error() {
+			return a, true
+		}
+	}
+	return 0, false
 }
 
 func alertFailure(host string, a tls.AlertError, err error, alpn []string) *Error {

@@ -34,7 +34,8 @@ type h2conn struct {
 	running  int  // handlers
 	coming   bool // a worker is on its way
 	writing  bool // a worker is writing
-	unsent   int  // bytes of bodies in the engine's output
+	wrote    sync.Cond
+	unsent   int // bytes of bodies in the engine's output
 	blocked  []*h2stream
 	free     []*h2stream
 	halves   []half         // answered, but the request goes on
@@ -73,6 +74,7 @@ func newH2(c *conn) *h2conn {
 		Server: true, MaxStreams: uint32(l.Streams), StallTimeout: l.Stall,
 		Headers: hpack.Limits{MaxListSize: l.HeaderBytes, MaxFields: l.HeaderFields + 4}, // and the pseudo-headers
 	}, now)
+	h.wrote.L = &h.lock
 	h.timer = time.AfterFunc(time.Hour, h.tick)
 	return h
 }
@@ -89,10 +91,11 @@ func (h *h2conn) serve() {
 	buf := make([]byte, size)
 	for {
 		n, err := h.Read(buf)
+		if h.tls == nil {
+			h.tap.release()
+		}
 		if n > 0 {
 			err = h.receive(buf[:n])
-		} else if h.tls == nil {
-			h.tap.release()
 		}
 		if err != nil {
 			h.end(err)
@@ -158,7 +161,7 @@ var errReset = errors.New("server: the stream was reset")
 // call makes sure that a worker comes when there is something to do. Called
 // with the lock held.
 func (h *h2conn) call() {
-	if !h.coming && (h.runnable() || !h.writing && h.eng.HasOutput()) {
+	if !h.coming && (h.runnable() || h.writable()) {
 		h.coming = true
 		h.s.workers.start(h)
 	}
@@ -167,6 +170,8 @@ func (h *h2conn) call() {
 func (h *h2conn) runnable() bool {
 	return h.head < len(h.queue) && h.running < h.s.limits.Handlers
 }
+
+func (h *h2conn) writable() bool { return !h.writing && h.err == nil && h.eng.HasOutput() }
 
 // work implements job.
 func (h *h2conn) work() {
@@ -183,7 +188,7 @@ func (h *h2conn) work() {
 				h.queue, h.head = h.queue[:0], 0
 			}
 			h.handleRequest(st)
-		case !h.writing && h.eng.HasOutput():
+		case h.writable():
 			h.write()
 		default:
 			if h.stopping && h.eng.Closed() {
@@ -236,6 +241,7 @@ func (h *h2conn) write() {
 		h.out = nil
 	}
 	h.writing = false
+	h.wrote.Signal()
 }
 
 func (h *h2conn) send(p []byte) error {
@@ -328,28 +334,24 @@ func (h *h2conn) stop() {
 // end is the reader's last act: it lets the engine's farewell out and closes.
 func (h *h2conn) end(err error) {
 	h.lock.Lock()
+	defer h.lock.Unlock()
 	if h.broken != nil {
 		err = h.broken
 	}
-	h.lock.Unlock()
 	var bad *http2.ConnError
 	if errors.As(err, &bad) {
 		h.s.logf("server: %v: %v", h.remote, err)
-		h.lock.Lock()
-		mine := !h.writing
-		var out []byte
-		if mine {
-			h.writing = true
-			out = h.eng.TakeOutput(nil)
+		for h.writing {
+			h.wrote.Wait()
 		}
-		h.lock.Unlock()
-		if mine && h.send(out) == nil {
+		h.write()
+		if h.err == nil {
+			h.lock.Unlock()
 			h.linger()
+			h.lock.Lock()
 		}
 	}
-	h.lock.Lock()
 	h.fail(err)
-	h.lock.Unlock()
 }
 
 // fail ends the connection and all that runs on it. Called with the lock held.

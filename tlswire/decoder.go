@@ -182,6 +182,19 @@ func (d *Decoder) Secret(line []byte) {
 	d.secrets[label] = secret
 }
 
+// Master returns the master secret of a TLS 1.2 connection, or nil. A session
+// that is resumed from it has the same (RFC 5246 §7.3), and key logs need not
+// say it again.
+func (d *Decoder) Master() []byte { return d.secrets["CLIENT_RANDOM"] }
+
+// Resume gives a connection the master secret of the session that it resumes,
+// unless its own is known.
+func (d *Decoder) Resume(master []byte) {
+	if master != nil && d.Master() == nil {
+		d.secrets["CLIENT_RANDOM"] = master
+	}
+}
+
 // Drain returns what secrets that came late have opened.
 func (d *Decoder) Drain() []Event {
 	d.begin(d.now)

@@ -103,9 +103,11 @@ type ClientHello struct {
 	KeyShares         []uint16
 	Signatures        []uint16
 	PSKs              int
-	EarlyData         bool
-	EncryptThenMAC    bool
-	ECH               bool
+	// Ticket is a session ticket offered in TLS 1.2 (RFC 5077).
+	Ticket         []byte
+	EarlyData      bool
+	EncryptThenMAC bool
+	ECH            bool
 }
 
 // ParseClientHello reads a ClientHello with its 4-byte header.
@@ -140,6 +142,8 @@ func ParseClientHello(msg []byte) (ClientHello, error) {
 			h.ALPN = protocols(v)
 		case 22:
 			h.EncryptThenMAC = true
+		case 35:
+			h.Ticket = e.Data
 		case 41:
 			for list := v.vector(2); list.left() > 0 && !list.bad; h.PSKs++ {
 				list.vector(2)
