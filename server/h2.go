@@ -138,8 +138,8 @@ func (h *h2conn) handle(ev *http2.Event, now clock.Time) {
 	}
 	st := h.streams[ev.StreamID]
 	if st == nil {
-		if ev.Type == http2.EventData && !ev.EndStream {
-			h.eng.Reset(ev.StreamID, http2.ErrCodeNo) // see forgo
+		if ev.Type == http2.EventData {
+			h.discard(ev.StreamID, len(ev.Data))
 		}
 		return
 	}
@@ -327,8 +327,10 @@ func (h *h2conn) stop() {
 	if h.stopping {
 		return
 	}
+	now := h.s.clock.Now()
 	h.stopping = true
-	h.eng.Drain(h.s.clock.Now())
+	h.eng.Drain(now)
+	h.arm(now)
 }
 
 // end is the reader's last act: it lets the engine's farewell out and closes.

@@ -165,7 +165,10 @@ func TestRFC9113_8_1_AnsweredRequestThatGoesOnIsReset(t *testing.T) {
 	if f := want[*http2.DataFrame](p); !f.StreamEnded() {
 		t.Fatal(f)
 	}
-	p.WriteData(1, false, []byte("more"))
+	p.WriteData(1, false, []byte("more")) // a little does no harm
+	for range 4 {
+		p.WriteData(1, false, make([]byte, 16384))
+	}
 	if f := want[*http2.RSTStreamFrame](p); f.ErrCode != http2.ErrCodeNo {
 		t.Fatal(f)
 	}

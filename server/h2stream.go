@@ -239,14 +239,19 @@ func (st *h2stream) finished(err error) {
 // half is a stream whose response is whole while its request is not.
 type half struct {
 	id    uint32
+	left  int // bytes of the body that may still come
 	until clock.Time
 }
 
-// halfTime is how long a peer has to end a request that was answered.
-const halfTime = time.Second
+// halfTime is how long a peer has to end a request that was answered, and
+// halfBytes how much of it may still come.
+const (
+	halfTime  = time.Second
+	halfBytes = 64 << 10
+)
 
 // forgo gives the rest of a request up (RFC 9113 §8.1). The stream is reset
-// when some of it comes, or after a while: right away would hit a peer that
+// when much of it comes, or after a while: right away would hit a peer that
 // was just about to end it.
 func (h *h2conn) forgo(id uint32) {
 	if len(h.halves) >= 2*h.s.limits.Streams {
@@ -254,8 +259,20 @@ func (h *h2conn) forgo(id uint32) {
 		h.halves = append(h.halves[:0], h.halves[1:]...)
 	}
 	now := h.s.clock.Now()
-	h.halves = append(h.halves, half{id, now.Add(halfTime)})
+	h.halves = append(h.halves, half{id, halfBytes, now.Add(halfTime)})
 	h.armAt(h.halves[0].until, now)
+}
+
+// discard drops body bytes of a request that was answered.
+func (h *h2conn) discard(id uint32, n int) {
+	for i := range h.halves {
+		if half := &h.halves[i]; half.id == id {
+			if half.left -= n; half.left < 0 {
+				h.eng.Reset(id, http2.ErrCodeNo)
+			}
+			return
+		}
+	}
 }
 
 // resetHalves resets the streams whose time is over, and forgets them.

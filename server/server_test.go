@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"math/big"
@@ -20,6 +21,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"peel/httpfield"
 )
 
 // app answers what the tests ask.
@@ -182,9 +185,8 @@ func selfSigned(t testing.TB) tls.Certificate {
 
 func writePEM(t testing.TB, file string, der []byte) {
 	t.Helper()
-	var b bytes.Buffer
-	pemEncode(&b, der)
-	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -215,6 +217,13 @@ func runTool(t testing.TB, name string, args ...string) string {
 		t.Fatalf("%s %s: %v\n%s%s", name, strings.Join(args, " "), err, out.String(), errs.String())
 	}
 	return out.String()
+}
+
+func fields(pairs ...string) (l httpfield.List) {
+	for i := 0; i < len(pairs); i += 2 {
+		l.Add(pairs[i], pairs[i+1])
+	}
+	return l
 }
 
 // raw sends bytes on a new connection and returns all that comes back until

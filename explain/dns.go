@@ -1,0 +1,119 @@
+package explain
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"peel/trace"
+)
+
+// dnsTimeout: a name server did not answer. It costs the whole timeout even
+// when another one answers then.
+func dnsTimeout(t *trace.Trace) []*trace.Finding {
+	var out []*trace.Finding
+	for _, l := range t.Lookups {
+		silent := map[string]int{}
+		var order []string
+		answered := ""
+		var wasted trace.Duration
+		for _, s := range l.Steps {
+			switch {
+			case s.Source != "dns":
+			case s.Outcome == "timeout":
+				if silent[s.Server] == 0 {
+					order = append(order, s.Server)
+				}
+				silent[s.Server]++
+				wasted = max(wasted, s.Duration)
+			case s.Outcome == "answer" && answered == "":
+				answered = fmt.Sprintf("%s answered in %v", s.Server, s.Duration.Std().Round(10*time.Microsecond))
+			}
+		}
+		for _, server := range order {
+			f := &trace.Finding{ID: "DNS-TIMEOUT", Severity: "warning", Evidence: ofLookup(t, l.ID, "dns.query", "lookup.step"),
+				Title:       fmt.Sprintf("name server %s did not answer (%d queries, 0 replies)", server, silent[server]),
+				Explanation: fmt.Sprintf("Each query waited up to %v before the next server was tried.", wasted.Std().Round(time.Millisecond)),
+				WhatToDo:    "Take the dead server out of /etc/resolv.conf, or repair it; until then every lookup can pay for it.", Source: "resolv.conf(5)"}
+			if answered != "" {
+				f.Explanation += " Then " + answered + "."
+			} else {
+				f.Severity = "error"
+			}
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// dnsTruncated: an answer did not fit into a datagram and had to come again.
+func dnsTruncated(t *trace.Trace) []*trace.Finding {
+	var out []*trace.Finding
+	for _, l := range t.Lookups {
+		for _, s := range l.Steps {
+			if s.Outcome == "truncated" {
+				out = append(out, &trace.Finding{ID: "DNS-TRUNCATED", Severity: "info", Evidence: ofLookup(t, l.ID, "dns.response"),
+					Title:       fmt.Sprintf("the answer to %s was cut to fit a datagram (TC) and was asked for again over TCP", s.Question),
+					Explanation: "That costs another round trip or two, and resolvers that do not retry over TCP get no answer at all.",
+					WhatToDo:    "Shorten the answer (fewer records, a shorter CNAME chain), and keep TCP port 53 open.", Source: "RFC 7766 §5"})
+				break
+			}
+		}
+	}
+	return out
+}
+
+// dnsSearchStorm: search suffixes were tried before the name itself.
+func dnsSearchStorm(t *trace.Trace) []*trace.Finding {
+	var out []*trace.Finding
+	for _, l := range t.Lookups {
+		want := strings.ToLower(strings.TrimSuffix(l.Name, "."))
+		queries, wrong := 0, map[string]bool{}
+		for _, s := range l.Steps {
+			if s.Source != "dns" || s.Question == "" {
+				continue
+			}
+			queries++
+			name, _, _ := strings.Cut(s.Question, " ")
+			if name = strings.ToLower(strings.TrimSuffix(name, ".")); name != want && s.Outcome == "no_name" {
+				wrong[name] = true
+			}
+		}
+		// One suffix is how short names are meant to work.
+		if len(wrong) >= 2 && l.Failure == nil {
+			out = append(out, &trace.Finding{ID: "DNS-SEARCH-STORM", Severity: "warning", Evidence: ofLookup(t, l.ID, "dns.query"),
+				Title:       fmt.Sprintf("one name cost %d queries: %d search suffixes were tried for %q first", queries, len(wrong), l.Name),
+				Explanation: "The name has fewer dots than ndots in /etc/resolv.conf, so each search suffix comes before the name itself.",
+				WhatToDo:    "Write the name with a dot at its end, or lower ndots.", Source: "resolv.conf(5)"})
+		}
+	}
+	return out
+}
+
+// dnsFailure: the lookup found no address.
+func dnsFailure(t *trace.Trace) []*trace.Finding {
+	ids := map[string]string{"name_not_found": "DNS-NXDOMAIN", "no_data": "DNS-EMPTY", "server_failure": "DNS-SERVFAIL", "refused": "DNS-REFUSED", "unreachable": "DNS-UNREACHABLE"}
+	var out []*trace.Finding
+	for _, l := range t.Lookups {
+		if l.Failure == nil || ids[l.Failure.Code] == "" {
+			continue
+		}
+		out = append(out, &trace.Finding{ID: ids[l.Failure.Code], Severity: "error", Evidence: ofLookup(t, l.ID, "dns.response", "lookup.step", "lookup.end"),
+			Title: l.Failure.Seen, WhatToDo: sentence(l.Failure.Try), Source: "RFC 1035 §4.1.1",
+			Explanation: map[string]string{
+				"no_data":        "The server answered NOERROR without a record of that type: the name exists, but not with such an address.",
+				"name_not_found": "The server answered NXDOMAIN: neither this name nor anything below it exists.",
+				"server_failure": "SERVFAIL says that the resolver could not get an answer itself: the zone's servers are down or lame, or DNSSEC does not validate.",
+				"refused":        "The server does not want to answer this client.",
+			}[l.Failure.Code]})
+	}
+	return out
+}
+
+// sentence makes a hint a sentence.
+func sentence(s string) string {
+	if s == "" {
+		return ""
+	}
+	return strings.ToUpper(s[:1]) + s[1:] + "."
+}

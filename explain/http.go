@@ -1,0 +1,141 @@
+package explain
+
+import (
+	"fmt"
+	"strings"
+
+	"peel/trace"
+)
+
+func truncatedBody(t *trace.Trace) []*trace.Finding {
+	var out []*trace.Finding
+	for _, x := range t.Exchanges {
+		r := x.Response
+		if r == nil || r.Body.Complete || x.Failure == nil {
+			continue
+		}
+		if x.Failure.Code != "body_truncated" && x.Failure.Code != "malformed" && x.Failure.Code != "stream_reset" && x.Failure.Code != "reset" {
+			continue
+		}
+		title := fmt.Sprintf("the body ended after %d bytes", r.Body.WireSize)
+		if r.Body.Announced >= 0 {
+			title += fmt.Sprintf(" of %d announced", r.Body.Announced)
+		}
+		out = append(out, &trace.Finding{ID: "HTTP-TRUNCATED", Severity: "error", Evidence: ofExchange(t, x.ID, "http1.response", "http2.headers", "request.failed", "http2.rst_stream"),
+			Title: title, Explanation: "The status line said that all was well; only the end of the body tells otherwise.",
+			WhatToDo: "Look at the server, or at a proxy before it, at this moment: it ended the response early.", Source: "RFC 9112 §8"})
+	}
+	return out
+}
+
+func redirectLoop(t *trace.Trace) []*trace.Finding {
+	var out []*trace.Finding
+	for _, x := range t.Exchanges {
+		if x.Failure == nil || x.Failure.Code != "too_many_redirects" {
+			continue
+		}
+		// The shortest loop that the chain ends in.
+		var chain []string
+		for at := x; at != nil; at = t.Exchange(at.Predecessor) {
+			chain = append(chain, at.URL)
+			if at.Predecessor == 0 {
+				break
+			}
+		}
+		loop := ""
+		for i := 1; i < len(chain); i++ {
+			if chain[i] == chain[0] {
+				loop = fmt.Sprintf(" It goes round: %s comes back after %d.", chain[0], i)
+				break
+			}
+		}
+		out = append(out, &trace.Finding{ID: "HTTP-REDIRECT-LOOP", Severity: "error", Evidence: ofExchange(t, x.ID, "http1.response", "http2.headers", "request.failed"),
+			Title: x.Failure.Seen, Explanation: "Each response sends the client on to the next URL." + loop,
+			WhatToDo: "If TLS ends at a proxy, let the application trust X-Forwarded-Proto; else look for a cookie that the client does not send back.", Source: "RFC 9110 §15.4"})
+	}
+	return out
+}
+
+// reuseRace: a request went into a connection that the server was closing.
+func reuseRace(t *trace.Trace) []*trace.Finding {
+	var out []*trace.Finding
+	for _, x := range t.Exchanges {
+		prev := t.Exchange(x.Predecessor)
+		if x.Cause != "retry" || prev == nil || !prev.Reused {
+			continue
+		}
+		out = append(out, &trace.Finding{ID: "HTTP-REUSE-RACE", Severity: "warning", Evidence: append(ofExchange(t, prev.ID, "pool.reuse", "request.failed"), ofExchange(t, x.ID, "pool.new", "pool.reuse")...),
+			Title:       fmt.Sprintf("connection #%d died as request %d left on it; it was sent again", prev.Connection, prev.ID),
+			Explanation: "The server closes idle connections after a time; a request that leaves at that very moment is lost.",
+			WhatToDo:    "Let the server keep idle connections longer than its clients do.", Source: "RFC 9112 §9.3.1"})
+	}
+	return out
+}
+
+// uncompressedFrom is where compression of text begins to matter: ten initial
+// congestion windows' worth is a visible delay on slow links.
+const uncompressedFrom = 100_000
+
+func uncompressed(t *trace.Trace) []*trace.Finding {
+	var out []*trace.Finding
+	for _, x := range t.Exchanges {
+		r := x.Response
+		if r == nil || r.Body.Encoding != "" || r.Body.WireSize < uncompressedFrom || value(x.Request.Headers, "accept-encoding") == "" {
+			continue
+		}
+		ct := strings.ToLower(value(r.Headers, "content-type"))
+		if strings.HasPrefix(ct, "text/") || strings.Contains(ct, "json") || strings.Contains(ct, "javascript") || strings.Contains(ct, "xml") {
+			out = append(out, &trace.Finding{ID: "HTTP-NO-COMPRESSION", Severity: "info", Evidence: ofExchange(t, x.ID, "http1.response", "http2.headers"),
+				Title:       fmt.Sprintf("%d bytes of %s came without compression", r.Body.WireSize, ct),
+				Explanation: "The client takes compressed content; text usually shrinks to a quarter.", WhatToDo: "Switch compression on in the server.", Source: "RFC 9110 §8.4"})
+		}
+	}
+	return out
+}
+
+func value(l []trace.Header, name string) string {
+	for _, h := range l {
+		if strings.EqualFold(h.Name, name) {
+			return h.Value
+		}
+	}
+	return ""
+}
+
+// goAway: the server ended a connection that was in use.
+func goAway(t *trace.Trace) []*trace.Finding {
+	var out []*trace.Finding
+	for _, c := range t.Connections {
+		if c.HTTP2 == nil || c.HTTP2.GoAway == nil || c.HTTP2.GoAway.Direction != trace.In || c.HTTP2.GoAway.Code == "NO_ERROR" {
+			continue
+		}
+		g := c.HTTP2.GoAway
+		title := fmt.Sprintf("the server ended connection #%d with GOAWAY %s after stream %d", c.ID, g.Code, g.LastStream)
+		if g.Debug != "" {
+			title += fmt.Sprintf(", saying %q", g.Debug)
+		}
+		out = append(out, &trace.Finding{ID: "H2-GOAWAY", Severity: "error", Evidence: ofConnection(t, c.ID, "http2.goaway"), Title: title,
+			Explanation: "Streams above that one were not processed and can be sent again.", WhatToDo: "The code says what the server objects to; -v shows the frames before it.", Source: "RFC 9113 §6.8"})
+	}
+	return out
+}
+
+// streamLimit: requests waited because the server allows few streams.
+func streamLimit(t *trace.Trace) []*trace.Finding {
+	waits := map[int][]int{}
+	for _, e := range t.Events {
+		if e.Name == "pool.wait" && e.Connection != 0 {
+			waits[e.Connection] = append(waits[e.Connection], e.ID)
+		}
+	}
+	var out []*trace.Finding
+	for _, c := range t.Connections {
+		if ids := waits[c.ID]; len(ids) > 0 && c.HTTP2 != nil {
+			out = append(out, &trace.Finding{ID: "H2-MAX-STREAMS", Severity: "info", Evidence: ids[:min(len(ids), 20)],
+				Title:       fmt.Sprintf("%d requests waited for a stream: the server allows fewer at once than were wanted", len(ids)),
+				Explanation: fmt.Sprintf("At most %d streams were open at the same time on connection #%d.", c.HTTP2.MaxConcurrent, c.ID),
+				WhatToDo:    "Raise the server's SETTINGS_MAX_CONCURRENT_STREAMS, or ask for less at once.", Source: "RFC 9113 §5.1.2"})
+		}
+	}
+	return out
+}

@@ -1,0 +1,118 @@
+// Package jsontrace writes a trace as JSON and describes that JSON by a JSON
+// Schema.
+package jsontrace
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+	"time"
+
+	"peel/trace"
+)
+
+// Options say what the JSON holds beside the trace itself.
+type Options struct {
+	// Fields, when set, gives the fields of each event's message; they and
+	// the bytes in hexadecimal are then part of the events.
+	Fields func(*trace.Trace, *trace.Event) []trace.Field
+}
+
+// Write writes the trace, indented, with a line end.
+func Write(w io.Writer, t *trace.Trace, o Options) error {
+	if o.Fields != nil {
+		whole := *t
+		whole.Events = make([]*trace.Event, len(t.Events))
+		for i, e := range t.Events {
+			c := *e
+			c.Fields = o.Fields(t, e)
+			c.Hex = hex.EncodeToString(e.Raw)
+			whole.Events[i] = &c
+		}
+		t = &whole
+	}
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(t)
+}
+
+// Schema returns the JSON Schema (draft 2020-12) of what Write writes. It is
+// made from the types themselves, so that it cannot fall behind them.
+func Schema() []byte {
+	b := &builder{defs: map[string]any{}}
+	root := b.object(reflect.TypeFor[trace.Trace]())
+	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	root["title"] = "A peel trace"
+	root["description"] = "Everything that happened on the way of one or more HTTP requests. Times are nanoseconds since start; durations are nanoseconds; sizes are bytes."
+	root["properties"].(map[string]any)["schema_version"] = map[string]any{"const": trace.SchemaVersion}
+	root["$defs"] = b.defs
+	out, err := json.MarshalIndent(root, "", "  ")
+	if err != nil {
+		panic(err) // maps, strings and numbers only
+	}
+	return out
+}
+
+type builder struct{ defs map[string]any }
+
+// of returns the schema of a type.
+func (b *builder) of(t reflect.Type) map[string]any {
+	switch t {
+	case reflect.TypeFor[time.Time]():
+		return map[string]any{"type": "string", "format": "date-time"}
+	case reflect.TypeFor[trace.Time]():
+		return map[string]any{"type": "integer", "description": "nanoseconds since start"}
+	case reflect.TypeFor[trace.Duration]():
+		return map[string]any{"type": "integer", "description": "nanoseconds"}
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		if t.Elem().Kind() == reflect.Struct {
+			return map[string]any{"anyOf": []any{b.of(t.Elem()), map[string]any{"type": "null"}}}
+		}
+		return b.of(t.Elem())
+	case reflect.Struct:
+		name := t.Name()
+		if _, ok := b.defs[name]; !ok {
+			b.defs[name] = nil // breaks recursion: a Field has Fields
+			b.defs[name] = b.object(t)
+		}
+		return map[string]any{"$ref": "#/$defs/" + name}
+	case reflect.Slice:
+		elem := t.Elem()
+		if elem.Kind() == reflect.Pointer {
+			elem = elem.Elem()
+		}
+		return map[string]any{"type": "array", "items": b.of(elem)}
+	case reflect.Map:
+		return map[string]any{"type": "object", "additionalProperties": b.of(t.Elem())}
+	case reflect.String:
+		return map[string]any{"type": "string"}
+	case reflect.Bool:
+		return map[string]any{"type": "boolean"}
+	case reflect.Int, reflect.Int64, reflect.Uint32:
+		return map[string]any{"type": "integer"}
+	}
+	panic(fmt.Sprintf("jsontrace: no schema for %v", t))
+}
+
+func (b *builder) object(t reflect.Type) map[string]any {
+	props := map[string]any{}
+	required := []string{}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, opts, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "-" || !f.IsExported() {
+			continue
+		}
+		props[name] = b.of(f.Type)
+		if !strings.Contains(opts, "omitempty") {
+			required = append(required, name)
+		}
+	}
+	return map[string]any{"type": "object", "properties": props, "required": required, "additionalProperties": false}
+}

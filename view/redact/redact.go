@@ -1,0 +1,266 @@
+// Package redact takes secrets out of a trace before it is stored or shared:
+// credentials, cookies, and tokens in URLs.
+package redact
+
+import (
+	"encoding/base64"
+	"net/url"
+	"reflect"
+	"sort"
+	"strings"
+
+	"peel/trace"
+)
+
+// Mode says whether to redact.
+type Mode uint8
+
+// Modes. The zero value redacts.
+const (
+	On Mode = iota
+	Off
+)
+
+// Mark stands where a secret was.
+const Mark = "[redacted]"
+
+// secretQuery are query parameters whose value is a secret.
+var secretQuery = map[string]bool{"token": true, "access_token": true, "refresh_token": true, "id_token": true, "key": true, "api_key": true, "apikey": true, "password": true, "passwd": true,
+	"secret": true, "client_secret": true, "sig": true, "signature": true, "code": true, "auth": true, "session": true, "x-amz-signature": true, "x-amz-security-token": true}
+
+// Apply returns a trace without secrets. Values that are secret are found by
+// where they stand, and then replaced wherever else they appear. Raw bytes
+// that hold one are taken out, with the fields made from them. t itself is
+// not changed.
+func Apply(t *trace.Trace, m Mode) *trace.Trace {
+	if m == Off {
+		return t
+	}
+	secrets := find(t)
+	out := deepCopy(reflect.ValueOf(t)).Interface().(*trace.Trace)
+	for _, x := range out.Exchanges {
+		headers(x.Request.Headers)
+		headers(x.Request.Trailers)
+		if x.Response != nil {
+			headers(x.Response.Headers)
+			headers(x.Response.Trailers)
+		}
+	}
+	if len(secrets) > 0 {
+		pairs := make([]string, 0, 2*len(secrets))
+		for _, s := range secrets {
+			pairs = append(pairs, s, Mark)
+		}
+		replace(reflect.ValueOf(out).Elem(), strings.NewReplacer(pairs...))
+	}
+	for _, e := range out.Events {
+		if tells(e, secrets) {
+			e.Raw, e.Hex, e.Fields = nil, "", nil
+		}
+	}
+	return out
+}
+
+// tells whether an event's bytes may hold a secret: compressed and encrypted
+// forms cannot be searched, so a message of headers counts when there is any.
+func tells(e *trace.Event, secrets []string) bool {
+	if len(secrets) == 0 {
+		return false
+	}
+	if e.Name == "http2.headers" || e.Name == "http2.continuation" || e.Layer == trace.LayerHTTP1 {
+		return true
+	}
+	for _, s := range secrets {
+		if strings.Contains(string(e.Raw), s) {
+			return true
+		}
+	}
+	return false
+}
+
+// headers redacts fields by name. Of cookies, names and attributes stay.
+func headers(l []trace.Header) {
+	for i := range l {
+		h := &l[i]
+		switch strings.ToLower(h.Name) {
+		case "authorization", "proxy-authorization":
+			scheme, _, ok := strings.Cut(h.Value, " ")
+			if !ok {
+				scheme = ""
+			}
+			h.Value = strings.TrimSpace(scheme + " " + Mark)
+		case "cookie":
+			parts := strings.Split(h.Value, ";")
+			for j, p := range parts {
+				if name, _, ok := strings.Cut(p, "="); ok {
+					parts[j] = name + "=" + Mark
+				} else {
+					parts[j] = Mark
+				}
+			}
+			h.Value = strings.Join(parts, ";")
+		case "set-cookie":
+			pair, attrs, _ := strings.Cut(h.Value, ";")
+			name, _, ok := strings.Cut(pair, "=")
+			h.Value = Mark
+			if ok {
+				h.Value = name + "=" + Mark
+			}
+			if attrs != "" {
+				h.Value += ";" + attrs
+			}
+		}
+	}
+}
+
+// shortest is the length below which a value is not searched for elsewhere:
+// it would be found in words that have nothing to do with it. Where it stands
+// as a secret it is redacted all the same.
+const shortest = 4
+
+// find collects the secret values of a trace, the longest first.
+func find(t *trace.Trace) []string {
+	found := map[string]bool{}
+	add := func(s string) {
+		if s = strings.TrimSpace(s); len(s) >= shortest {
+			found[s] = true
+		}
+	}
+	fields := func(l []trace.Header) {
+		for _, h := range l {
+			switch strings.ToLower(h.Name) {
+			case "authorization", "proxy-authorization":
+				_, v, ok := strings.Cut(h.Value, " ")
+				if !ok {
+					v = h.Value
+				}
+				add(v)
+				if b, err := base64.StdEncoding.DecodeString(v); err == nil {
+					_, pass, _ := strings.Cut(string(b), ":")
+					add(pass)
+					add(string(b))
+				}
+			case "cookie":
+				for _, p := range strings.Split(h.Value, ";") {
+					_, v, ok := strings.Cut(p, "=")
+					if !ok {
+						v = p
+					}
+					add(v)
+				}
+			case "set-cookie":
+				pair, _, _ := strings.Cut(h.Value, ";")
+				_, v, ok := strings.Cut(pair, "=")
+				if !ok {
+					v = pair
+				}
+				add(v)
+			case "location", "referer", ":path":
+				query(h.Value, add)
+			}
+		}
+	}
+	for _, x := range t.Exchanges {
+		fields(x.Request.Headers)
+		fields(x.Request.Trailers)
+		if x.Response != nil {
+			fields(x.Response.Headers)
+			fields(x.Response.Trailers)
+		}
+		query(x.URL, add)
+		query(x.Input, add)
+		query(x.Request.Target, add)
+		if u, err := url.Parse(x.Input); err == nil && u.User != nil {
+			if p, ok := u.User.Password(); ok {
+				add(p)
+				add(url.QueryEscape(p))
+			}
+			add(u.User.String())
+		}
+	}
+	out := make([]string, 0, len(found))
+	for s := range found {
+		out = append(out, s)
+	}
+	sort.Slice(out, func(i, j int) bool {
+		if len(out[i]) != len(out[j]) {
+			return len(out[i]) > len(out[j])
+		}
+		return out[i] < out[j]
+	})
+	return out
+}
+
+// query finds secret parameters in a URL or target.
+func query(s string, add func(string)) {
+	_, q, ok := strings.Cut(s, "?")
+	if !ok {
+		return
+	}
+	q, _, _ = strings.Cut(q, "#")
+	for _, p := range strings.Split(q, "&") {
+		if name, v, ok := strings.Cut(p, "="); ok && secretQuery[strings.ToLower(name)] {
+			add(v)
+			if u, err := url.QueryUnescape(v); err == nil {
+				add(u)
+			}
+		}
+	}
+}
+
+// deepCopy copies exported data; a trace has no cycles.
+func deepCopy(v reflect.Value) reflect.Value {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			return v
+		}
+		p := reflect.New(v.Type().Elem())
+		p.Elem().Set(deepCopy(v.Elem()))
+		return p
+	case reflect.Slice:
+		if v.IsNil() {
+			return v
+		}
+		s := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
+		for i := range v.Len() {
+			s.Index(i).Set(deepCopy(v.Index(i)))
+		}
+		return s
+	case reflect.Struct:
+		c := reflect.New(v.Type()).Elem()
+		c.Set(v)
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				c.Field(i).Set(deepCopy(v.Field(i)))
+			}
+		}
+		return c
+	}
+	return v
+}
+
+// replace applies r to every string below v.
+func replace(v reflect.Value, r *strings.Replacer) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			replace(v.Elem(), r)
+		}
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return
+		}
+		for i := range v.Len() {
+			replace(v.Index(i), r)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				replace(v.Field(i), r)
+			}
+		}
+	case reflect.String:
+		v.SetString(r.Replace(v.String()))
+	}
+}

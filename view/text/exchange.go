@@ -1,0 +1,379 @@
+package text
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"peel/trace"
+)
+
+// exchange tells one exchange: the answer, the waterfall, the layers.
+func (s *writer) exchange(x *trace.Exchange) {
+	head := fmt.Sprintf("%s %s", clean(x.Method), clean(x.URL))
+	s.line("%s", s.bold(clip(head, s.o.Width)))
+	answer := s.status(x)
+	if x.Response != nil {
+		answer += "  " + x.Protocol
+		answer += "  " + bodyText(x.Response)
+	}
+	if x.Timings.Total != nil {
+		answer += "  in " + duration(x.Timings.Total.Duration)
+	}
+	s.line("%s", answer)
+	s.line("")
+	s.waterfall(x)
+	c := s.t.Connection(x.Connection)
+	if c == nil {
+		c = s.attempted(x)
+	}
+	s.url(x)
+	if x.Pool != "" {
+		s.row("pool", clean(x.Pool))
+	}
+	s.dns(x)
+	s.tcp(c, x)
+	s.tls(c, x)
+	s.http(x, c)
+	s.largest(x)
+	if x.Failure != nil {
+		s.line("")
+		text := fmt.Sprintf("%s: %s", x.Failure.Layer, clean(x.Failure.Seen))
+		for _, l := range fold(text, s.o.Width) {
+			s.line("%s", s.bad(l))
+		}
+		if x.Failure.Try != "" {
+			s.row("try", clean(x.Failure.Try))
+		}
+	}
+}
+
+// attempted finds a connection that was tried for an exchange that got none.
+func (s *writer) attempted(x *trace.Exchange) *trace.Connection {
+	for _, e := range s.t.Events {
+		if e.Exchange == x.ID && e.Name == "connect.start" {
+			if c := s.t.Connection(e.Connection); c != nil {
+				return c
+			}
+		}
+	}
+	return nil
+}
+
+func bodyText(r *trace.Response) string {
+	b := r.Body
+	s := bytesText(b.WireSize)
+	if b.DecodedSize >= 0 && b.DecodedSize != b.WireSize {
+		s = fmt.Sprintf("%s (%s %s)", bytesText(b.DecodedSize), bytesText(b.WireSize), clean(b.Encoding))
+	}
+	if !b.Complete {
+		s += ", incomplete"
+	}
+	return s
+}
+
+// phase is one bar of the waterfall.
+type phase struct {
+	name       string
+	start, end trace.Time
+	from, to   int
+}
+
+// phases splits HAR's timings into stretches that do not overlap: connect
+// without the TLS handshake that it contains.
+func phases(x *trace.Exchange) []phase {
+	t := x.Timings
+	var out []phase
+	add := func(name string, i *trace.Interval) {
+		if i != nil {
+			out = append(out, phase{name, i.Start, i.End, i.FromEvent, i.ToEvent})
+		}
+	}
+	add("blocked", t.Blocked)
+	add("dns", t.DNS)
+	if c := t.Connect; c != nil {
+		tcp := *c
+		if t.SSL != nil {
+			tcp.End, tcp.ToEvent = t.SSL.Start, t.SSL.FromEvent
+		}
+		add("tcp", &tcp)
+	}
+	add("tls", t.SSL)
+	add("send", t.Send)
+	add("wait", t.Wait)
+	add("receive", t.Receive)
+	return out
+}
+
+// tiny is what is not worth a bar: less than a five-hundredth of the whole.
+func tiny(p phase, total trace.Duration) bool {
+	return trace.Duration(p.end-p.start)*500 < total && (p.name == "blocked" || p.name == "send" || p.name == "receive")
+}
+
+func (s *writer) waterfall(x *trace.Exchange) {
+	total := x.Timings.Total
+	if total == nil || total.Duration <= 0 {
+		return
+	}
+	width := s.o.Width - 9 - 11
+	for _, p := range phases(x) {
+		if tiny(p, total.Duration) {
+			continue
+		}
+		s.line("%s%9s  %s", s.dim(fmt.Sprintf("%-9s", p.name)), duration(trace.Duration(p.end-p.start)),
+			s.bar(p.start-total.Start, p.end-total.Start, trace.Time(total.Duration), width))
+	}
+	s.line("")
+}
+
+func (s *writer) url(x *trace.Exchange) {
+	if len(x.Normalised) > 0 {
+		s.row("url", clean(strings.Join(x.Normalised, "; ")))
+	}
+	if x.Predecessor != 0 {
+		s.row("after", fmt.Sprintf("exchange %d (%s)", x.Predecessor, clean(x.Cause)))
+	}
+}
+
+func (s *writer) dns(x *trace.Exchange) {
+	l := s.t.Lookup(x.Lookup)
+	if l == nil {
+		return
+	}
+	for _, st := range l.Steps {
+		if st.Outcome == "skipped" {
+			continue
+		}
+		s.row("dns", clean(st.Text))
+	}
+	if len(l.Addresses) > 1 || len(l.Steps) > 1 {
+		var parts []string
+		for _, a := range l.Addresses {
+			p := a.IP
+			if a.TTL >= 0 {
+				p += fmt.Sprintf(" (TTL %d s)", a.TTL)
+			}
+			parts = append(parts, p)
+		}
+		if len(parts) > 0 {
+			s.row("dns", "tried in this order: "+clip(clean(strings.Join(parts, ", ")), 4*s.o.Width))
+		}
+	}
+}
+
+func (s *writer) tcp(c *trace.Connection, x *trace.Exchange) {
+	if c == nil {
+		return
+	}
+	// Happy Eyeballs: the attempts that did not win.
+	for _, e := range s.t.Events {
+		if e.Exchange != x.ID || e.Name != "connect.start" {
+			continue
+		}
+		if o := s.t.Connection(e.Connection); o != nil && o != c && len(o.Attempts) > 0 {
+			a := o.Attempts[0]
+			s.row("tcp", clean(fmt.Sprintf("%s %s after %s: %s", a.Address, a.Outcome, duration(trace.Duration(a.End-a.Start)), a.Error)))
+		}
+	}
+	text := ""
+	switch {
+	case c.Connected != nil:
+		text = fmt.Sprintf("#%d %s → %s", c.ID, c.LocalAddr, c.RemoteAddr)
+		if x.Reused {
+			text += ", open before"
+		}
+	case len(c.Attempts) > 0:
+		a := c.Attempts[0]
+		text = fmt.Sprintf("#%d %s: %s after %s", c.ID, a.Address, a.Outcome, duration(trace.Duration(a.End-a.Start)))
+	default:
+		text = fmt.Sprintf("#%d %s", c.ID, c.RemoteAddr)
+	}
+	if t := c.TCP; t != nil {
+		text += fmt.Sprintf(", RTT %s, MSS %d", duration(t.RTT), t.SendMSS)
+		if t.Retransmits > 0 {
+			text += fmt.Sprintf(", %d segments retransmitted", t.Retransmits)
+		}
+		if t.Source == "TCP_INFO" {
+			text += " (kernel TCP_INFO; packets not observed)"
+		}
+	}
+	s.row("tcp", clean(text))
+}
+
+func (s *writer) tls(c *trace.Connection, x *trace.Exchange) {
+	if c == nil || c.TLS == nil {
+		return
+	}
+	t := c.TLS
+	var parts []string
+	for _, p := range []string{t.Version, t.Suite, t.Group} {
+		if p != "" {
+			parts = append(parts, p)
+		}
+	}
+	if t.SNI != "" {
+		parts = append(parts, "SNI "+t.SNI)
+	}
+	switch {
+	case t.ALPN != "":
+		parts = append(parts, "ALPN "+t.ALPN)
+	case t.Version != "" && len(t.ALPNOffered) > 0:
+		parts = append(parts, "no ALPN chosen")
+	}
+	if t.Resumed {
+		parts = append(parts, "resumed")
+	}
+	if t.HelloRetry {
+		parts = append(parts, "one more round trip (HelloRetryRequest)")
+	}
+	if len(parts) > 0 {
+		s.row("tls", clean(strings.Join(parts, ", ")))
+	}
+	if v := t.Verdict; v != nil && !(x.Reused && v.OK) {
+		text := clean(v.Reason)
+		switch {
+		case v.Ignored:
+			text = s.warn("not valid, ignored as asked: ") + text
+		case !v.OK:
+			text = s.bad("not valid: ") + text
+		}
+		s.row("cert", text)
+	}
+	for _, a := range t.Alerts {
+		if !strings.Contains(a, "close_notify") {
+			s.row("alert", clean(a))
+		}
+	}
+	if t.Undecryptable != "" {
+		s.row("tls", s.warn("not decrypted: ")+clean(t.Undecryptable))
+	}
+}
+
+func (s *writer) http(x *trace.Exchange, c *trace.Connection) {
+	if x.Response == nil && len(x.Request.Headers) == 0 {
+		return
+	}
+	text := x.Protocol
+	if x.Stream != 0 {
+		text += fmt.Sprintf(" stream %d", x.Stream)
+	}
+	text += fmt.Sprintf(", request head %s", bytesText(x.Request.HeadersSize))
+	if x.Stream != 0 {
+		text += fmt.Sprintf(" for %s", plural(len(x.Request.Headers), "field"))
+	}
+	if x.Request.Body.WireSize > 0 {
+		text += fmt.Sprintf(", body %s", bytesText(x.Request.Body.WireSize))
+	}
+	if r := x.Response; r != nil {
+		text += fmt.Sprintf("; response head %s, body %s", bytesText(r.HeadersSize), framing(r.Body))
+		if len(r.Informational) > 0 {
+			text += fmt.Sprintf(", before it %v", r.Informational)
+		}
+		if len(r.Trailers) > 0 {
+			text += fmt.Sprintf(", %s", plural(len(r.Trailers), "trailer"))
+		}
+	}
+	s.row("http", clean(text))
+	if x.Response != nil {
+		var parts []string
+		for _, h := range x.Response.Headers {
+			switch strings.ToLower(h.Name) {
+			case "content-type", "server", "location", "cache-control", "content-encoding":
+				parts = append(parts, h.Name+": "+h.Value)
+			}
+		}
+		if len(parts) > 0 {
+			s.row("", clip(clean(strings.Join(parts, " · ")), 2*s.o.Width))
+		}
+	}
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func framing(b trace.Body) string {
+	switch b.Framing {
+	case "none":
+		return "none"
+	case "content-length":
+		return "by Content-Length"
+	case "chunked":
+		return "in chunks"
+	case "close":
+		return "until the connection's end"
+	case "end_stream":
+		return "in DATA frames"
+	}
+	return b.Framing
+}
+
+// largest says in words where the time went.
+func (s *writer) largest(x *trace.Exchange) {
+	total := x.Timings.Total
+	if total == nil || total.Duration <= 0 {
+		return
+	}
+	var top phase
+	for _, p := range phases(x) {
+		if p.end-p.start > top.end-top.start {
+			top = p
+		}
+	}
+	if top.name == "" {
+		return
+	}
+	d := trace.Duration(top.end - top.start)
+	text := fmt.Sprintf("%d %% is %s", int64(d)*100/int64(total.Duration), phaseWords[top.name])
+	if a, b := s.t.Event(top.from), s.t.Event(top.to); a != nil && b != nil {
+		text += fmt.Sprintf(": %s, from %q (event %d) to %q (event %d)", duration(d), clip(clean(a.Text), 32), a.ID, clip(clean(b.Text), 32), b.ID)
+	}
+	s.row("time", text)
+}
+
+var phaseWords = map[string]string{
+	"blocked": "waiting on this side", "dns": "the name lookup", "tcp": "opening the connection", "tls": "the TLS handshake",
+	"send": "sending the request", "wait": "waiting for the server", "receive": "receiving the response",
+}
+
+// duration shows a length of time with three digits.
+func duration(d trace.Duration) string {
+	switch v := d.Std(); {
+	case v < 0:
+		return "-"
+	case v < time.Microsecond:
+		return fmt.Sprintf("%d ns", d)
+	case v < time.Millisecond:
+		return three(float64(d)/1e3, "µs")
+	case v < time.Second:
+		return three(float64(d)/1e6, "ms")
+	}
+	return three(float64(d)/1e9, "s")
+}
+
+// three shows a number with three digits.
+func three(v float64, unit string) string {
+	switch {
+	case v < 9.995:
+		return fmt.Sprintf("%.2f %s", v, unit)
+	case v < 99.95:
+		return fmt.Sprintf("%.1f %s", v, unit)
+	}
+	return fmt.Sprintf("%.0f %s", v, unit)
+}
+
+// bytesText shows a size.
+func bytesText(n int64) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1000_000:
+		return three(float64(n)/1e3, "kB")
+	case n < 1000_000_000:
+		return three(float64(n)/1e6, "MB")
+	}
+	return three(float64(n)/1e9, "GB")
+}

@@ -1,0 +1,203 @@
+// Package text tells a trace as a story in a terminal: the answer, where the
+// time went, a line or two for each layer, what is wrong; and on request each
+// message, each field, each byte.
+package text
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"peel/trace"
+)
+
+// Options say how the story is told. The zero value is plain text of 80
+// columns.
+type Options struct {
+	Color bool
+	// Width is the columns of the terminal; 0 means 80.
+	Width int
+	// Verbose: 1 lists each message, 2 every field with its bytes too.
+	Verbose int
+	// Fields gives the fields of an event's message for Verbose 2.
+	Fields func(*trace.Event) []trace.Field
+}
+
+// writer collects the story; the first error of the output ends it.
+type writer struct {
+	w   io.Writer
+	o   Options
+	t   *trace.Trace
+	err error
+}
+
+// Write tells the trace.
+func Write(w io.Writer, t *trace.Trace, o Options) error {
+	if o.Width == 0 {
+		o.Width = 80
+	}
+	o.Width = min(max(o.Width, 60), 160)
+	s := &writer{w: w, o: o, t: t}
+	if o.Verbose > 0 {
+		s.messages()
+	}
+	switch n := len(t.Exchanges); {
+	case n == 0:
+		s.line("%s", s.dim("nothing was requested"))
+	case n == 1:
+		s.exchange(t.Exchanges[0])
+	default:
+		s.list()
+		// The last one is what the others led to; a failed one is what one
+		// looks for.
+		last := t.Exchanges[n-1]
+		for _, x := range t.Exchanges {
+			if x.Failure != nil && last.Failure == nil && x.Cause == last.Cause {
+				last = x
+			}
+		}
+		s.line("")
+		s.exchange(last)
+	}
+	s.findings()
+	return s.err
+}
+
+func (s *writer) line(format string, args ...any) {
+	if s.err == nil {
+		_, s.err = fmt.Fprintf(s.w, strings.TrimRight(format, " ")+"\n", args...)
+	}
+}
+
+// Colours carry no meaning that the text does not.
+func (s *writer) paint(code, v string) string {
+	if !s.o.Color || v == "" {
+		return v
+	}
+	return "\x1b[" + code + "m" + v + "\x1b[0m"
+}
+
+func (s *writer) bold(v string) string { return s.paint("1", v) }
+func (s *writer) dim(v string) string  { return s.paint("2", v) }
+func (s *writer) good(v string) string { return s.paint("32", v) }
+func (s *writer) bad(v string) string  { return s.paint("31", v) }
+func (s *writer) warn(v string) string { return s.paint("33", v) }
+
+// row writes a labelled line, folded to the width.
+func (s *writer) row(label, text string) {
+	const indent = 9
+	for i, l := range fold(text, s.o.Width-indent) {
+		if i > 0 {
+			label = ""
+		}
+		s.line("%s%s", s.dim(fmt.Sprintf("%-*s", indent, label)), l)
+	}
+}
+
+// status shows a response's status, or that there is none.
+func (s *writer) status(x *trace.Exchange) string {
+	switch {
+	case x.Response == nil:
+		return s.bad("failed")
+	case x.Response.Status >= 400:
+		return s.bad(statusText(x.Response))
+	case x.Response.Status >= 300:
+		return s.warn(statusText(x.Response))
+	}
+	return s.good(statusText(x.Response))
+}
+
+func statusText(r *trace.Response) string {
+	reason := r.Reason
+	if reason == "" {
+		reason = reasons[r.Status]
+	}
+	return strings.TrimSpace(fmt.Sprintf("%d %s", r.Status, clean(reason)))
+}
+
+// reasons are the phrases of RFC 9110 §15, which HTTP/2 does not send.
+var reasons = map[int]string{200: "OK", 201: "Created", 202: "Accepted", 204: "No Content", 206: "Partial Content", 301: "Moved Permanently", 302: "Found", 303: "See Other",
+	304: "Not Modified", 307: "Temporary Redirect", 308: "Permanent Redirect", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+	408: "Request Timeout", 409: "Conflict", 410: "Gone", 413: "Content Too Large", 414: "URI Too Long", 415: "Unsupported Media Type", 421: "Misdirected Request", 429: "Too Many Requests",
+	431: "Request Header Fields Too Large", 500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
+
+// list shows several exchanges, a line each, on one time axis.
+func (s *writer) list() {
+	t := s.t
+	var end trace.Time
+	for _, x := range t.Exchanges {
+		end = max(end, x.End)
+	}
+	const most = 40
+	barWidth := max(s.o.Width/4, 16)
+	urlWidth := s.o.Width - barWidth - 36
+	shown := t.Exchanges
+	if len(shown) > most {
+		shown = shown[:most]
+	}
+	for _, x := range shown {
+		status := "failed"
+		if x.Response != nil {
+			status = fmt.Sprint(x.Response.Status)
+		}
+		colour := s.good
+		if x.Response == nil || x.Response.Status >= 400 {
+			colour = s.bad
+		} else if x.Response.Status >= 300 {
+			colour = s.warn
+		}
+		total := "-"
+		if x.Timings.Total != nil {
+			total = duration(x.Timings.Total.Duration)
+		}
+		size := "-"
+		if x.Response != nil {
+			size = bytesText(x.Response.Body.WireSize)
+		}
+		s.line("%3d %s %-4s %-*s %8s %8s %s", x.ID, colour(fmt.Sprintf("%-6s", status)), clip(clean(x.Method), 4), urlWidth, clip(clean(x.URL), urlWidth), size, total,
+			s.bar(x.Start, x.End, end, barWidth))
+	}
+	if n := len(t.Exchanges) - len(shown); n > 0 {
+		s.line("    … %d more", n)
+	}
+}
+
+// bar draws the stretch from a to b on an axis that ends at end.
+func (s *writer) bar(a, b, end trace.Time, width int) string {
+	if end <= 0 {
+		return ""
+	}
+	from := int(int64(a) * int64(width) / int64(end))
+	n := max(1, int(int64(b-a)*int64(width)/int64(end)))
+	from = min(from, width-1)
+	n = min(n, width-from)
+	return strings.Repeat(" ", from) + s.paint("36", strings.Repeat("━", n))
+}
+
+// findings says what is wrong and what to do.
+func (s *writer) findings() {
+	for _, f := range s.t.Findings {
+		mark, colour := "note", s.dim
+		switch f.Severity {
+		case "warning":
+			mark, colour = "warning", s.warn
+		case "error":
+			mark, colour = "error", s.bad
+		}
+		s.line("")
+		for i, l := range fold(fmt.Sprintf("%s %s: %s", mark, f.ID, clean(f.Title)), s.o.Width) {
+			if i == 0 {
+				l = strings.Replace(l, mark, colour(mark), 1)
+			}
+			s.line("%s", l)
+		}
+		for _, text := range []string{f.Explanation, f.WhatToDo} {
+			if text == "" {
+				continue
+			}
+			for _, l := range fold(clean(text), s.o.Width-2) {
+				s.line("  %s", l)
+			}
+		}
+	}
+}
