@@ -17,20 +17,26 @@ func (r *Reader) chunkLine(b []byte, eof bool) (Event, int, error) {
 		switch {
 		case len(b) >= 2 && b[0] == '\r' && b[1] == '\n':
 			r.state = atChunkSize
+			r.base += 2
 			ev, n, err := r.chunkLine(b[2:], eof)
 			return ev, n + 2, err
-		case len(b) > 0 && b[0] != '\r', len(b) > 1:
-			return Event{}, 0, r.bad(0, "%s where a chunk's data should end with CRLF", quoted(b[:min(len(b), 4)]))
+		case len(b) > 0 && b[0] != '\r':
+			return Event{}, 0, r.bad(0, "%s where a chunk's data should end with CRLF", quoted(b[:1]))
+		case len(b) > 1:
+			return Event{}, 0, r.bad(0, "%s where a chunk's data should end with CRLF", quoted(b[:2]))
 		}
 		return r.starved(eof)
 	}
-	i := bytes.IndexByte(b, '\n')
+	i := bytes.IndexByte(b[r.scanned:], '\n')
 	if i < 0 {
+		r.scanned = len(b)
 		if len(b) > maxChunkLine {
 			return Event{}, 0, r.bad(0, "a chunk-size line longer than %d bytes", maxChunkLine)
 		}
 		return r.starved(eof)
 	}
+	i += r.scanned
+	r.scanned = 0
 	if i == 0 || b[i-1] != '\r' {
 		return Event{}, 0, r.bad(i, "a chunk-size line ends with LF alone")
 	}
@@ -58,10 +64,12 @@ func (r *Reader) chunkLine(b []byte, eof bool) (Event, int, error) {
 	if size > 0 {
 		r.left = size
 		r.state = atChunkData
+		r.base += i + 1
 		ev, n, err := r.next(b[i+1:], eof)
 		return ev, n + i + 1, err
 	}
 	r.state, r.scanned = atTrailer, 0
+	r.base += i + 1
 	ev, n, err := r.readTrailer(b[i+1:], eof)
 	return ev, n + i + 1, err
 }
@@ -116,7 +124,9 @@ func (r *Reader) readTrailer(b []byte, eof bool) (Event, int, error) {
 		if pos >= 4 && b[pos-3] == '\n' {
 			end = pos
 		}
-		r.scanned = pos
+	}
+	if end < 0 {
+		r.scanned = len(b)
 	}
 	if end > r.lim.Trailer || end < 0 && len(b) > r.lim.Trailer {
 		return Event{}, 0, r.fail(431, r.lim.Trailer, "the trailer section is larger than %d bytes", r.lim.Trailer)

@@ -56,6 +56,14 @@ func (r *Reader) framing() error {
 			return err
 		}
 	}
+	if h.Authority == "" {
+		h.Authority = host
+	}
+	if r.role == ServerRole && h.Method == "CONNECT" && (codings > 0 || h.ContentLength > 0) {
+		if err := r.deviate(0, "CONNECT has no content, yet its head announces some"); err != nil {
+			return err
+		}
+	}
 	r.connection(connection)
 	if err := r.transferCoding(coding, codings); err != nil {
 		return err
@@ -106,10 +114,8 @@ func (r *Reader) hostRule(n int, host string) error {
 	case n == 0 && r.head.Minor == 1:
 		return r.bad(0, "no Host field in an HTTP/1.1 request")
 	}
-	for i := 0; i < len(host); i++ {
-		if c := host[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`"#/<>?@\^`+"`{|}", c) >= 0 {
-			return r.bad(0, "Host is %s: not a host and port", quoted(host))
-		}
+	if name, port, ok := cutHost(host); host != "" && (!ok || name == "" && port != "") {
+		return r.bad(0, "Host is %s: not host[:port]", quoted(host))
 	}
 	return nil
 }
@@ -188,10 +194,17 @@ func (r *Reader) chooseFraming() error {
 	if r.role == ClientRole {
 		if h.Status < 200 && h.Status != 101 {
 			// An interim response: the real one is still to come.
+			if r.interim++; r.interim > r.lim.Interim {
+				return r.bad(0, "more than %d interim (1xx) responses", r.lim.Interim)
+			}
+			if h.ContentLength >= 0 || h.Framing == Chunked {
+				r.note("an interim response announces a body")
+			}
 			h.Framing, h.ContentLength = NoBody, -1
 			r.state = atHead
 			return nil
 		}
+		r.interim = 0
 		m := plainMethod
 		if len(r.methods) > 0 {
 			m = r.methods[0]
@@ -202,6 +215,9 @@ func (r *Reader) chooseFraming() error {
 			h.Framing = NoBody
 			r.state = atTunnel
 			return nil
+		case m != headMethod && h.Status == 204 && (h.ContentLength > 0 || h.Framing == Chunked):
+			r.note("a 204 response announces a body")
+			fallthrough
 		case m == headMethod, h.Status == 204, h.Status == 304:
 			h.Framing = NoBody
 			r.state = atEnd

@@ -6,7 +6,6 @@ package http1
 import (
 	"bytes"
 	"fmt"
-	"strings"
 
 	"peel/httpfield"
 )
@@ -42,6 +41,10 @@ type Head struct {
 	Method, Target string
 	Status         int
 	Reason         string
+	// Form is the form of Target. Authority is that of the target in absolute
+	// and authority form, else the value of Host.
+	Form      TargetForm
+	Authority string
 	// Minor is the x of HTTP/1.x: 0 or 1.
 	Minor  int
 	Fields httpfield.List
@@ -75,6 +78,8 @@ type Limits struct {
 	// ChunkExtensions bounds the bytes of chunk extensions in one body; 0
 	// means 16 KiB.
 	ChunkExtensions int
+	// Interim bounds the 1xx responses before one final response; 0 means 32.
+	Interim int
 	// Observe tolerates whatever can be read unambiguously: for an observer
 	// that must show what it sees, not for a peer that acts on it.
 	Observe bool
@@ -92,6 +97,7 @@ func (l *Limits) fill(role Role) {
 	}
 	set(&l.HeadBytes, 64<<10)
 	set(&l.Fields, 256)
+	set(&l.Interim, 32)
 	set(&l.Trailer, 16<<10)
 	set(&l.ChunkExtensions, 16<<10)
 }
@@ -157,4 +163,13 @@ func quoted[T ~string | ~[]byte](s T) string {
 	return fmt.Sprintf("%q", string(s))
 }
 
-func trimOWS(s string) string { return strings.Trim(s, " \t") }
+// trimOWS removes spaces and tabs at both ends.
+func trimOWS(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
+}

@@ -9,6 +9,7 @@ import (
 // parse reads a whole head. All strings of it share one copy of the bytes.
 func (r *Reader) parse(b []byte) error {
 	s := string(b)
+	r.folds = 0
 	h := &r.head
 	*h = Head{Fields: h.Fields[:0], ContentLength: -1, Deviations: nil}
 	pos, err := r.startLine(s)
@@ -45,9 +46,6 @@ func (r *Reader) line(s string, pos int) (line string, next int, err error) {
 	} else if err := r.deviate(pos+i, "a line ends with LF alone, without CR"); err != nil {
 		return "", 0, err
 	}
-	if i := strings.IndexByte(line, '\r'); i >= 0 {
-		return "", 0, r.bad(pos+i, "CR inside of a line: %s", quoted(line))
-	}
 	return line, next, nil
 }
 
@@ -57,13 +55,20 @@ func (r *Reader) deviate(at int, what string) error {
 	if r.role == ServerRole && !r.lim.Observe {
 		return r.bad(at, "%s", what)
 	}
+	r.note(what)
+	return nil
+}
+
+// note reports an oddity without asking whether to tolerate it.
+func (r *Reader) note(what string) {
 	for _, d := range r.head.Deviations {
 		if d == what {
-			return nil
+			return
 		}
 	}
-	r.head.Deviations = append(r.head.Deviations, what)
-	return nil
+	if len(r.head.Deviations) < 16 {
+		r.head.Deviations = append(r.head.Deviations, what)
+	}
 }
 
 func (r *Reader) startLine(s string) (next int, err error) {
@@ -95,30 +100,26 @@ func (r *Reader) requestLine(line string) error {
 	if err := r.version(version, len(method)+len(target)+2); err != nil {
 		return err
 	}
-	for i := 0; i < len(target); i++ {
-		if target[i] <= ' ' || target[i] == 0x7f {
-			return r.bad(len(method)+1+i, "byte 0x%02x in the request target", target[i])
-		}
+	var odd notes
+	form, authority, detail, i := checkTarget(method, target, &odd)
+	if detail != "" {
+		return r.targetFault(len(method)+1+i, detail)
 	}
-	// RFC 9112 §3.2: origin-form, absolute-form, authority-form for CONNECT,
-	// asterisk-form for OPTIONS.
-	switch {
-	case target == "":
-		return r.bad(len(method)+1, "the request target is empty")
-	case method == "CONNECT":
-		if strings.ContainsAny(target, "/?#") || !strings.Contains(target, ":") {
-			return r.bad(len(method)+1, "CONNECT takes host:port, not %s", quoted(target))
-		}
-	case target[0] == '/':
-	case target == "*":
-		if method != "OPTIONS" {
-			return r.bad(len(method)+1, "the target * is for OPTIONS only")
-		}
-	case strings.HasPrefix(target, "http://"), strings.HasPrefix(target, "https://"):
-	default:
-		return r.bad(len(method)+1, "%s is not a request target", quoted(target))
+	h.Form, h.Authority = form, authority
+	for _, what := range odd {
+		r.note(what)
 	}
 	return nil
+}
+
+// targetFault refuses a request target, or notes what is wrong with it for an
+// observer, who must show it all the same.
+func (r *Reader) targetFault(at int, detail string) error {
+	if r.lim.Observe && r.head.Target != "" {
+		r.note("request target " + detail)
+		return nil
+	}
+	return r.bad(at, "request target %s", detail)
 }
 
 func (r *Reader) version(v string, at int) error {
@@ -131,6 +132,7 @@ func (r *Reader) version(v string, at int) error {
 		if len(v) == 8 && strings.HasPrefix(v, "HTTP/") && digit(v[5]) && v[6] == '.' && digit(v[7]) {
 			if v[5] == '1' {
 				r.head.Minor = 1
+				r.note("version " + v + " is taken as HTTP/1.1")
 				return nil
 			}
 			return r.fail(505, at, "version %s is not HTTP/1", v)
@@ -192,7 +194,7 @@ func (r *Reader) field(line string, at int, list *httpfield.List, most int) erro
 		}
 	}
 	value := trimOWS(line[i+1:])
-	if !httpfield.ValidValue(value) {
+	if !validText(value) {
 		return r.bad(at+i+1, "control bytes in the value of %s: %s", name, quoted(value))
 	}
 	*list = append(*list, httpfield.Field{Name: name, Value: value})
@@ -202,6 +204,10 @@ func (r *Reader) field(line string, at int, list *httpfield.List, most int) erro
 // folded takes a continuation line (obs-fold, RFC 9112 §5.2): rejected in
 // requests, joined with a space in responses.
 func (r *Reader) folded(line string, at int, list *httpfield.List) error {
+	if r.folds++; len(*list)+r.folds > r.lim.Fields {
+		// Each line copies the value so far: few may, or the cost is quadratic.
+		return r.fail(431, at, "more than %d field lines", r.lim.Fields)
+	}
 	if len(*list) == 0 {
 		return r.bad(at, "white space before the first field")
 	}
@@ -215,4 +221,30 @@ func (r *Reader) folded(line string, at int, list *httpfield.List) error {
 	last := &(*list)[len(*list)-1]
 	last.Value = trimOWS(last.Value + " " + value)
 	return nil
+}
+
+// validText tells whether s, which has no white space at its ends, may be a
+// field value: httpfield.ValidValue, eight bytes at a time.
+func validText(s string) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for ; len(s) >= 8; s = s[8:] {
+		w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		del := w ^ ones*0x7f
+		// Any byte below 0x20 or equal to 0x7f; a tab is looked at again.
+		if ((w-ones*0x20)&^w|(del-ones)&^del)&high != 0 && !onlyTabs(s[:8]) {
+			return false
+		}
+	}
+	return onlyTabs(s)
+}
+
+// onlyTabs tells that s has no control byte but tabs.
+func onlyTabs(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < 0x20 && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
 }

@@ -56,7 +56,12 @@ type Reader struct {
 	lim     Limits
 	state   state
 	offset  int64
-	scanned int // bytes of the head already searched for its end
+	scanned int  // bytes already searched for a line's end
+	base    int  // bytes that this call to Next consumed so far
+	folds   int  // continuation lines in this head
+	interim int  // 1xx responses since the last final one
+	lines   bool // a line of the head has ended
+	closing bool // the last message said that no other will follow
 	head    Head
 	left    int64 // of the body, or of the chunk
 	got     int64 // body bytes so far
@@ -100,6 +105,10 @@ func (r *Reader) Next(b []byte, eof bool) (Event, int, error) {
 	if r.err != nil {
 		return Event{}, 0, r.err
 	}
+	if r.scanned > len(b) { // the caller took bytes back; search again
+		r.scanned = 0
+	}
+	r.base = 0
 	ev, n, err := r.next(b, eof)
 	r.offset += int64(n)
 	if err != nil {
@@ -111,6 +120,9 @@ func (r *Reader) Next(b []byte, eof bool) (Event, int, error) {
 func (r *Reader) next(b []byte, eof bool) (Event, int, error) {
 	switch r.state {
 	case atHead:
+		if r.closing {
+			return Event{Kind: Closed}, 0, nil
+		}
 		return r.readHead(b, eof)
 	case atBody:
 		if r.left == 0 {
@@ -150,6 +162,8 @@ func (r *Reader) next(b []byte, eof bool) (Event, int, error) {
 // done makes the reader ready for the next message.
 func (r *Reader) done() {
 	r.state, r.scanned, r.got, r.extra = atHead, 0, 0, 0
+	// RFC 9112 §9.6: a server must not process a request after "close".
+	r.closing = r.role == ServerRole && !r.head.KeepAlive && !r.lim.Observe
 }
 
 func (r *Reader) data(b []byte) (Event, int, error) {
@@ -171,7 +185,7 @@ func (r *Reader) starved(eof bool) (Event, int, error) {
 	if !eof {
 		return Event{}, 0, nil
 	}
-	e := &Error{Status: 400, Offset: r.offset, Received: r.got, Announced: -1, truncated: true}
+	e := &Error{Status: 400, Offset: r.offset + int64(r.base), Received: r.got, Announced: -1, truncated: true}
 	switch r.state {
 	case atHead:
 		e.What = "the connection ended inside of a message's head"
@@ -189,7 +203,7 @@ func (r *Reader) bad(at int, format string, args ...any) error {
 }
 
 func (r *Reader) fail(status, at int, format string, args ...any) error {
-	return &Error{Status: status, Offset: r.offset + int64(at), What: fmt.Sprintf(format, args...)}
+	return &Error{Status: status, Offset: r.offset + int64(r.base+at), What: fmt.Sprintf(format, args...)}
 }
 
 // readHead finds the empty line that ends a head and parses what stands
@@ -199,9 +213,19 @@ func (r *Reader) readHead(b []byte, eof bool) (Event, int, error) {
 	if r.scanned == 0 {
 		// RFC 9112 §2.2: a server ignores an empty line before a request.
 		for skip < len(b) && (b[skip] == '\r' || b[skip] == '\n') {
-			skip++
-			if skip > 4 {
-				return Event{}, 0, r.bad(skip, "empty lines where a message should begin")
+			line := 1
+			if b[skip] == '\r' {
+				if line = 2; skip+1 == len(b) && !eof {
+					return Event{}, 0, nil
+				}
+				if skip+1 == len(b) || b[skip+1] != '\n' {
+					return Event{}, 0, r.bad(skip, "CR without LF where a message should begin")
+				}
+			} else if r.role == ServerRole && !r.lim.Observe {
+				return Event{}, 0, r.bad(skip, "LF without CR where a message should begin")
+			}
+			if skip += line; skip > 4 {
+				return Event{}, 0, r.bad(4, "empty lines where a message should begin")
 			}
 		}
 		if skip == len(b) {
@@ -211,8 +235,16 @@ func (r *Reader) readHead(b []byte, eof bool) (Event, int, error) {
 			return Event{}, 0, nil
 		}
 		if skip > 0 {
+			r.base += skip
 			ev, n, err := r.readHead(b[skip:], eof)
 			return ev, n + skip, err
+		}
+	}
+	// Checked before there is a line: what speaks another protocol may never
+	// send one.
+	for i := 0; r.role == ClientRole && r.scanned < 5 && i < min(len(b), 5); i++ {
+		if b[i] != "HTTP/"[i] {
+			return Event{}, 0, r.bad(0, "the response begins with %s, not with HTTP/", quoted(b[:i+1]))
 		}
 	}
 	end, err := r.headEnd(b)
@@ -220,12 +252,9 @@ func (r *Reader) readHead(b []byte, eof bool) (Event, int, error) {
 		return Event{}, 0, err
 	}
 	if end < 0 {
-		if r.role == ClientRole && r.scanned == 0 && len(b) >= 5 && !bytes.HasPrefix(b, []byte("HTTP/")) {
-			return Event{}, 0, r.bad(0, "the response begins with %s, not with HTTP/", quoted(b))
-		}
 		return r.starved(eof)
 	}
-	r.scanned = 0
+	r.scanned, r.lines = 0, false
 	if err := r.parse(b[:end]); err != nil {
 		return Event{}, 0, err
 	}
@@ -250,12 +279,13 @@ func (r *Reader) headEnd(b []byte) (int, error) {
 			}
 			return pos, nil
 		}
-		r.scanned = pos
+		r.lines = true
 	}
+	r.scanned = len(b)
 	if len(b) > r.lim.HeadBytes {
 		return 0, r.tooLarge(b)
 	}
-	if r.scanned == 0 && len(b) > r.lim.StartLine {
+	if !r.lines && len(b) > r.lim.StartLine {
 		return 0, r.fail(414, r.lim.StartLine, "the start line is longer than %d bytes", r.lim.StartLine)
 	}
 	return -1, nil

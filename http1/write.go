@@ -14,13 +14,15 @@ func AppendRequest(dst []byte, h *Head) ([]byte, error) {
 	if !httpfield.ValidName(h.Method) {
 		return dst, fmt.Errorf("http1: method %s is not a token", quoted(h.Method))
 	}
-	if h.Target == "" {
-		return dst, fmt.Errorf("http1: empty request target")
+	var odd notes // a browser sends such characters too
+	if _, _, detail, at := checkTarget(h.Method, h.Target, &odd); detail != "" {
+		return dst, fmt.Errorf("http1: request target %s (at %d)", detail, at)
 	}
-	for i := 0; i < len(h.Target); i++ {
-		if c := h.Target[i]; c <= ' ' || c == 0x7f {
-			return dst, fmt.Errorf("http1: byte 0x%02x at %d of the request target", c, i)
-		}
+	if err := checkVersion(h.Minor); err != nil {
+		return dst, err
+	}
+	if err := checkFraming(h.Fields, h.Minor, false); err != nil {
+		return dst, err
 	}
 	n := len(dst)
 	dst = append(dst, h.Method...)
@@ -39,6 +41,12 @@ func AppendResponse(dst []byte, h *Head) ([]byte, error) {
 	if !httpfield.ValidValue(h.Reason) {
 		return dst, fmt.Errorf("http1: reason phrase %s", quoted(h.Reason))
 	}
+	if err := checkVersion(h.Minor); err != nil {
+		return dst, err
+	}
+	if err := checkFraming(h.Fields, h.Minor, h.Status < 200 || h.Status == 204); err != nil {
+		return dst, err
+	}
 	n := len(dst)
 	dst = append(dst, "HTTP/1."...)
 	dst = append(dst, byte('0'+h.Minor), ' ')
@@ -47,6 +55,45 @@ func AppendResponse(dst []byte, h *Head) ([]byte, error) {
 	dst = append(dst, h.Reason...)
 	dst = append(dst, '\r', '\n')
 	return appendFields(dst, n, h.Fields)
+}
+
+func checkVersion(minor int) error {
+	if minor != 0 && minor != 1 {
+		return fmt.Errorf("http1: version HTTP/1.%d: only 1.0 and 1.1 are written", minor)
+	}
+	return nil
+}
+
+// checkFraming refuses a head whose end two readers could see in different
+// places (RFC 9112 §6.1, §6.2), or that must announce no body and does.
+func checkFraming(l httpfield.List, minor int, none bool) error {
+	lengths, codings := 0, 0
+	for i := range l {
+		switch f := &l[i]; {
+		case httpfield.EqualName(f.Name, "Content-Length"):
+			for j := 0; j < len(f.Value); j++ {
+				if !digit(f.Value[j]) {
+					return fmt.Errorf("http1: Content-Length is %s: not a number of bytes", quoted(f.Value))
+				}
+			}
+			if lengths++; f.Value == "" || len(f.Value) > 18 {
+				return fmt.Errorf("http1: Content-Length is %s: not a number of bytes", quoted(f.Value))
+			}
+		case httpfield.EqualName(f.Name, "Transfer-Encoding"):
+			if codings++; !httpfield.EqualName(f.Value, "chunked") {
+				return fmt.Errorf("http1: Transfer-Encoding %s: only chunked is written", quoted(f.Value))
+			}
+		}
+	}
+	switch {
+	case lengths > 1 || codings > 1 || lengths > 0 && codings > 0:
+		return fmt.Errorf("http1: %d Content-Length and %d Transfer-Encoding fields: at most one of both", lengths, codings)
+	case codings > 0 && minor == 0:
+		return fmt.Errorf("http1: Transfer-Encoding in HTTP/1.0")
+	case none && lengths+codings > 0:
+		return fmt.Errorf("http1: a 1xx or 204 response announces a body")
+	}
+	return nil
 }
 
 // appendFields appends field lines and the empty line; on error it returns
