@@ -41,6 +41,7 @@ type h2conn struct {
 	timer    *time.Timer
 	armed    clock.Time
 	requests int
+	troubled bool   // a stream was reset: more of that may be on its way
 	draining string // why no new request may start
 	err      error  // why the connection ended
 	shutting bool
@@ -448,6 +449,7 @@ func (h *h2conn) handle(ev *http2.Event) *h2stream {
 	case http2.EventReset:
 		r := ev.Reset
 		s.reset = &r
+		h.troubled = true
 	default:
 		return nil
 	}
@@ -557,12 +559,34 @@ func (h *h2conn) fail(err error, doing string) {
 	for _, s := range h.queue {
 		signal(s.ready)
 	}
+	patience := briefly
+	if h.troubled || errors.As(err, &bad) {
+		patience = closeNotify
+	}
 	h.timer.Stop()
 	close(h.done)
 	h.mu.Unlock()
 	sayGoodbye(h.conn)
+	if by == "client" {
+		drain(h.tap.Conn, patience)
+	}
 	h.c.closeSocket(h.tap, by, why)
 	h.pool.lost(h, h.unusable())
+}
+
+// briefly is how long the peer's end is waited for when nothing went wrong.
+const briefly = 20 * time.Millisecond
+
+// drain reads what the peer still sends before the socket is closed: a socket
+// closed with unread bytes sends a reset, which can overtake the GOAWAY that
+// says what was wrong.
+func drain(conn net.Conn, patience time.Duration) {
+	tcp, ok := conn.(interface{ CloseWrite() error })
+	if !ok || tcp.CloseWrite() != nil {
+		return
+	}
+	conn.SetReadDeadline(time.Now().Add(patience))
+	io.Copy(io.Discard, io.LimitReader(conn, drainLimit))
 }
 
 // shut closes the connection when nobody uses it, with a GOAWAY first.

@@ -40,8 +40,13 @@ type Lab struct {
 	http, https uint16
 	dnsAddr     netip.AddrPort
 	zones       []*dns.Zone
-	closers     []io.Closer
+	root        *dns.Zone
 	running     sync.WaitGroup
+	leave       func() bool // the context
+
+	mu      sync.Mutex
+	closed  bool
+	closers map[io.Closer]struct{}
 }
 
 // Up starts a lab. It ends with Close or with the context.
@@ -49,12 +54,12 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	if o.Clock == nil {
 		o.Clock = clock.NewReal()
 	}
-	l := &Lab{}
-	context.AfterFunc(ctx, l.Close)
+	l := &Lab{closers: map[io.Closer]struct{}{}}
 	if err := l.start(o); err != nil {
 		l.Close()
 		return nil, err
 	}
+	l.leave = context.AfterFunc(ctx, l.end)
 	return l, nil
 }
 
@@ -125,8 +130,13 @@ func (l *Lab) listen(hosts []string, serve func(net.Listener) error) (uint16, er
 	return 0, fmt.Errorf("%w: %v", errNoPort, lastErr)
 }
 
-// zone fills the lab's zones: A and AAAA for each name, and an alias.
-func (l *Lab) zone(hosts []string) error {
+// zone fills the lab's zones: A and AAAA for each name, and an alias; and a
+// root in which there is nothing else.
+func (l *Lab) zone(hosts []string) (err error) {
+	l.root, err = dns.NewZone(dns.Name{}, dns.NewResource(dns.Name{}, 86400, dns.SOA{Primary: dns.MustName("ns.lab"), Mailbox: dns.MustName("hostmaster.lab"), Serial: 1, Refresh: 1800, Retry: 900, Expire: 604800, Minimum: 86400}))
+	if err != nil {
+		return err
+	}
 	for _, apex := range []string{"example.com", "example.org"} {
 		origin := dns.MustName(apex)
 		records := []dns.Resource{
@@ -154,16 +164,12 @@ func (l *Lab) zone(hosts []string) error {
 
 // nameServer answers on one port over UDP and TCP.
 func (l *Lab) nameServer() error {
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	tcp, udp, err := listenBoth()
 	if err != nil {
 		return err
 	}
-	l.closers = append(l.closers, tcp)
-	udp, err := net.ListenPacket("udp", tcp.Addr().String())
-	if err != nil {
-		return err
-	}
-	l.closers = append(l.closers, udp)
+	l.closeAtEnd(tcp)
+	l.closeAtEnd(udp)
 	l.dnsAddr = netip.MustParseAddrPort(tcp.Addr().String())
 	l.running.Go(func() {
 		buf := make([]byte, dns.MaxMessage)
@@ -189,11 +195,42 @@ func (l *Lab) nameServer() error {
 	return nil
 }
 
+// listenBoth opens a port that is free for UDP and for TCP.
+func listenBoth() (tcp net.Listener, udp net.PacketConn, err error) {
+	for range 20 {
+		if tcp, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return nil, nil, err
+		}
+		if udp, err = net.ListenPacket("udp", tcp.Addr().String()); err == nil {
+			return tcp, udp, nil
+		}
+		tcp.Close()
+	}
+	return nil, nil, fmt.Errorf("%w: %v", errNoPort, err)
+}
+
+// closeAtEnd has c closed with the lab; it is closed now if that has ended.
+func (l *Lab) closeAtEnd(c io.Closer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		c.Close()
+		return
+	}
+	l.closers[c] = struct{}{}
+}
+
 // idle bounds a DNS connection.
 const idle = 10 * time.Second
 
 func (l *Lab) answerTCP(c net.Conn) {
-	defer c.Close()
+	l.closeAtEnd(c)
+	defer func() {
+		l.mu.Lock()
+		delete(l.closers, c)
+		l.mu.Unlock()
+		c.Close()
+	}()
 	for {
 		c.SetDeadline(time.Now().Add(idle))
 		var size [2]byte
@@ -215,24 +252,15 @@ func (l *Lab) answerTCP(c net.Conn) {
 }
 
 // answer lets the zone that the question belongs to answer; names outside of
-// all of them do not exist in the lab, and the last zone says so as a root
-// server would.
+// all of them do not exist in the lab, and the root says so.
 func (l *Lab) answer(query []byte, limit int) []byte {
-	m, _ := dns.Parse(query)
+	m, err := dns.Parse(query)
 	for _, z := range l.zones {
-		if len(m.Questions) > 0 && m.Questions[0].Name.IsSubdomainOf(z.Origin()) {
+		if err == nil && len(m.Questions) > 0 && m.Questions[0].Name.IsSubdomainOf(z.Origin()) {
 			return z.Answer(query, limit)
 		}
 	}
-	return l.root().Answer(query, limit)
-}
-
-func (l *Lab) root() *dns.Zone {
-	z, err := dns.NewZone(dns.Name{}, dns.NewResource(dns.Name{}, 86400, dns.SOA{Primary: dns.MustName("ns.lab"), Mailbox: dns.MustName("hostmaster.lab"), Serial: 1, Refresh: 1800, Retry: 900, Expire: 604800, Minimum: 86400}))
-	if err != nil {
-		panic(err) // the record above is right
-	}
-	return z
+	return l.root.Answer(query, limit)
 }
 
 // Resolver returns the configuration of a stub resolver inside the lab.
@@ -270,15 +298,25 @@ func (l *Lab) Describe() []string {
 	}
 }
 
-// Close ends the lab.
+// Close ends the lab, and returns when it is gone.
 func (l *Lab) Close() {
+	if l.leave != nil {
+		l.leave()
+	}
+	l.end()
+	l.running.Wait()
+}
+
+func (l *Lab) end() {
 	for _, s := range l.servers {
 		s.Close()
 	}
-	for _, c := range l.closers {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for c := range l.closers {
 		c.Close()
 	}
-	l.running.Wait()
 }
 
 var errNoPort = errors.New("lab: no port is free on all addresses")

@@ -2,8 +2,8 @@ package lab
 
 import (
 	"bytes"
-	"compress/flate"
 	"compress/gzip"
+	"compress/zlib"
 	"fmt"
 	"io"
 	"strconv"
@@ -68,7 +68,10 @@ func serve(w *server.ResponseWriter, r *server.Request) {
 	case "bytes":
 		zeros(w, min(max(n, 0), maxBytes))
 	case "slow":
-		time.Sleep(time.Duration(min(max(n, 0), maxSlow)) * time.Millisecond)
+		select {
+		case <-time.After(time.Duration(min(max(n, 0), maxSlow)) * time.Millisecond):
+		case <-r.Context().Done():
+		}
 		send(w, "text/plain", "slow\n")
 	case "echo":
 		if t := r.Header.Value("Content-Type"); t != "" {
@@ -135,7 +138,7 @@ func encoded(w *server.ResponseWriter, coding string) {
 	case "zstd":
 		z, _ = zstd.NewWriter(&b, zstd.WithEncoderConcurrency(1))
 	case "deflate":
-		z, _ = flate.NewWriter(&b, flate.DefaultCompression)
+		z = zlib.NewWriter(&b) // RFC 9110 §8.4.1.2: zlib's format
 	}
 	io.WriteString(z, strings.Repeat("the same line again and again\n", 200))
 	z.Close()

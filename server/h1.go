@@ -188,7 +188,7 @@ func (h *h1conn) begin(head *http1.Head) {
 	h.minor, h.closes, h.chunked = head.Minor, !head.KeepAlive, false
 	r := &h.req
 	*r = Request{
-		Method: head.Method, Target: head.Target, Scheme: "http", Header: head.Fields, Body: &h.body,
+		Method: head.Method, Target: head.Target, Scheme: "http", Authority: head.Authority, Header: head.Fields, Body: &h.body,
 		ContentLength: head.ContentLength, Protocol: "HTTP/1.1", RemoteAddr: h.remote, TLS: h.tls, conn: h,
 	}
 	if head.Minor == 0 {
@@ -201,25 +201,8 @@ func (h *h1conn) begin(head *http1.Head) {
 		r.ContentLength = 0
 	}
 	r.split()
-	r.Authority = authorityOf(head)
 	h.body.reset(head)
 	h.res.reset(h, head.Method == "HEAD")
-}
-
-// authorityOf is RFC 9112 §3.2.2: an absolute target beats Host.
-func authorityOf(head *http1.Head) string {
-	if head.Target[0] != '/' {
-		if _, rest, ok := strings.Cut(head.Target, "://"); ok {
-			if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-				rest = rest[:i]
-			}
-			return rest[strings.LastIndexByte(rest, '@')+1:]
-		}
-		if head.Method == "CONNECT" {
-			return head.Target
-		}
-	}
-	return head.Fields.Value("Host")
 }
 
 // refuse answers what is not a request, and closes.

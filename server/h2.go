@@ -58,8 +58,8 @@ const (
 	// more are held up.
 	h2Batch = 64 << 10
 	// minTick is the shortest time between looks at what is due: being a bit
-	// late costs nothing.
-	minTick = 5 * time.Millisecond
+	// late costs nothing, and an engine that asks too often costs little.
+	minTick = 50 * time.Millisecond
 	// queueFactor bounds the requests that wait for a worker, as a multiple of
 	// Limits.Streams. Streams that are open are fewer; more can only be ones
 	// that were reset right away (CVE-2023-44487).
