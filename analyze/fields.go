@@ -30,7 +30,7 @@ func Fields(t *trace.Trace, e *trace.Event) []trace.Field {
 		return http1.Fields(e.Raw)
 	case trace.LayerHTTP2:
 		if e.Name != "http2.preface" {
-			return http2.Fields(e.Raw)
+			return append(http2.Fields(e.Raw), headerFields(t, e)...)
 		}
 	}
 	return nil
@@ -43,4 +43,31 @@ func tlsVersion(t *trace.Trace, e *trace.Event) uint16 {
 		return 0x0303
 	}
 	return 0x0304
+}
+
+// headerFields lists the header fields whose bytes stand in an HTTP/2 frame,
+// with how HPACK wrote each. They were decoded when the frame came: the table
+// has moved on since.
+func headerFields(t *trace.Trace, e *trace.Event) []trace.Field {
+	x := t.Exchange(e.Exchange)
+	if x == nil || len(e.Bytes) == 0 {
+		return nil
+	}
+	lists := [][]trace.Header{x.Request.Headers, x.Request.Trailers}
+	if x.Response != nil {
+		lists = append(lists, x.Response.Headers, x.Response.Trailers)
+	}
+	frame := e.Bytes[0]
+	var out []trace.Field
+	for _, l := range lists {
+		for _, h := range l {
+			if h.Bytes == nil || h.Bytes.Space != frame.Space || h.Bytes.Direction != frame.Direction {
+				continue
+			}
+			if at := h.Bytes.Offset - frame.Offset; at >= 0 && at < frame.Length {
+				out = append(out, trace.Field{Name: "http2.header", Value: h.Name + ": " + h.Value, Meaning: h.Coding, Offset: int(at), Length: h.Size})
+			}
+		}
+	}
+	return out
 }

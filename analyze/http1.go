@@ -2,6 +2,7 @@ package analyze
 
 import (
 	"fmt"
+	"strings"
 
 	"peel/capture"
 	"peel/clock"
@@ -225,7 +226,7 @@ func (h *h1conn) end(t clock.Time, dir capture.Direction, offset int64, trailers
 }
 
 func (h *h1conn) malformed(t clock.Time, dir capture.Direction, err error) {
-	e := h.c.a.event(t, trace.LayerHTTP1, "http1.malformed", err.Error())
+	e := h.c.a.event(t, trace.LayerHTTP1, "http1.malformed", strings.TrimPrefix(err.Error(), "http1: "))
 	e.Connection, e.Direction = h.c.tr.ID, dirNames[dir]
 	if x := h.current(dir); x != nil {
 		e.Exchange = x.tr.ID
@@ -233,7 +234,7 @@ func (h *h1conn) malformed(t clock.Time, dir capture.Direction, err error) {
 			x.respLast = e
 		}
 		if x.tr.Failure == nil && dir == capture.In {
-			x.tr.Failure = &trace.Failure{Layer: trace.LayerHTTP1, Code: "malformed", Seen: err.Error()}
+			x.tr.Failure = &trace.Failure{Layer: trace.LayerHTTP1, Code: "malformed", Seen: e.Text}
 			x.failed = e
 		}
 	}

@@ -171,6 +171,16 @@ func alertFailure(host string, a tls.AlertError, err error, alpn []string) *Erro
 
 func trimTLS(err error) string { return strings.TrimPrefix(err.Error(), "tls: ") }
 
+// said is an engine's error without the name of its package, which the layer
+// of the failure repeats.
+func said(err error) string {
+	s := err.Error()
+	for _, p := range []string{"http1: ", "http2: "} {
+		s = strings.TrimPrefix(s, p)
+	}
+	return s
+}
+
 // round shortens a duration to three digits or so, for a person.
 func round(d time.Duration) time.Duration {
 	switch {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"strconv"
-	"strings"
 	"time"
 
 	"peel/capture"
@@ -143,7 +142,7 @@ func (h *h1conn) headFailure(err error, got bool) *Error {
 	var bad *http1.Error
 	switch {
 	case errors.As(err, &bad):
-		return failure(trace.LayerHTTP1, "malformed_response", "the response is not valid HTTP/1.1: "+bad.Error(), "look at the bytes with -vv; is it an HTTP server?", err)
+		return failure(trace.LayerHTTP1, "malformed_response", "the response is not valid HTTP/1.1: "+said(bad), "look at the bytes with -vv; is it an HTTP server?", err)
 	case isTimeout(err):
 		return failure(trace.LayerHTTP1, "response_timeout", fmt.Sprintf("no response within %v", h.c.opt.ResponseTimeout), "the server is slow or stuck; allow more time with -m SECONDS", err)
 	case got:
@@ -279,7 +278,7 @@ func (h *h1conn) head(req *Request) (head []byte, chunked bool, err error) {
 	}
 	h.out, err = http1.AppendRequest(h.out[:0], &rh)
 	if err != nil {
-		return nil, false, failure(trace.LayerInput, "bad_request", strings.TrimPrefix(err.Error(), "http1: "), "check the method and the -H options", err)
+		return nil, false, failure(trace.LayerInput, "bad_request", said(err), "check the method and the -H options", err)
 	}
 	return h.out, chunked, nil
 }

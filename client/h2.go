@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"runtime"
-	"strings"
 	"sync"
 	"time"
 
@@ -182,7 +181,7 @@ func (h *h2conn) open(ctx context.Context, ex uint32, req *Request) (*h2stream, 
 				h.draining = fmt.Sprintf("connection #%d takes no new streams: %v", h.socket, err)
 				return nil, notSent{failure(trace.LayerHTTP2, "connection_closed", h.draining, "", err)}
 			}
-			return nil, failure(trace.LayerInput, "bad_request", strings.TrimPrefix(err.Error(), "http2: "), "check the method and the -H options", err)
+			return nil, failure(trace.LayerInput, "bad_request", said(err), "check the method and the -H options", err)
 		}
 		if s == nil {
 			s = h.newStream()

@@ -46,7 +46,7 @@ func (h *h2conn) failedStream(s *h2stream, req *Request) (error, bool) {
 	var bad *http2.ConnError
 	switch {
 	case errors.As(s.err, &bad):
-		return failure(trace.LayerHTTP2, "protocol_error", bad.Error(), "look at the frames with -v; does the server speak HTTP/2 correctly?", s.err), false
+		return failure(trace.LayerHTTP2, "protocol_error", "the server broke the protocol: "+said(bad), "look at the frames with -v; does the server speak HTTP/2 correctly?", s.err), false
 	case s.err == nil:
 		return failure(trace.LayerHTTP2, "no_response", fmt.Sprintf("stream %d ended without a response", s.id), "", nil), false
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"peel/capture"
@@ -30,11 +31,13 @@ type Resolver struct {
 	Override map[string][]netip.Addr
 }
 
-func (r *Resolver) config(c *Client) (*dns.Config, error) {
+func (r *Resolver) config(c *Client, host string) (*dns.Config, error) {
 	cfg := dns.Config{}
-	if r.Config != nil {
+	_, noName := netip.ParseAddr(host)
+	switch {
+	case r.Config != nil:
 		cfg = *r.Config
-	} else {
+	case noName != nil: // an address needs none of the files
 		for _, f := range []struct {
 			path string
 			use  func([]byte)
@@ -113,7 +116,7 @@ type lookupSocket struct {
 }
 
 func (r *Resolver) run(ctx context.Context, c *Client, id uint32, host string, port uint16) ([]dns.Address, *Error) {
-	cfg, err := r.config(c)
+	cfg, err := r.config(c, host)
 	if err != nil {
 		var e *Error
 		errors.As(err, &e)
@@ -189,7 +192,7 @@ func (d *lookupDriver) tell(steps []dns.Step, all bool) {
 		dec := capture.Decision{Name: "lookup.step", Lookup: d.id, Attrs: []capture.Attr{
 			{Key: "source", Value: t.Source}, {Key: "question", Value: t.Question}, {Key: "server", Value: t.Server},
 			{Key: "transport", Value: t.Transport}, {Key: "attempt", Value: strconv.Itoa(t.Attempt)}, {Key: "outcome", Value: t.Outcome},
-			{Key: "rcode", Value: t.Rcode}, {Key: "duration_ns", Value: strconv.FormatInt(int64(t.Duration), 10)}, {Key: "text", Value: s.String()}}}
+			{Key: "rcode", Value: t.Rcode}, {Key: "duration_ns", Value: strconv.FormatInt(int64(t.Duration), 10)}, {Key: "text", Value: strings.TrimPrefix(s.String(), "dns: ")}}}
 		for _, a := range t.Answers {
 			dec.Attrs = append(dec.Attrs, capture.Attr{Key: "answer", Value: fmt.Sprintf("%s\t%d\t%s\t%s", a.Name, a.TTL, a.Type, a.Data)})
 		}

@@ -99,7 +99,8 @@ func dnsFailure(t *trace.Trace) []*trace.Finding {
 			continue
 		}
 		out = append(out, &trace.Finding{ID: ids[l.Failure.Code], Severity: "error", Evidence: ofLookup(t, l.ID, "dns.response", "lookup.step", "lookup.end"),
-			Title: l.Failure.Seen, WhatToDo: sentence(l.Failure.Try), Source: "RFC 1035 §4.1.1",
+			Title: l.Name + " " + map[string]string{"name_not_found": "does not exist", "no_data": "has no address", "server_failure": "could not be looked up: the name servers failed",
+				"refused": "could not be looked up: the name servers refuse", "unreachable": "could not be looked up: no name server can be reached"}[l.Failure.Code], WhatToDo: sentence(l.Failure.Try), Source: "RFC 1035 §4.1.1",
 			Explanation: map[string]string{
 				"no_data":        "The server answered NOERROR without a record of that type: the name exists, but not with such an address.",
 				"name_not_found": "The server answered NXDOMAIN: neither this name nor anything below it exists.",

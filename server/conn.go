@@ -85,7 +85,9 @@ func (c *conn) agree(secure bool) (h2 bool, err error) {
 			return false, err
 		}
 		state := tc.ConnectionState()
+		c.mu.Lock() // close may be looking
 		c.Conn, c.tls = tc, &state
+		c.mu.Unlock()
 		c.SetDeadline(time.Time{})
 		return state.NegotiatedProtocol == "h2" || c.s.Versions == OnlyHTTP2, nil
 	}
@@ -176,7 +178,7 @@ func (c *conn) drain() {
 // waiting.
 func (c *conn) close() {
 	c.mu.Lock()
-	was := c.closed
+	was, over := c.closed, c.Conn
 	c.closed = true
 	if c.end != nil {
 		c.end()
@@ -185,14 +187,14 @@ func (c *conn) close() {
 	if was {
 		return
 	}
-	c.farewell()
+	c.farewell(over)
 	c.tap.Conn.Close()
 	c.s.Recorder.Decide(capture.Decision{Name: "socket.closed", Socket: c.tap.socket, Attrs: []capture.Attr{{Key: "by", Value: "server"}}})
 }
 
-// farewell sends TLS's close_notify (RFC 8446 §6.1) and flushes.
-func (c *conn) farewell() {
-	tc, ok := c.Conn.(*tls.Conn)
+// farewell sends TLS's close_notify (RFC 8446 §6.1).
+func (c *conn) farewell(over net.Conn) {
+	tc, ok := over.(*tls.Conn)
 	if !ok {
 		return
 	}
@@ -241,7 +243,7 @@ const (
 // that holds unread bytes makes TCP send a reset, which can destroy the last
 // response before the peer has read it (RFC 9112 §9.6).
 func (c *conn) linger() {
-	c.farewell()
+	c.farewell(c.Conn)
 	if half, ok := c.tap.Conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
 		return
 	}

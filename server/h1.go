@@ -33,12 +33,11 @@ type h1conn struct {
 	res  ResponseWriter
 	body h1body
 
-	minor    int
-	closes   bool // the connection ends with this response
-	chunked  bool
-	fields   httpfield.List // scratch
-	length   contentLength
-	requests int
+	minor   int
+	closes  bool // the connection ends with this response
+	chunked bool
+	fields  httpfield.List // scratch
+	length  contentLength
 }
 
 const (
@@ -184,7 +183,6 @@ func (h *h1conn) fill() error {
 
 // begin makes the request and the response to it.
 func (h *h1conn) begin(head *http1.Head) {
-	h.requests++
 	h.minor, h.closes, h.chunked = head.Minor, !head.KeepAlive, false
 	r := &h.req
 	*r = Request{

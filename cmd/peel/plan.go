@@ -33,6 +33,9 @@ func (o *options) plan(flags *pflag.FlagSet, std streams) (*get, error) {
 	if len(args) == 0 {
 		return nil, errors.New("no URL given")
 	}
+	if len(args) > 1 && !strings.ContainsAny(strings.Join(args, ""), ".:/[") {
+		return nil, &weburl.NotURL{Input: strings.Join(args, " ")}
+	}
 	if len(o.outputs) > len(args) {
 		return nil, fmt.Errorf("%d times -o for %d URLs", len(o.outputs), len(args))
 	}
