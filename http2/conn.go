@@ -215,7 +215,7 @@ type Conn struct {
 	sendWindow  int64
 	recvWindow  int64
 	credit      int64
-	blockedAny  bool
+	stallCheck  clock.Time // when streams that wait for a window are looked at; 0 if none does
 	peerInitial int64
 	peerFrame   uint32
 	peerStreams uint32
@@ -370,9 +370,8 @@ func (c *Conn) Deadline() clock.Time {
 	case len(c.streams) > 0:
 		d = min(d, c.lastRead.Add(c.cfg.PingAfter))
 	}
-	if c.blockedAny {
-		// Coarse: a stalled stream is found within a quarter of its limit.
-		d = min(d, c.lastRead.Add(c.cfg.StallTimeout/4))
+	if c.stallCheck != 0 {
+		d = min(d, c.stallCheck)
 	}
 	return d
 }
@@ -397,12 +396,25 @@ func (c *Conn) Tick(now clock.Time) ([]Event, error) {
 		c.pingSent = now
 		c.out = AppendPing(c.out, false, [8]byte{'p', 'e', 'e', 'l', 'p', 'i', 'n', 'g'})
 	}
-	if c.blockedAny {
+	if c.stallCheck != 0 && now >= c.stallCheck {
+		c.stallCheck = 0
 		for _, s := range c.streams {
-			if s.blocked != 0 && now >= s.blocked.Add(c.cfg.StallTimeout) {
+			switch {
+			case s.blocked == 0:
+			case now >= s.blocked.Add(c.cfg.StallTimeout):
 				c.reset(s, ErrCodeCancel, fmt.Sprintf("the peer opened no window for %v", c.cfg.StallTimeout))
+			default:
+				c.watch(now)
 			}
 		}
 	}
 	return c.events, nil
+}
+
+// watch has the streams that wait for a window looked at after a while: a
+// stalled one is found within a quarter of its limit.
+func (c *Conn) watch(now clock.Time) {
+	if c.stallCheck == 0 {
+		c.stallCheck = now.Add(c.cfg.StallTimeout / 4)
+	}
 }

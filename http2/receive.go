@@ -334,7 +334,7 @@ func (c *Conn) windowUpdate(h FrameHeader, p []byte, now clock.Time) error {
 
 // opened tells streams that wait for a window that there is one: s, or all.
 func (c *Conn) opened(s *stream) {
-	if !c.blockedAny || c.sendWindow <= 0 {
+	if c.stallCheck == 0 || c.sendWindow <= 0 {
 		return
 	}
 	if s != nil {

@@ -130,7 +130,7 @@ func (c *Conn) SendData(id uint32, p []byte, endStream bool, now clock.Time) (in
 		if n <= 0 {
 			if s.blocked == 0 {
 				s.blocked = now
-				c.blockedAny = true
+				c.watch(now)
 			}
 			break
 		}
