@@ -13,11 +13,10 @@ type exchange struct {
 	attempts []*conn // connections opened for it
 	decoded  *int64
 
-	start, pooled, failed   *trace.Event
-	sendFirst, sendLast     *trace.Event
-	respFirst, respLast     *trace.Event
-	informational           []int
-	requestDone, answerDone bool
+	start, pooled, failed *trace.Event
+	sendFirst, sendLast   *trace.Event
+	respFirst, respLast   *trace.Event
+	informational         []int
 }
 
 // trace fills in what follows from the whole of the evidence.

@@ -43,7 +43,6 @@ type headerBlock struct {
 	offset int64 // of the HEADERS frame
 	frames int   // bytes of all frames of the block, with their headers
 	block  []byte
-	raw    []byte
 	parts  []part // where the fragments stand
 }
 

@@ -55,7 +55,6 @@ type h2stream struct {
 	resp    *Response
 	in      []byte // body received and not yet read: in[off:]
 	off     int
-	spare   bool // in may be reused when the stream is
 	ended   bool
 	reset   *http2.ResetInfo
 	err     error

@@ -133,7 +133,8 @@ func (s *Server) serve(l net.Listener, secure bool) error {
 		}
 		// Out of file descriptors and the like pass; a listener that does not
 		// say so is broken.
-		if ne, ok := err.(net.Error); !ok || !ne.Temporary() { //nolint:staticcheck // nothing else tells
+		//lint:ignore SA1019 nothing else tells them apart, and net/http does the same
+		if ne, ok := err.(net.Error); !ok || !ne.Temporary() {
 			return fmt.Errorf("server: accept: %w", err)
 		}
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)

@@ -128,7 +128,6 @@ type Decoder struct {
 	retry                      bool // a HelloRetryRequest came
 	earlyOffered               bool
 	etm                        [2]bool // encrypt_then_mac in each hello
-	resumed                    bool
 
 	now    clock.Time
 	events []Event

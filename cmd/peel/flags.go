@@ -14,7 +14,7 @@ const version = "0.1.0"
 
 // options are the flags as given. Where curl has a flag, it is curl's.
 type options struct {
-	method, userAgent, referer, user, output, proxy      string
+	method, userAgent, referer, user, proxy              string
 	headers, data, dataRaw, dataBinary                   []string
 	jsonBody                                             string
 	outputs, resolve, connectTo, cookies                 []string
@@ -28,7 +28,6 @@ type options struct {
 	verbose                                              int
 	json, color, redact, failOn                          string
 	lab                                                  bool
-	width                                                int
 }
 
 func newFlags() (*options, *pflag.FlagSet) {

@@ -35,7 +35,6 @@ type get struct {
 	session session.Options
 
 	output sync.Mutex // one body at a time goes to stdout
-	notes  []string   // what the lab and others have to say
 }
 
 type target struct {

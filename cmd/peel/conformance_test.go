@@ -1,0 +1,37 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// h2specd plays a server that breaks RFC 9113 in 57 ways and watches how the
+// client answers.
+func TestH2specd(t *testing.T) {
+	h2specd, err := exec.LookPath("h2specd")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("h2specd is not installed: go install github.com/summerwind/h2spec/cmd/h2specd@v2.2.1+incompatible")
+		}
+		t.Skip("SKIPPED: h2specd is not installed: go install github.com/summerwind/h2spec/cmd/h2specd@v2.2.1+incompatible")
+	}
+	peel := filepath.Join(t.TempDir(), "peel")
+	if out, err := exec.Command("go", "build", "-o", peel, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	out, err := exec.Command(h2specd, "-p", "0", "-f", "21000", "-o", "2", "--exec", peel+" -s --http2-prior-knowledge -m 5").CombinedOutput()
+	sum := regexp.MustCompile(`\d+ tests, \d+ passed, \d+ skipped, \d+ failed`).FindString(string(out))
+	if sum != "57 tests, 57 passed, 0 skipped, 0 failed" {
+		var failed []string
+		for _, l := range strings.Split(string(out), "\n") {
+			if strings.Contains(l, "×") || strings.Contains(l, "Actual") {
+				failed = append(failed, l)
+			}
+		}
+		t.Errorf("%s (%v)\n%s", sum, err, strings.Join(failed, "\n"))
+	}
+}
