@@ -33,20 +33,20 @@ func appendHuffman(dst []byte, s string, n int) []byte {
 	return dst
 }
 
-// step is what eight bits of input do in a state of the decoder: up to two
-// octets come out, for the shortest code has five bits.
+// step is what four bits of input do in a state of the decoder. At most one
+// octet comes out, for the shortest code has five bits.
 type step struct {
 	next uint8
-	n    uint8 // octets in out
-	bad  bool  // EOS, which may not stand in a string
-	out  [2]byte
+	out  uint8
+	emit bool
+	bad  bool // EOS, which may not stand in a string
 }
 
-// decoder is the code as a machine that takes eight bits at a time. Its
-// states are the inner nodes of the code's tree: where in a code the last
-// octet ended.
+// decoder is the code as a machine that takes four bits at a time: small
+// enough to be built at every start. Its states are the inner nodes of the
+// code's tree: where in a code the last bits ended.
 type decoder struct {
-	steps [][256]step
+	steps [][16]step
 	// padding tells for each state whether a string may end there: after at
 	// most seven ones, the beginning of EOS.
 	padding []bool
@@ -78,7 +78,7 @@ func buildDecoder() *decoder {
 	}
 	add(1<<30-1, 30, 256)
 	// Number the inner nodes; the root is 0.
-	state := map[int]int{}
+	state := make([]int, len(tree))
 	var inner []int
 	for i, n := range tree {
 		if n.leaf == 0 {
@@ -86,12 +86,12 @@ func buildDecoder() *decoder {
 			inner = append(inner, i)
 		}
 	}
-	d := &decoder{steps: make([][256]step, len(inner)), padding: make([]bool, len(inner))}
+	d := &decoder{steps: make([][16]step, len(inner)), padding: make([]bool, len(inner))}
 	for s, start := range inner {
-		for in := range 256 {
+		for in := range 16 {
 			st := &d.steps[s][in]
 			at := start
-			for bit := 7; bit >= 0; bit-- {
+			for bit := 3; bit >= 0; bit-- {
 				at = tree[at].kids[in>>bit&1]
 				leaf := tree[at].leaf
 				if leaf == 257 {
@@ -99,8 +99,7 @@ func buildDecoder() *decoder {
 					break
 				}
 				if leaf > 0 {
-					st.out[st.n] = byte(leaf - 1)
-					st.n++
+					st.out, st.emit = byte(leaf-1), true
 					at = 0
 				}
 			}
@@ -119,18 +118,20 @@ func buildDecoder() *decoder {
 // appendHuffmanDecoded appends what b stands for (RFC 7541 §5.2).
 func appendHuffmanDecoded(dst, b []byte) ([]byte, error) {
 	s := uint8(0)
+	steps := huffman.steps
 	for _, c := range b {
-		st := &huffman.steps[s][c]
-		switch st.n {
-		case 1:
-			dst = append(dst, st.out[0])
-		case 2:
-			dst = append(dst, st.out[0], st.out[1])
+		high := &steps[s][c>>4]
+		if high.emit {
+			dst = append(dst, high.out)
 		}
-		if st.bad {
+		low := &steps[high.next][c&15]
+		if low.emit {
+			dst = append(dst, low.out)
+		}
+		if high.bad || low.bad {
 			return dst, &Error{Reason: ErrHuffman, Detail: "the end-of-string symbol stands in a string"}
 		}
-		s = st.next
+		s = low.next
 	}
 	if !huffman.padding[s] {
 		return dst, &Error{Reason: ErrHuffman, Detail: "the padding is longer than seven bits or not all ones"}

@@ -100,6 +100,33 @@ func (s *story) take(events []Event) {
 	}
 }
 
+// replay gives a recorded connection to a decoder in chunks, and the secrets
+// before it or after it.
+func replay(d *Decoder, flights []flight, keys [][]byte, late bool, chunk int) *story {
+	var got story
+	if !late {
+		for _, l := range keys {
+			d.Secret(l)
+		}
+	}
+	var at [2]int64
+	for _, f := range flights {
+		for b := f.data; len(b) > 0; {
+			n := min(chunk, len(b))
+			got.take(d.Input(f.dir, b[:n], at[f.dir], 0))
+			at[f.dir] += int64(n)
+			b = b[n:]
+		}
+	}
+	for _, l := range keys {
+		d.Secret(l)
+	}
+	got.take(d.Drain())
+	got.take(d.Close(FromClient))
+	got.take(d.Close(FromServer))
+	return &got
+}
+
 func TestRFC8448Traces(t *testing.T) {
 	count := make([]byte, 50)
 	for i := range count {
@@ -126,28 +153,7 @@ func TestRFC8448Traces(t *testing.T) {
 		trace := rfcTraces(t)[want.name]
 		for _, late := range []bool{false, true} {
 			for _, chunk := range []int{1 << 20, 1, 7} {
-				d := NewDecoder(Limits{})
-				var got story
-				if !late {
-					for _, l := range trace.keyLog() {
-						d.Secret(l)
-					}
-				}
-				var at [2]int64
-				for _, f := range trace.flights {
-					for b := f.data; len(b) > 0; {
-						n := min(chunk, len(b))
-						got.take(d.Input(f.dir, b[:n], at[f.dir], 0))
-						at[f.dir] += int64(n)
-						b = b[n:]
-					}
-				}
-				for _, l := range trace.keyLog() {
-					d.Secret(l)
-				}
-				got.take(d.Drain())
-				got.take(d.Close(FromClient))
-				got.take(d.Close(FromServer))
+				got := replay(NewDecoder(Limits{}), trace.flights, trace.keyLog(), late, chunk)
 				if !reflect.DeepEqual(got.said, want.said) {
 					t.Errorf("%s, late %v, chunks of %d:\n got %q\nwant %q", want.name, late, chunk, got.said, want.said)
 				}
