@@ -13,8 +13,9 @@ import (
 
 // lookup is a name's story while it is being told.
 type lookup struct {
-	tr         trace.Lookup
-	start, end *trace.Event
+	tr trace.Lookup
+	// early is when one family's addresses were good enough to go on.
+	start, early, end *trace.Event
 }
 
 func (l *lookup) trace() *trace.Lookup {
@@ -174,6 +175,13 @@ func (a *Analyzer) lookupDecision(t clock.Time, d *capture.Decision) {
 		}
 		l.tr.Steps = append(l.tr.Steps, s)
 		name(a.event(t, trace.LayerDNS, d.Name, s.Text))
+	case "lookup.early":
+		var ips []string
+		for _, ad := range d.All("address") {
+			ip, _, _ := strings.Cut(ad, "\t")
+			ips = append(ips, ip)
+		}
+		l.early = name(a.event(t, trace.LayerDNS, d.Name, strings.Join(ips, ", ")+" will do for a start; the other family's answer is still out"))
 	case "lookup.end":
 		l.tr.End = a.time(t)
 		for _, ad := range d.All("address") {
@@ -195,6 +203,9 @@ func (a *Analyzer) lookupDecision(t clock.Time, d *capture.Decision) {
 				ips = append(ips, ad.IP)
 			}
 			text = l.tr.Name + " is " + strings.Join(ips, ", ")
+		}
+		if more := d.Get("text"); more != "" {
+			text += "; " + more
 		}
 		l.end = name(a.event(t, trace.LayerDNS, d.Name, text))
 	}

@@ -74,6 +74,9 @@ func (x *exchange) timings() trace.Timings {
 	var firstWork *trace.Event
 	if l := x.lookup; l != nil {
 		t.DNS = trace.Between(l.start, l.end)
+		if l.early != nil {
+			t.DNS = trace.Between(l.start, l.early)
+		}
 		firstWork = l.start
 	}
 	if c := x.opened(); c != nil {

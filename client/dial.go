@@ -29,11 +29,7 @@ func (c *Client) connect(ctx context.Context, p *pool, exchange uint32) (*h1conn
 			host, port = t.Host, t.Port
 		}
 	}
-	addrs, err := c.resolver.lookup(ctx, c, exchange, host, port)
-	if err != nil {
-		return nil, nil, err
-	}
-	nc, socket, err := c.race(ctx, p.origin, exchange, addrs)
+	nc, socket, err := c.race(ctx, p.origin, exchange, host, port)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -61,14 +57,27 @@ type attempt struct {
 	took   time.Duration
 }
 
-// race tries the addresses in order, each beside the ones before it that have
-// not answered yet, and takes the first connection (RFC 8305 §5).
-func (c *Client) race(ctx context.Context, o Origin, exchange uint32, addrs []netip.AddrPort) (net.Conn, uint32, error) {
+// race looks the name up and tries its addresses in order, each beside the
+// ones before it that have not answered yet, and takes the first connection
+// (RFC 8305). It does not wait for the whole lookup when one family's answer
+// is there.
+func (c *Client) race(ctx context.Context, o Origin, exchange uint32, host string, port uint16) (net.Conn, uint32, error) {
 	raceCtx, stop := context.WithCancel(ctx)
 	defer stop()
-	results := make(chan attempt, len(addrs))
+	lookup := c.resolver.lookup(raceCtx, c, exchange, host, port)
+	results := make(chan attempt)
+	timer := time.NewTimer(attemptDelay)
+	defer timer.Stop()
+	var queue []netip.AddrPort
+	tried := map[netip.AddrPort]bool{}
 	running := 0
-	start := func(a netip.AddrPort) {
+	begin := func() {
+		if len(queue) == 0 {
+			return
+		}
+		a := queue[0]
+		queue = queue[1:]
+		tried[a] = true
 		socket := c.rec.NewSocket()
 		c.rec.Decide(capture.Decision{Name: "connect.start", Exchange: exchange, Socket: socket, Attrs: []capture.Attr{
 			{Key: "address", Value: a.String()}, {Key: "origin", Value: o.String()}}})
@@ -78,21 +87,28 @@ func (c *Client) race(ctx context.Context, o Origin, exchange uint32, addrs []ne
 			conn, err := c.net.DialTCP(raceCtx, a)
 			results <- attempt{a, socket, conn, err, c.clock.Now().Sub(t0)}
 		}()
+		timer.Reset(attemptDelay)
 	}
-	timer := time.NewTimer(attemptDelay)
-	defer timer.Stop()
-	next := 0
 	var first *Error
-	begin := func() {
-		if next < len(addrs) {
-			start(addrs[next])
-			next++
-			timer.Reset(attemptDelay)
-		}
-	}
-	begin()
-	for running > 0 {
+	for running > 0 || len(queue) > 0 || lookup != nil {
 		select {
+		case f := <-lookup:
+			if f.last {
+				lookup = nil
+			}
+			if f.err != nil {
+				first = f.err
+				break
+			}
+			queue = queue[:0]
+			for _, a := range f.addrs {
+				if !tried[a] {
+					queue = append(queue, a)
+				}
+			}
+			if running == 0 {
+				begin()
+			}
 		case a := <-results:
 			running--
 			if a.err == nil {
@@ -100,6 +116,11 @@ func (c *Client) race(ctx context.Context, o Origin, exchange uint32, addrs []ne
 				stop()
 				for ; running > 0; running-- {
 					c.lost(<-results, a.addr)
+				}
+				for lookup != nil {
+					if f, ok := <-lookup; !ok || f.last {
+						lookup = nil
+					}
 				}
 				return a.conn, a.socket, nil
 			}
@@ -115,7 +136,7 @@ func (c *Client) race(ctx context.Context, o Origin, exchange uint32, addrs []ne
 	if first == nil {
 		first = failure(trace.LayerDNS, "no_address", "no address to connect to", "", nil)
 	}
-	if n := len(addrs); n > 1 {
+	if n := len(tried); n > 1 {
 		first.Seen += fmt.Sprintf(" (and so failed each of its %d addresses)", n)
 	}
 	return nil, 0, first

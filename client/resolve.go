@@ -67,27 +67,63 @@ func random64() uint64 {
 	return binary.LittleEndian.Uint64(b[:])
 }
 
+// found is what a lookup has found: addresses, and whether more may follow.
+type found struct {
+	addrs []netip.AddrPort
+	last  bool
+	err   *Error
+}
+
 // lookup drives the stub resolver over the client's network and records what
-// it does.
-func (r *Resolver) lookup(ctx context.Context, c *Client, exchange uint32, host string, port uint16) ([]netip.AddrPort, error) {
+// it does. It may send addresses twice: early ones, when only one family has
+// answered, and then all of them. It stops when ctx ends.
+func (r *Resolver) lookup(ctx context.Context, c *Client, exchange uint32, host string, port uint16) <-chan found {
 	id := c.rec.NewLookup()
 	c.rec.Decide(capture.Decision{Name: "lookup.start", Exchange: exchange, Lookup: id, Attrs: []capture.Attr{{Key: "name", Value: host}}})
-	addrs, err := r.run(ctx, c, id, host, port)
-	d := capture.Decision{Name: "lookup.end", Exchange: exchange, Lookup: id}
+	out := make(chan found, 2)
+	go func() {
+		defer close(out)
+		var early []dns.Address
+		addrs, err := r.run(ctx, c, id, host, port, func(a []dns.Address) {
+			early = a
+			c.rec.Decide(capture.Decision{Name: "lookup.early", Exchange: exchange, Lookup: id, Attrs: addressAttrs(a)})
+			out <- found{addrs: withPort(a, port)}
+		})
+		d := capture.Decision{Name: "lookup.end", Exchange: exchange, Lookup: id}
+		if err != nil && early != nil {
+			// One family is enough; what became of the other is in the steps.
+			addrs, err = early, nil
+			d.Attrs = append(d.Attrs, capture.Attr{Key: "text", Value: "the other family's answer was not waited for"})
+		}
+		d.Attrs = append(d.Attrs, addressAttrs(addrs)...)
+		if err != nil {
+			d.Attrs = append(d.Attrs, failureAttrs(err)...)
+		}
+		c.rec.Decide(d)
+		out <- found{addrs: withPort(addrs, port), last: true, err: err}
+	}()
+	return out
+}
+
+func withPort(addrs []dns.Address, port uint16) []netip.AddrPort {
 	var out []netip.AddrPort
 	for _, a := range addrs {
 		out = append(out, netip.AddrPortFrom(a.Addr, port))
-		d.Attrs = append(d.Attrs, capture.Attr{Key: "address", Value: fmt.Sprintf("%s\t%s\t%d\t%s", a.Addr, a.Source, a.TTL, a.Why)})
 	}
-	if err != nil {
-		d.Attrs = append(d.Attrs, failureAttrs(err)...)
-	}
-	c.rec.Decide(d)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
+	return out
 }
+
+func addressAttrs(addrs []dns.Address) []capture.Attr {
+	var out []capture.Attr
+	for _, a := range addrs {
+		out = append(out, capture.Attr{Key: "address", Value: fmt.Sprintf("%s\t%s\t%d\t%s", a.Addr, a.Source, a.TTL, a.Why)})
+	}
+	return out
+}
+
+// resolutionDelay is how long an IPv4 answer waits for the IPv6 one (RFC 8305
+// §3); an IPv6 answer does not wait.
+const resolutionDelay = 50 * time.Millisecond
 
 func failureAttrs(e *Error) []capture.Attr {
 	return []capture.Attr{{Key: "layer", Value: e.Layer}, {Key: "code", Value: e.Code}, {Key: "seen", Value: e.Seen}, {Key: "try", Value: e.Try}}
@@ -115,7 +151,7 @@ type lookupSocket struct {
 	server netip.AddrPort
 }
 
-func (r *Resolver) run(ctx context.Context, c *Client, id uint32, host string, port uint16) ([]dns.Address, *Error) {
+func (r *Resolver) run(ctx context.Context, c *Client, id uint32, host string, port uint16, early func([]dns.Address)) ([]dns.Address, *Error) {
 	cfg, err := r.config(c, host)
 	if err != nil {
 		var e *Error
@@ -129,6 +165,8 @@ func (r *Resolver) run(ctx context.Context, c *Client, id uint32, host string, p
 	defer d.closeAll()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var release clock.Time // when early addresses are given out
+	told := false
 	for {
 		actions, next := l.Poll(c.clock.Now())
 		d.tell(l.Steps(), false)
@@ -141,6 +179,18 @@ func (r *Resolver) run(ctx context.Context, c *Client, id uint32, host string, p
 			case dns.Done:
 				d.tell(l.Steps(), true)
 				return outcome(l)
+			}
+		}
+		if a := l.Early(); len(a) > 0 && !told {
+			now := c.clock.Now()
+			if release == 0 {
+				release = now.Add(resolutionDelay)
+			}
+			if a[0].Addr.Is6() || now >= release {
+				told = true
+				early(a)
+			} else {
+				next = min(next, release)
 			}
 		}
 		wait := time.Hour

@@ -122,6 +122,24 @@ type socket struct {
 	closed  bool
 }
 
+// Early returns the addresses that one family's answer has brought while the
+// other's is still out, nil at any other time. A client may go on with them
+// (RFC 8305 §3); Result is not to be had yet.
+func (l *Lookup) Early() []Address {
+	var out []Address
+	waiting := false
+	for _, q := range l.current {
+		if !q.done {
+			waiting = true
+		}
+		out = append(out, q.addrs...)
+	}
+	if l.done || !waiting {
+		return nil
+	}
+	return out
+}
+
 // NewLookup begins a lookup of host, for a connection to port. random gives
 // 64 random bits a call; query IDs come from it.
 func NewLookup(cfg *Config, host string, port uint16, random func() uint64, now clock.Time) *Lookup {
