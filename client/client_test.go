@@ -456,6 +456,39 @@ func TestTimeoutAndCancellation(t *testing.T) {
 	}
 }
 
+func TestResponseThatDoesNotComeIsGivenUpWithoutAContext(t *testing.T) {
+	stop := make(chan struct{})
+	defer close(stop)
+	wait := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush()
+		if r.URL.Path == "/body" {
+			io.WriteString(w, "some")
+			w.(http.Flusher).Flush()
+		}
+		<-stop
+	})
+	silent := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-stop })
+	for _, h2 := range []bool{false, true} {
+		o := newOrigin(t, true, h2, silent)
+		c := newClient(t, Options{Roots: o.roots(), ResponseTimeout: 100 * time.Millisecond})
+		var e *Error
+		if _, err := c.Do(context.Background(), o.request("GET", "/")); !errors.As(err, &e) || e.Code != "response_timeout" {
+			t.Errorf("h2=%v: %v", h2, err)
+		}
+		o.CloseClientConnections()
+		o = newOrigin(t, true, h2, wait)
+		c = newClient(t, Options{Roots: o.roots(), StallTimeout: 100 * time.Millisecond})
+		resp, err := c.Do(context.Background(), o.request("GET", "/body"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(resp.Body); string(b) != "some" || !errors.As(err, &e) || e.Code != "stalled" {
+			t.Errorf("h2=%v: %q, %v", h2, b, err)
+		}
+		o.CloseClientConnections()
+	}
+}
+
 func TestSecondConnectionResumesTLS(t *testing.T) {
 	for _, v := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		o := newOrigin(t, true, true, handler())

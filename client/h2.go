@@ -55,6 +55,8 @@ type h2stream struct {
 	resp    *Response
 	in      []byte // body received and not yet read: in[off:]
 	off     int
+	sent    clock.Time // when it was opened
+	late    bool       // no response within the limit
 	ended   bool
 	reset   *http2.ResetInfo
 	err     error
@@ -107,21 +109,12 @@ func (h *h2conn) roundTrip(ctx context.Context, ex uint32, req *Request) (resp *
 	if req.Body != nil {
 		go h.sendBody(s, req)
 	}
-	var timeout <-chan time.Time
-	if h.c.opt.ResponseTimeout > 0 && ctx.Done() != nil {
-		t := time.NewTimer(h.c.opt.ResponseTimeout)
-		defer t.Stop()
-		timeout = t.C
-	}
 	for {
 		select {
 		case <-s.ready:
 		case <-ctx.Done():
 			h.abandon(s, http2.ErrCodeCancel)
 			return nil, false, cancelled(ctx, trace.LayerHTTP2, "waiting for the response")
-		case <-timeout:
-			h.abandon(s, http2.ErrCodeCancel)
-			return nil, false, failure(trace.LayerHTTP2, "response_timeout", fmt.Sprintf("no response within %v", h.c.opt.ResponseTimeout), "the server is slow or stuck; allow more time with -m SECONDS", nil)
 		}
 		h.mu.Lock()
 		if s.resp != nil {
@@ -138,7 +131,12 @@ func (h *h2conn) roundTrip(ctx context.Context, ex uint32, req *Request) (resp *
 			h.mu.Unlock()
 			return nil, safe, err
 		}
+		late := s.late
 		h.mu.Unlock()
+		if late {
+			h.abandon(s, http2.ErrCodeCancel)
+			return nil, false, failure(trace.LayerHTTP2, "response_timeout", fmt.Sprintf("no response within %v", h.c.opt.ResponseTimeout), "the server is slow or stuck; allow more time with -m SECONDS", nil)
+		}
 	}
 }
 
@@ -164,13 +162,15 @@ func (h *h2conn) open(ctx context.Context, ex uint32, req *Request) (*h2stream, 
 			return nil, notSent{failure(trace.LayerHTTP2, "connection_closed", why, "", h.err)}
 		}
 		h.fields = appendRequestFields(h.fields[:0], req)
-		id, err := h.eng.OpenStream(h.fields, req.Body == nil, h.c.clock.Now())
+		now := h.c.clock.Now()
+		id, err := h.eng.OpenStream(h.fields, req.Body == nil, now)
 		if err == nil {
 			if s == nil {
 				s = h.newStream()
 			}
-			s.id = id
+			s.id, s.sent = id, now
 			h.streams[id] = s
+			h.arm(now)
 			h.requests++
 			h.c.rec.Decide(capture.Decision{Name: "request.bind", Exchange: ex, Socket: h.socket, Stream: id})
 			return s, nil
@@ -494,6 +494,12 @@ func (h *h2conn) tick() {
 			signal(s.ready)
 		}
 	}
+	for _, s := range h.streams {
+		if s.resp == nil && now.Sub(s.sent) > h.c.opt.ResponseTimeout {
+			s.late = true
+			signal(s.ready)
+		}
+	}
 	h.arm(now)
 	pending := h.eng.HasOutput()
 	h.mu.Unlock()
@@ -509,6 +515,11 @@ func (h *h2conn) tick() {
 // further away is left to the timer's next run, which then sees it.
 func (h *h2conn) arm(now clock.Time) {
 	d := h.eng.Deadline()
+	if len(h.streams) > 0 {
+		// Coarse, so that it costs no request anything: a response that does
+		// not come is found within a quarter of its limit.
+		d = min(d, now.Add(h.c.opt.ResponseTimeout/4))
+	}
 	if d == clock.Never || h.armed != 0 && h.armed <= d {
 		return
 	}
