@@ -128,7 +128,7 @@ func (b *h1body) finish(err error) {
 			if sendErr != nil && b.closes == "" {
 				b.closes = "the request's body could not be sent whole"
 			}
-		default:
+		case <-time.After(briefly):
 			b.closes = "the response ended before the request's body was sent"
 		}
 		h.sending = nil

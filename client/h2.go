@@ -583,7 +583,8 @@ func (h *h2conn) fail(err error, doing string) {
 	h.pool.lost(h, h.unusable())
 }
 
-// briefly is how long the peer's end is waited for when nothing went wrong.
+// briefly is how long something is waited for that is due at once: the peer's
+// end after ours, or a sender that has just sent its last byte.
 const briefly = 20 * time.Millisecond
 
 // drain reads what the peer still sends before the socket is closed: a socket
