@@ -383,7 +383,7 @@ func TestFailuresNameTheirLayer(t *testing.T) {
 		{"no answer", raw("").request("GET", "/"), Options{}, "http1", "closed_early"},
 		{"cut head", raw("HTTP/1.1 200 OK\r\nContent-").request("GET", "/"), Options{}, "http1", "malformed_response"},
 		{"malformed", raw("SSH-2.0-OpenSSH_9.2\r\n").request("GET", "/"), Options{}, "http1", "malformed_response"},
-		{"HTTP/2 from a server without", plain.request("GET", "/"), Options{Version: PriorHTTP2}, "http2", ""},
+		{"HTTP/2 from a server without", plain.request("GET", "/"), Options{Version: PriorHTTP2}, "http2", "protocol_error"},
 	} {
 		c := newClient(t, f.opt)
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -159,6 +159,11 @@ func (h *h2conn) open(ctx context.Context, ex uint32, req *Request) (*h2stream, 
 	var s *h2stream
 	for {
 		if why := h.closedWhy(); why != "" {
+			var bad *http2.ConnError
+			if h.requests == 0 && errors.As(h.err, &bad) {
+				// Another connection would end the same way.
+				return nil, failure(trace.LayerHTTP2, "protocol_error", "the server broke the protocol: "+said(bad), "look at the frames with -v; --http1.1 avoids HTTP/2", h.err)
+			}
 			return nil, notSent{failure(trace.LayerHTTP2, "connection_closed", why, "", h.err)}
 		}
 		h.fields = appendRequestFields(h.fields[:0], req)

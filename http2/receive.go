@@ -94,6 +94,9 @@ func (c *Conn) nextFrame(b []byte) (frame, rest []byte, err error) {
 // frameSize checks the length before the payload is waited for.
 func (c *Conn) frameSize(b []byte) (int, error) {
 	h := ParseFrameHeader(b)
+	if !c.gotSettings && string(b[:7]) == "HTTP/1." {
+		return 0, c.fail(ErrCodeProtocol, "the peer answers in HTTP/1, not in HTTP/2")
+	}
 	if h.Length > ourMaxFrame {
 		return 0, c.fail(ErrCodeFrameSize, "%v of %d bytes; at most %d are allowed", h.Type, h.Length, ourMaxFrame)
 	}
