@@ -89,9 +89,16 @@ func (x *exchange) timings() trace.Timings {
 		start := x.attempts[0].start
 		t.Connect = trace.Between(start, end)
 		t.SSL = trace.Between(c.tlsStart, c.tlsDone)
+		if c.tlsDone == nil && c.tlsFailed != nil {
+			t.SSL = trace.Between(c.tlsStart, c.tlsFailed)
+			t.Connect = trace.Between(start, c.tlsFailed)
+		}
 		if firstWork == nil {
 			firstWork = start
 		}
+	}
+	if t.Connect == nil && len(x.attempts) > 0 {
+		t.Connect = trace.Between(x.attempts[0].start, x.failed)
 	}
 	if firstWork == nil {
 		firstWork = x.sendFirst
@@ -101,6 +108,13 @@ func (x *exchange) timings() trace.Timings {
 	// A response can begin before the request has ended; there is no wait then.
 	t.Wait = trace.Between(x.sendLast, x.respFirst)
 	t.Receive = trace.Between(x.respFirst, x.respLast)
+	// What a failure cut short lasted until the failure.
+	if x.respFirst == nil && t.Wait == nil {
+		t.Wait = trace.Between(x.sendLast, x.failed)
+	}
+	if x.respLast != nil && x.failed != nil && x.failed.Time > x.respLast.Time {
+		t.Receive = trace.Between(x.respFirst, x.failed)
+	}
 	first := x.start
 	if first == nil {
 		first = x.sendFirst
