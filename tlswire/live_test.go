@@ -141,8 +141,9 @@ func order(version uint16, suite string, resumed, clientCert, retry bool) (out [
 		say(FromServer, !resumed, "Certificate")
 		say(FromServer, !resumed && strings.Contains(suite, "ECDHE"), "ServerKeyExchange")
 		say(FromServer, clientCert, "CertificateRequest")
-		say(FromServer, !resumed, "ServerHelloDone", "NewSessionTicket")
-		say(FromServer, true, "CCS", "Finished")
+		say(FromServer, !resumed, "ServerHelloDone")
+		// crypto/tls renews the ticket with each resumption (RFC 5077 §3.3).
+		say(FromServer, true, "NewSessionTicket", "CCS", "Finished")
 	}
 	say(FromClient, true, "Finished")
 	for i := range out {
@@ -197,8 +198,7 @@ func TestEverySuiteOfCryptoTLS(t *testing.T) {
 			server := &tls.Config{Certificates: []tls.Certificate{certificate(t, key)}, MinVersion: s.version, MaxVersion: s.version, CipherSuites: []uint16{s.ID}}
 			client := &tls.Config{InsecureSkipVerify: true, ServerName: "peer.test", MinVersion: s.version, MaxVersion: s.version,
 				CipherSuites: []uint16{s.ID}, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
-			known := suites[s.ID] != nil
-			if !known {
+			if strings.Contains(s.Name, "RC4") || strings.Contains(s.Name, "3DES") {
 				flights, keys := talk(t, client, server, data)
 				got := replay(NewDecoder(Limits{}), flights, keys, false, 1<<20)
 				last := got.said[FromClient][len(got.said[FromClient])-1]
