@@ -258,6 +258,11 @@ func (c *tlsConn) finish(t *trace.Connection) {
 		return
 	}
 	facts := *t.TLS
+	if c.c.tlsFailed != nil {
+		// A client that breaks the handshake off never makes the keys for
+		// what the server has sent ahead: nothing is missing.
+		facts.Undecryptable = ""
+	}
 	facts.Messages = append([]trace.TLSMessage{}, facts.Messages...)
 	for i, e := range c.c.tlsMessages {
 		facts.Messages[i].Event = e.ID

@@ -101,6 +101,11 @@ func errno(err error) string {
 
 // brokenFailure says how a connection ended while a message was under way.
 func brokenFailure(layer, doing string, err error) *Error {
+	if a, ok := remoteAlert(err); ok {
+		// In TLS 1.3 the server's judgement on a client certificate comes
+		// after the client's handshake is complete, as the first read fails.
+		return alertFailure("the server", a, err, nil)
+	}
 	switch {
 	case isEOF(err) || errors.Is(err, io.ErrUnexpectedEOF):
 		return failure(layer, "closed_early", "the server closed the connection "+doing,
@@ -153,7 +158,7 @@ func remoteAlert(err error) (tls.AlertError, bool) {
 }
 
 func alertFailure(host string, a tls.AlertError, err error, alpn []string) *Error {
-	said := fmt.Sprintf("%s ended the handshake with the alert %s(%d)", host, strings.ReplaceAll(strings.TrimPrefix(a.Error(), "tls: "), " ", "_"), uint8(a))
+	said := fmt.Sprintf("%s ended the connection with the TLS alert %s(%d)", host, strings.ReplaceAll(strings.TrimPrefix(a.Error(), "tls: "), " ", "_"), uint8(a))
 	switch uint8(a) {
 	case 40:
 		return failure(trace.LayerTLS, "cipher", said, "no cipher suite, group or certificate suits both sides; -v shows what was offered", err)

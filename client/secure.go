@@ -70,20 +70,22 @@ func (c *Client) secure(ctx context.Context, o Origin, t *tap) (*tls.Conn, strin
 	c.rec.Decide(capture.Decision{Name: "tls.start", Socket: t.socket, Attrs: []capture.Attr{
 		{Key: "server_name", Value: name}, {Key: "alpn", Value: strings.Join(cfg.NextProtos, ",")}}})
 	conn := tls.Client(t, cfg)
-	if err := conn.HandshakeContext(ctx); err != nil {
-		e := tlsFailure(t.RemoteAddr().String(), err, cfg.NextProtos)
-		if ctx.Err() != nil {
-			e = cancelled(ctx, trace.LayerTLS, "waiting for the TLS handshake with "+t.RemoteAddr().String())
-		}
+	failed := func(e *Error) (*tls.Conn, string, error) {
 		c.rec.Decide(capture.Decision{Name: "tls.failed", Socket: t.socket, Attrs: []capture.Attr{{Key: "code", Value: e.Code}, {Key: "error", Value: e.Seen}}})
 		return nil, "", e
+	}
+	if err := conn.HandshakeContext(ctx); err != nil {
+		if ctx.Err() != nil {
+			return failed(cancelled(ctx, trace.LayerTLS, "waiting for the TLS handshake with "+t.RemoteAddr().String()))
+		}
+		return failed(tlsFailure(t.RemoteAddr().String(), err, cfg.NextProtos))
 	}
 	cs := conn.ConnectionState()
 	c.rec.Decide(capture.Decision{Name: "tls.done", Socket: t.socket, Attrs: []capture.Attr{{Key: "alpn", Value: cs.NegotiatedProtocol}}})
 	if c.opt.Version == OnlyHTTP2 && cs.NegotiatedProtocol != "h2" {
 		conn.Close()
-		return nil, "", failure(trace.LayerTLS, "alpn", o.Host+" did not choose h2 in ALPN (it chose "+quoteOrNothing(cs.NegotiatedProtocol)+")",
-			"the server, or the load balancer in front of it, does not offer HTTP/2 here; try --http1.1", nil)
+		return failed(failure(trace.LayerTLS, "alpn", o.Host+" did not choose h2 in ALPN (it chose "+quoteOrNothing(cs.NegotiatedProtocol)+")",
+			"the server, or the load balancer in front of it, does not offer HTTP/2 here; try --http1.1", nil))
 	}
 	return conn, cs.NegotiatedProtocol, nil
 }

@@ -46,17 +46,18 @@ func tlsAlert(t *trace.Trace) []*trace.Finding {
 	ids := map[string]string{"version": "TLS-VERSION", "cipher": "TLS-CIPHER", "alpn": "TLS-ALPN", "client_certificate": "TLS-MTLS", "not_tls": "TLS-NOT-TLS", "unrecognized_name": "TLS-WRONG-NAME"}
 	var out []*trace.Finding
 	for _, c := range t.Connections {
-		if c.Failure == nil || c.Failure.Layer != trace.LayerTLS || ids[c.Failure.Code] == "" {
-			continue
-		}
-		try := ""
+		// The alert can end the handshake, or the first exchange after it.
+		fail, try := c.Failure, ""
 		for _, x := range t.Exchanges {
-			if x.Failure != nil && x.Failure.Code == c.Failure.Code {
-				try = x.Failure.Try
+			if x.Failure != nil && x.Failure.Layer == trace.LayerTLS && (fail != nil && x.Failure.Code == fail.Code || fail == nil && x.Connection == c.ID) {
+				fail, try = x.Failure, x.Failure.Try
 			}
 		}
-		out = append(out, &trace.Finding{ID: ids[c.Failure.Code], Severity: "error", Evidence: ofConnection(t, c.ID, "tls.handshake.client_hello", "tls.alert", "tls.failed"),
-			Title: c.Failure.Seen, WhatToDo: sentence(try), Source: "RFC 8446 §6.2"})
+		if fail == nil || fail.Layer != trace.LayerTLS || ids[fail.Code] == "" {
+			continue
+		}
+		out = append(out, &trace.Finding{ID: ids[fail.Code], Severity: "error", Evidence: ofConnection(t, c.ID, "tls.handshake.client_hello", "tls.alert", "tls.failed"),
+			Title: fail.Seen, WhatToDo: sentence(try), Source: "RFC 8446 §6.2"})
 	}
 	return out
 }

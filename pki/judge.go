@@ -142,7 +142,7 @@ func (v *Verdict) invalid(e x509.CertificateInvalidError, sent []*x509.Certifica
 	case x509.Expired:
 		if opts.CurrentTime.Before(c.NotBefore) {
 			v.Code = NotYetValid
-			v.Title = fmt.Sprintf("%s is valid only from %s, in %s by this machine's clock", which, utc(c.NotBefore), days(c.NotBefore.Sub(opts.CurrentTime)))
+			v.Title = fmt.Sprintf("%s is not valid before %s, in %s by this machine's clock", which, utc(c.NotBefore), days(c.NotBefore.Sub(opts.CurrentTime)))
 			v.Explanation = "This machine's clock says " + utc(opts.CurrentTime) + "."
 			v.Try = "check this machine's clock first; if it is right, the server uses a certificate ahead of its time"
 			return
@@ -186,7 +186,7 @@ func (v *Verdict) unknown(sent []*x509.Certificate, opts x509.VerifyOptions) {
 	switch {
 	case selfSigned(leaf):
 		v.Code = SelfSigned
-		v.Title = "the certificate for " + nameOf(leaf) + " is signed by itself, and no one else vouches for it"
+		v.Title = "the certificate for " + nameOf(leaf) + " is self-signed: nobody else vouches for it"
 		v.Try = "for a server of yours, trust it with --cacert FILE; else do not"
 	case selfSigned(top):
 		v.Code = UnknownRoot
