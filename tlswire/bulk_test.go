@@ -25,11 +25,12 @@ func inside(t testing.TB, fields []trace.Field, from, to int) {
 // AES-128-GCM, and n records of 16 KiB for it.
 func bulk(b *testing.B, n int) (restart func() *Decoder, records []byte) {
 	secret := bytes.Repeat([]byte{7}, 32)
-	key, err := expandLabel(&aes128gcm, secret, "key", 16)
+	aes128gcm := suites[0x1301]
+	key, err := expandLabel(aes128gcm, secret, "key", 16)
 	if err != nil {
 		b.Fatal(err)
 	}
-	iv, _ := expandLabel(&aes128gcm, secret, "iv", 12)
+	iv, _ := expandLabel(aes128gcm, secret, "iv", 12)
 	block, _ := aes.NewCipher(key)
 	aead, _ := cipher.NewGCM(block)
 	plain := append(make([]byte, 1<<14), typeData)
@@ -44,8 +45,9 @@ func bulk(b *testing.B, n int) (restart func() *Decoder, records []byte) {
 	}
 	return func() *Decoder {
 		d := NewDecoder(Limits{})
-		d.version, d.suite = version13, &aes128gcm
-		if !d.useSecret(FromServer, application, secret) {
+		d.version, d.suite = version13, aes128gcm
+		d.half[FromServer].guard.next(application)
+		if !d.useSecret(FromServer, secret) {
 			b.Fatal("the secret is not taken")
 		}
 		return d
