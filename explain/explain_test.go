@@ -1,0 +1,116 @@
+package explain
+
+import (
+	"testing"
+	"time"
+
+	"peel/trace"
+)
+
+var day = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+
+// healthy is a trace in which nothing is wrong.
+func healthy() *trace.Trace {
+	at := trace.Time(1000)
+	return &trace.Trace{Start: day,
+		Exchanges: []*trace.Exchange{{ID: 1, Method: "GET", URL: "https://example.com/", Protocol: "HTTP/2", Connection: 1, Stream: 1, Lookup: 1,
+			Request:  trace.Request{Method: "GET", Headers: []trace.Header{{Name: "accept-encoding", Value: "gzip"}}},
+			Response: &trace.Response{Status: 200, Headers: []trace.Header{{Name: "content-type", Value: "text/html"}}, Body: trace.Body{Framing: "end_stream", WireSize: 500, Announced: -1, Complete: true}}}},
+		Lookups: []*trace.Lookup{{ID: 1, Name: "example.com", Steps: []trace.Step{{Source: "files", Outcome: "no_name"},
+			{Source: "dns", Question: "example.com. A", Server: "10.0.0.53:53", Outcome: "answer", Duration: 2e6}}, Addresses: []trace.Address{{IP: "192.0.2.1"}}}},
+		Connections: []*trace.Connection{{ID: 1, Network: "tcp", Origin: "https://example.com:443", RemoteAddr: "192.0.2.1:443", Connected: &at, Attempts: []trace.Attempt{{Address: "192.0.2.1:443", Outcome: "connected"}},
+			TLS: &trace.TLS{Version: "TLS 1.3", ALPN: "h2", ALPNOffered: []string{"h2", "http/1.1"}, Decrypted: true, Verdict: &trace.Verdict{OK: true, Code: "ok"},
+				Chain: []trace.Certificate{{Subject: "CN=example.com", NotBefore: "2026-10-01T00:00:00Z", NotAfter: "2027-01-01T00:00:00Z"}}},
+			HTTP2: &trace.HTTP2{MaxConcurrent: 1, GoAway: &trace.GoAway{Direction: "out", Code: "NO_ERROR"}}}},
+		Events: []*trace.Event{{ID: 1, Name: "dns.query", Lookup: 1}, {ID: 2, Name: "connect.start", Connection: 1, Exchange: 1}, {ID: 3, Name: "tls.handshake.certificate", Connection: 1},
+			{ID: 4, Name: "http2.headers", Connection: 1, Exchange: 1}, {ID: 5, Name: "pool.wait", Exchange: 1}},
+	}
+}
+
+func TestHealthyTraceHasNoFindings(t *testing.T) {
+	for _, f := range Findings(healthy()) {
+		t.Errorf("%s: %s", f.ID, f.Title)
+	}
+}
+
+func TestEachFaultIsFound(t *testing.T) {
+	fail := func(layer, code string) *trace.Failure {
+		return &trace.Failure{Layer: layer, Code: code, Seen: "seen", Try: "try"}
+	}
+	for id, spoil := range map[string]func(*trace.Trace){
+		"DNS-TIMEOUT": func(t *trace.Trace) {
+			t.Lookups[0].Steps = append([]trace.Step{{Source: "dns", Server: "10.0.0.9:53", Outcome: "timeout", Duration: 5e9}}, t.Lookups[0].Steps...)
+		},
+		"DNS-TRUNCATED": func(t *trace.Trace) { t.Lookups[0].Steps[1].Outcome = "truncated" },
+		"DNS-SEARCH-STORM": func(t *trace.Trace) {
+			for _, s := range []string{"example.com.ns.svc. A", "example.com.svc. A"} {
+				t.Lookups[0].Steps = append(t.Lookups[0].Steps, trace.Step{Source: "dns", Question: s, Outcome: "no_name"})
+			}
+		},
+		"DNS-NXDOMAIN":    func(t *trace.Trace) { t.Lookups[0].Failure = fail("dns", "name_not_found") },
+		"DNS-EMPTY":       func(t *trace.Trace) { t.Lookups[0].Failure = fail("dns", "no_data") },
+		"DNS-SERVFAIL":    func(t *trace.Trace) { t.Lookups[0].Failure = fail("dns", "server_failure") },
+		"CONNECT-REFUSED": func(t *trace.Trace) { t.Connections[0].Attempts[0].Outcome = "refused" },
+		"CONNECT-TIMEOUT": func(t *trace.Trace) { t.Connections[0].Attempts[0].Outcome = "timeout" },
+		"V6-BROKEN": func(t *trace.Trace) {
+			t.Connections = append(t.Connections, &trace.Connection{ID: 2, Origin: "https://example.com:443", Attempts: []trace.Attempt{{Address: "[2001:db8::1]:443", Outcome: "cancelled", End: 250e6}}})
+		},
+		"TLS-EXPIRED":         func(t *trace.Trace) { t.Connections[0].TLS.Verdict = &trace.Verdict{Code: "expired", Reason: "why"} },
+		"TLS-CLOCK":           func(t *trace.Trace) { t.Connections[0].TLS.Verdict = &trace.Verdict{Code: "not_yet_valid", Reason: "why"} },
+		"TLS-WRONG-NAME":      func(t *trace.Trace) { t.Connections[0].TLS.Verdict = &trace.Verdict{Code: "wrong_name", Reason: "why"} },
+		"TLS-UNKNOWN-ROOT":    func(t *trace.Trace) { t.Connections[0].TLS.Verdict = &trace.Verdict{Code: "unknown_root", Reason: "why"} },
+		"TLS-NO-INTERMEDIATE": func(t *trace.Trace) { t.Connections[0].TLS.Verdict = &trace.Verdict{Code: "missing_intermediate", Reason: "why"} },
+		"TLS-VERSION":         func(t *trace.Trace) { t.Connections[0].Failure = fail("tls", "version") },
+		"TLS-CIPHER":          func(t *trace.Trace) { t.Connections[0].Failure = fail("tls", "cipher") },
+		"TLS-ALPN":            func(t *trace.Trace) { t.Connections[0].TLS.ALPN = "" },
+		"TLS-MTLS":            func(t *trace.Trace) { t.Exchanges[0].Failure = fail("tls", "client_certificate") },
+		"TLS-HELLO-RETRY":     func(t *trace.Trace) { t.Connections[0].TLS.HelloRetry = true },
+		"TLS-EXPIRES-SOON":    func(t *trace.Trace) { t.Connections[0].TLS.Chain[0].NotAfter = "2026-11-25T00:00:00Z" },
+		"HTTP-TRUNCATED": func(t *trace.Trace) {
+			t.Exchanges[0].Response.Body.Complete = false
+			t.Exchanges[0].Failure = fail("http1", "body_truncated")
+		},
+		"HTTP-REDIRECT-LOOP": func(t *trace.Trace) { t.Exchanges[0].Failure = fail("http", "too_many_redirects") },
+		"HTTP-REUSE-RACE": func(t *trace.Trace) {
+			t.Exchanges[0].Reused = true
+			t.Exchanges = append(t.Exchanges, &trace.Exchange{ID: 2, Predecessor: 1, Cause: "retry"})
+		},
+		"HTTP-NO-COMPRESSION": func(t *trace.Trace) { t.Exchanges[0].Response.Body.WireSize = 300_000 },
+		"H2-GOAWAY": func(t *trace.Trace) {
+			t.Connections[0].HTTP2.GoAway = &trace.GoAway{Direction: "in", Code: "ENHANCE_YOUR_CALM", LastStream: 11}
+		},
+		"H2-MAX-STREAMS": func(t *trace.Trace) { t.Events[4].Connection = 1 },
+	} {
+		tr := healthy()
+		spoil(tr)
+		var got []string
+		found := false
+		for _, f := range Findings(tr) {
+			got = append(got, f.ID)
+			if f.ID != id {
+				continue
+			}
+			found = true
+			if f.Title == "" || f.Evidence == nil || f.Severity != "info" && f.Severity != "warning" && f.Severity != "error" {
+				t.Errorf("%s: %+v", id, f)
+			}
+			for _, e := range f.Evidence {
+				if tr.Event(e) == nil {
+					t.Errorf("%s: evidence %d does not exist", id, e)
+				}
+			}
+		}
+		if !found {
+			t.Errorf("%s is not found, only %v", id, got)
+		}
+	}
+}
+
+// A race that IPv4 wins within the usual delay is how it should be.
+func TestShortLossOfIPv6IsNoFinding(t *testing.T) {
+	tr := healthy()
+	tr.Connections = append(tr.Connections, &trace.Connection{ID: 2, Origin: "https://example.com:443", Attempts: []trace.Attempt{{Address: "[2001:db8::1]:443", Outcome: "cancelled", End: 20e6}}})
+	if f := Findings(tr); len(f) > 0 {
+		t.Errorf("%s", f[0].Title)
+	}
+}
