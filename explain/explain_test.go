@@ -55,17 +55,23 @@ func TestEachFaultIsFound(t *testing.T) {
 		"V6-BROKEN": func(t *trace.Trace) {
 			t.Connections = append(t.Connections, &trace.Connection{ID: 2, Origin: "https://example.com:443", Attempts: []trace.Attempt{{Address: "[2001:db8::1]:443", Outcome: "cancelled", End: 250e6}}})
 		},
-		"TLS-EXPIRED":         func(t *trace.Trace) { t.Connections[0].TLS.Verdict = &trace.Verdict{Code: "expired", Reason: "why"} },
-		"TLS-CLOCK":           func(t *trace.Trace) { t.Connections[0].TLS.Verdict = &trace.Verdict{Code: "not_yet_valid", Reason: "why"} },
-		"TLS-WRONG-NAME":      func(t *trace.Trace) { t.Connections[0].TLS.Verdict = &trace.Verdict{Code: "wrong_name", Reason: "why"} },
-		"TLS-UNKNOWN-ROOT":    func(t *trace.Trace) { t.Connections[0].TLS.Verdict = &trace.Verdict{Code: "unknown_root", Reason: "why"} },
-		"TLS-NO-INTERMEDIATE": func(t *trace.Trace) { t.Connections[0].TLS.Verdict = &trace.Verdict{Code: "missing_intermediate", Reason: "why"} },
-		"TLS-VERSION":         func(t *trace.Trace) { t.Connections[0].Failure = fail("tls", "version") },
-		"TLS-CIPHER":          func(t *trace.Trace) { t.Connections[0].Failure = fail("tls", "cipher") },
-		"TLS-ALPN":            func(t *trace.Trace) { t.Connections[0].TLS.ALPN = "" },
-		"TLS-MTLS":            func(t *trace.Trace) { t.Exchanges[0].Failure = fail("tls", "client_certificate") },
-		"TLS-HELLO-RETRY":     func(t *trace.Trace) { t.Connections[0].TLS.HelloRetry = true },
-		"TLS-EXPIRES-SOON":    func(t *trace.Trace) { t.Connections[0].TLS.Chain[0].NotAfter = "2026-11-25T00:00:00Z" },
+		"TLS-EXPIRED": func(t *trace.Trace) { t.Connections[0].TLS.Verdict = &trace.Verdict{Code: "expired", Reason: "why"} },
+		"TLS-CLOCK": func(t *trace.Trace) {
+			t.Connections[0].TLS.Verdict = &trace.Verdict{Code: "not_yet_valid", Reason: "why"}
+		},
+		"TLS-WRONG-NAME": func(t *trace.Trace) { t.Connections[0].TLS.Verdict = &trace.Verdict{Code: "wrong_name", Reason: "why"} },
+		"TLS-UNKNOWN-ROOT": func(t *trace.Trace) {
+			t.Connections[0].TLS.Verdict = &trace.Verdict{Code: "unknown_root", Reason: "why"}
+		},
+		"TLS-NO-INTERMEDIATE": func(t *trace.Trace) {
+			t.Connections[0].TLS.Verdict = &trace.Verdict{Code: "missing_intermediate", Reason: "why"}
+		},
+		"TLS-VERSION":      func(t *trace.Trace) { t.Connections[0].Failure = fail("tls", "version") },
+		"TLS-CIPHER":       func(t *trace.Trace) { t.Connections[0].Failure = fail("tls", "cipher") },
+		"TLS-ALPN":         func(t *trace.Trace) { t.Connections[0].TLS.ALPN = "" },
+		"TLS-MTLS":         func(t *trace.Trace) { t.Exchanges[0].Failure = fail("tls", "client_certificate") },
+		"TLS-HELLO-RETRY":  func(t *trace.Trace) { t.Connections[0].TLS.HelloRetry = true },
+		"TLS-EXPIRES-SOON": func(t *trace.Trace) { t.Connections[0].TLS.Chain[0].NotAfter = "2026-11-25T00:00:00Z" },
 		"HTTP-TRUNCATED": func(t *trace.Trace) {
 			t.Exchanges[0].Response.Body.Complete = false
 			t.Exchanges[0].Failure = fail("http1", "body_truncated")

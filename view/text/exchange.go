@@ -191,7 +191,7 @@ func (s *writer) tcp(c *trace.Connection, x *trace.Exchange) {
 	if t := c.TCP; t != nil {
 		text += fmt.Sprintf(", RTT %s, MSS %d", duration(t.RTT), t.SendMSS)
 		if t.Retransmits > 0 {
-			text += fmt.Sprintf(", %d segments retransmitted", t.Retransmits)
+			text += fmt.Sprintf(", %s retransmitted", plural(int(t.Retransmits), "segment"))
 		}
 		if t.Source == "TCP_INFO" {
 			text += " (kernel TCP_INFO; packets not observed)"
