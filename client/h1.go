@@ -65,10 +65,20 @@ func (h *h1conn) drop(by, why string) {
 	h.pool.gone(why)
 }
 
-// limit makes the connection give up after d. The system is asked only when
+// limit makes the connection give up after d, or at once when ctx has ended:
+// its end may have come just before the new deadline was set.
+func (h *h1conn) limit(ctx context.Context, d time.Duration) {
+	h.extend(d)
+	if ctx.Err() != nil {
+		h.deadline = 0
+		h.conn.SetDeadline(time.Unix(1, 0))
+	}
+}
+
+// extend makes the connection give up after d. The system is asked only when
 // the deadline in force is off by more than an eighth, for it is a cost in
 // every request.
-func (h *h1conn) limit(d time.Duration) {
+func (h *h1conn) extend(d time.Duration) {
 	now := h.c.clock.Now()
 	want := now.Add(d)
 	if off := want.Sub(h.deadline); off >= 0 && off < d/8 {
@@ -92,8 +102,8 @@ func (h *h1conn) roundTrip(ctx context.Context, ex uint32, req *Request) (resp *
 	reused := h.requests > 0
 	h.requests++
 	h.c.rec.Decide(capture.Decision{Name: "request.bind", Exchange: ex, Socket: h.socket})
-	h.limit(h.c.opt.ResponseTimeout)
-	if err := h.send(req); err != nil {
+	h.limit(ctx, h.c.opt.ResponseTimeout)
+	if err := h.send(ctx, req); err != nil {
 		var bad *Error
 		if errors.As(err, &bad) {
 			h.drop("client", "the request could not be written")
@@ -153,7 +163,7 @@ func (h *h1conn) headFailure(err error, got bool) *Error {
 
 // send writes the request: head and small body in one write, a larger body
 // beside the reading of the response, which may come before the body's end.
-func (h *h1conn) send(req *Request) error {
+func (h *h1conn) send(ctx context.Context, req *Request) error {
 	head, chunked, err := h.head(req)
 	if err != nil {
 		return err
@@ -178,7 +188,7 @@ func (h *h1conn) send(req *Request) error {
 		return err
 	}
 	if expect {
-		h.awaitContinue()
+		h.awaitContinue(ctx)
 	}
 	h.sending = make(chan error, 1)
 	go func() { h.sending <- h.sendBody(req, chunked) }()
@@ -186,7 +196,7 @@ func (h *h1conn) send(req *Request) error {
 }
 
 // awaitContinue waits a while for any response bytes.
-func (h *h1conn) awaitContinue() {
+func (h *h1conn) awaitContinue(ctx context.Context) {
 	h.conn.SetReadDeadline(time.Now().Add(expectWait))
 	n, err := h.conn.Read(h.in[h.w:])
 	h.w += n
@@ -194,7 +204,7 @@ func (h *h1conn) awaitContinue() {
 		h.eof = isEOF(err)
 	}
 	h.deadline = 0
-	h.limit(h.c.opt.ResponseTimeout)
+	h.limit(ctx, h.c.opt.ResponseTimeout)
 }
 
 func (h *h1conn) sendBody(req *Request, chunked bool) error {

@@ -75,7 +75,7 @@ func (b *h1body) Read(p []byte) (int, error) {
 			b.finish(b.failed(b.err))
 			return 0, b.err
 		}
-		b.h.limit(b.h.c.opt.StallTimeout)
+		b.h.limit(b.ctx, b.h.c.opt.StallTimeout)
 		ev, err := b.h.next()
 		switch {
 		case err != nil:
@@ -161,7 +161,7 @@ func (b *h1body) Close() error {
 	b.pending = nil
 	if b.err == nil && b.ctx.Err() == nil {
 		for start := b.got; !b.done && b.got-start < drainLimit; {
-			b.h.limit(closeNotify)
+			b.h.limit(b.ctx, closeNotify)
 			ev, err := b.h.next()
 			if err != nil {
 				break
