@@ -226,10 +226,10 @@ func TestFailureOfTLS(t *testing.T) {
 		seen    string
 	}{
 		{name: "expired", leaf: pki.Leaf{NotBefore: time.Now().Add(-year), NotAfter: time.Now().Add(-24 * time.Hour)}, seen: "expired"},
-		{name: "not yet valid", leaf: pki.Leaf{NotBefore: time.Now().Add(24 * time.Hour), NotAfter: time.Now().Add(year)}, seen: "valid only from"},
+		{name: "not yet valid", leaf: pki.Leaf{NotBefore: time.Now().Add(24 * time.Hour), NotAfter: time.Now().Add(year)}, seen: "not valid"},
 		{name: "wrong name", leaf: pki.Leaf{Names: []string{"other.example"}}, seen: "other.example"},
 		{name: "unknown root", strange: true, seen: "test Root"},
-		{name: "self-signed", leaf: pki.Leaf{SelfSigned: true}, seen: "signed by itself"},
+		{name: "self-signed", leaf: pki.Leaf{SelfSigned: true}, seen: "self-signed"},
 		{name: "missing intermediate", leaf: pki.Leaf{OmitIntermediate: true}, seen: "test Intermediate"},
 		{name: "version", server: &tls.Config{MaxVersion: tls.VersionTLS12}, args: []string{"--tlsv1.3"}, seen: "version"},
 		{name: "cipher", leaf: pki.Leaf{Key: pki.RSA2048}, server: &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384}},
@@ -312,7 +312,7 @@ func TestFailOn(t *testing.T) {
 		{"a failure stays one", []string{"--fail-on", "error", url}, exitFailed},
 		{"--fail with 503", []string{"--fail", "--lab", "https://example.com/status/503"}, exitFailed},
 		{"503 alone", []string{"--lab", "https://example.com/status/503"}, exitDone},
-		{"loop not followed to its end", []string{"--lab", "-L", "--fail-on", "error", "https://example.com/redirect/2"}, exitDone},
+		{"nothing wrong", []string{"--lab", "-L", "--fail-on", "warning", "https://example.com/redirect/2"}, exitDone},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if r := peel(t, c.args...); r.code != c.code {
@@ -428,13 +428,12 @@ func TestInterrupt(t *testing.T) {
 			}
 			defer r.Close()
 			c.Stdout = w
-			go func() {
+			got := withTrace(t, finish(t, c, func() {
 				// Once the first bytes are out, the run is in the body.
 				<-begun
 				io.ReadFull(r, make([]byte, 13))
 				c.Process.Signal(syscall.SIGINT)
-			}()
-			got := withTrace(t, finish(t, c), file)
+			}), file)
 			w.Close()
 			for len(begun) > 0 {
 				<-begun
@@ -442,11 +441,61 @@ func TestInterrupt(t *testing.T) {
 			if got.code != exitInterrupted {
 				t.Errorf("exit code %d, want 130\n%s", got.code, got.stderr)
 			}
-			if got.trace == nil || len(got.trace.Exchanges) == 0 || got.trace.Exchanges[0].Response == nil || got.trace.Exchanges[0].Response.Body.WireSize != 13 {
+			if got.trace == nil || !slices.ContainsFunc(got.trace.Exchanges, func(x *trace.Exchange) bool {
+				return x.Response != nil && x.Response.Body.WireSize == 13
+			}) {
 				t.Errorf("the trace does not tell what came:\n%s", got.json)
 			}
 			if args[0] != "-s" && !regexp.MustCompile(`(?s)200.*13 B`).MatchString(got.stderr) {
 				t.Errorf("the story so far is missing:\n%s", got.stderr)
+			}
+		})
+	}
+}
+
+// Ctrl-C while nothing comes: in each layer it ends the wait at once.
+func TestInterruptWhileWaiting(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go untilGone(c)
+		}
+	}()
+	silent := l.Addr().String()
+	for layer, args := range map[string][]string{
+		"tls":   {"https://" + silent + "/"},
+		"http1": {"http://" + silent + "/"},
+		"http2": {"--lab", "https://example.com/slow/9000"},
+	} {
+		t.Run(layer, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "trace.json")
+			c := peelCommand(t, append([]string{"--json=" + file}, args...)...)
+			// Long enough to be waiting; were it earlier, the signal would
+			// only meet another layer, which the test would tell.
+			got := withTrace(t, finish(t, c, func() {
+				time.Sleep(time.Second)
+				c.Process.Signal(syscall.SIGINT)
+			}), file)
+			if got.code != exitInterrupted {
+				t.Errorf("exit code %d, want 130\n%s", got.code, got.stderr)
+			}
+			if got.trace == nil || len(got.trace.Exchanges) != 1 || got.trace.Exchanges[0].Failure == nil {
+				t.Fatalf("no story so far:\n%s", got.stderr)
+			}
+			f := got.trace.Exchanges[0].Failure
+			if layer == "tls" && f.Layer == "pool" {
+				return // waiting for the connection whose handshake it is
+			}
+			if f.Layer != layer || f.Code != "cancelled" {
+				t.Errorf("%+v, want layer %s and cancelled", f, layer)
 			}
 		})
 	}

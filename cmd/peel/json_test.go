@@ -155,6 +155,14 @@ func TestSecretsStayOut(t *testing.T) {
 			})
 		}
 	}
+	t.Run("short token and fragment", func(t *testing.T) {
+		r := peel(t, "--lab", "-vv", "https://example.com/?a=1&token=xyz#access_token=s3cr3t-fragment")
+		for _, s := range []string{"=xyz", hexOf("=xyz"), "s3cr3t-fragment"} {
+			if strings.Contains(string(r.json), s) {
+				t.Errorf("%s stands in the trace", s)
+			}
+		}
+	})
 	t.Run("password", func(t *testing.T) {
 		r := peel(t, "--lab", "-vv", "-u", "user:pass", "https://user:pass@example.com/basic-auth")
 		for _, s := range []string{"dXNlcjpwYXNz", "user:pass"} {

@@ -52,9 +52,9 @@ func peelCommand(t *testing.T, args ...string) *exec.Cmd {
 	return c
 }
 
-// finish runs a command to its end. It stops the test only when the command
-// could not run at all.
-func finish(t *testing.T, c *exec.Cmd) ran {
+// finish runs a command to its end, and beside it what is to happen during the
+// run. It stops the test only when the command could not run at all.
+func finish(t *testing.T, c *exec.Cmd, during ...func()) ran {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	if c.Stdout == nil {
@@ -63,7 +63,13 @@ func finish(t *testing.T, c *exec.Cmd) ran {
 	if c.Stderr == nil {
 		c.Stderr = &stderr
 	}
-	err := c.Run()
+	err := c.Start()
+	if err == nil {
+		for _, f := range during {
+			go f()
+		}
+		err = c.Wait()
+	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("%v: %v", c.Args, err)

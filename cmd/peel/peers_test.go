@@ -142,6 +142,7 @@ func sameAsCurl(t *testing.T, w way, path string, args ...string) ran {
 	if c.code != 0 || p.code != 0 {
 		t.Fatalf("curl: exit code %d %s; peel: %d %s", c.code, c.stderr, p.code, p.stderr)
 	}
+	wantStory(t, w, p)
 	curl, own := c.stdout, p.stdout
 	for { // curl -i shows every response's head on the way of a redirect
 		cs, cf, cb := head(curl)
@@ -156,6 +157,9 @@ func sameAsCurl(t *testing.T, w way, path string, args ...string) ran {
 		if strings.TrimSpace(cs) != strings.TrimSpace(ps) {
 			t.Errorf("status line: peel %q, curl %q", ps, cs)
 		}
+		if all := statuses(p.trace); !strings.HasPrefix(cs+" ", fmt.Sprintf("%s %d ", w.protocol, all[len(all)-1])) {
+			t.Errorf("statuses in the trace %v, curl %q", all, cs)
+		}
 		if !slices.Equal(cf, pf) {
 			t.Errorf("fields:\npeel %q\ncurl %q", pf, cf)
 		}
@@ -164,7 +168,6 @@ func sameAsCurl(t *testing.T, w way, path string, args ...string) ran {
 		}
 		break
 	}
-	wantStory(t, w, p)
 	return p
 }
 
@@ -189,8 +192,8 @@ func wantStory(t *testing.T, w way, r ran) {
 	if len(conns) != 1 {
 		t.Errorf("%d connections, want 1", len(conns))
 	}
-	if n := len(r.trace.Exchanges); n == 0 {
-		t.Error("no exchanges")
+	if len(r.trace.Exchanges) == 0 {
+		t.Fatal("no exchanges")
 	}
 	for _, c := range conns {
 		if c.Protocol != w.protocol {

@@ -28,6 +28,11 @@ const Mark = "[redacted]"
 var secretQuery = map[string]bool{"token": true, "access_token": true, "refresh_token": true, "id_token": true, "key": true, "api_key": true, "apikey": true, "password": true, "passwd": true,
 	"secret": true, "client_secret": true, "sig": true, "signature": true, "code": true, "auth": true, "session": true, "x-amz-signature": true, "x-amz-security-token": true}
 
+// secretField are header fields, beside those of RFC 9110 and RFC 6265, whose
+// whole value is a secret. In lower case.
+var secretField = map[string]bool{"x-api-key": true, "api-key": true, "apikey": true, "x-apikey": true, "x-auth-token": true, "x-access-token": true, "x-csrf-token": true, "x-xsrf-token": true,
+	"x-amz-security-token": true, "x-goog-api-key": true, "private-token": true, "x-gitlab-token": true, "x-vault-token": true, "ocp-apim-subscription-key": true}
+
 // Apply returns a trace without secrets. Values that are secret are found by
 // where they stand, and then replaced wherever else they appear. Raw bytes
 // that hold one are taken out, with the fields made from them. t itself is
@@ -82,6 +87,10 @@ func tells(e *trace.Event, secrets []string) bool {
 func headers(l []trace.Header) {
 	for i := range l {
 		h := &l[i]
+		if secretField[strings.ToLower(h.Name)] {
+			h.Value = Mark
+			continue
+		}
 		switch strings.ToLower(h.Name) {
 		case "authorization", "proxy-authorization":
 			scheme, _, ok := strings.Cut(h.Value, " ")
@@ -128,6 +137,10 @@ func find(t *trace.Trace) []string {
 	}
 	fields := func(l []trace.Header) {
 		for _, h := range l {
+			if secretField[strings.ToLower(h.Name)] {
+				add(h.Value)
+				continue
+			}
 			switch strings.ToLower(h.Name) {
 			case "authorization", "proxy-authorization":
 				_, v, ok := strings.Cut(h.Value, " ")
@@ -193,13 +206,16 @@ func find(t *trace.Trace) []string {
 
 // query finds secret parameters in a URL or target.
 func query(s string, add func(string)) {
-	_, q, ok := strings.Cut(s, "?")
-	if !ok {
+	i := strings.IndexAny(s, "?#")
+	if i < 0 {
 		return
 	}
-	q, _, _ = strings.Cut(q, "#")
-	for _, p := range strings.Split(q, "&") {
+	// A fragment counts too: OAuth 2.0 puts tokens there (RFC 6749 §4.2.2).
+	for _, p := range strings.FieldsFunc(s[i:], func(r rune) bool { return r == '?' || r == '#' || r == '&' }) {
 		if name, v, ok := strings.Cut(p, "="); ok && secretQuery[strings.ToLower(name)] {
+			if 0 < len(v) && len(v) < shortest {
+				add(p) // too short to be searched for alone
+			}
 			add(v)
 			if u, err := url.QueryUnescape(v); err == nil {
 				add(u)
