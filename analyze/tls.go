@@ -72,6 +72,12 @@ func (c *tlsConn) event(ev *tlswire.Event) {
 	case tlswire.KindHandshake:
 		c.handshake(f, dir, ev)
 	case tlswire.KindApplicationData:
+		if ev.Refused {
+			// 0-RTT data that the server did not take: the client sends it
+			// again, and only that is part of the conversation.
+			c.low(ev, dir, "tls.early_data_refused", fmt.Sprintf("%d bytes of 0-RTT data that the server did not take", len(ev.Data)))
+			return
+		}
 		if len(c.records[dir]) < maxRecords {
 			c.records[dir] = append(c.records[dir], trace.TLSRecord{PlainOffset: c.plain[dir], PlainLength: int64(len(ev.Data)),
 				Offset: ev.Offset, Length: int64(ev.Length), Time: c.c.a.time(ev.Time)})

@@ -1,7 +1,9 @@
 package capture
 
 import (
+	"bytes"
 	"encoding/binary"
+	"io"
 	"sync"
 	"sync/atomic"
 
@@ -126,6 +128,22 @@ func (r *Recorder) Secret(socket uint32, line []byte) {
 	r.newest.buf = append(r.newest.buf, line...)
 	r.end()
 	r.mu.Unlock()
+}
+
+// KeyLog returns a writer for tls.Config.KeyLogWriter that takes the secrets of
+// one socket into the capture. Each connection has its own, so that secrets
+// are bound to it even where the random on the wire is not the one in the log
+// (Encrypted ClientHello).
+func (r *Recorder) KeyLog(socket uint32) io.Writer { return keyLog{r, socket} }
+
+type keyLog struct {
+	r      *Recorder
+	socket uint32
+}
+
+func (k keyLog) Write(line []byte) (int, error) {
+	k.r.Secret(k.socket, bytes.TrimRight(line, "\r\n"))
+	return len(line), nil
 }
 
 // Decide records a decision. Attributes past 32 KiB in all are left out. It

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"strings"
@@ -11,19 +10,6 @@ import (
 	"peel/pki"
 	"peel/trace"
 )
-
-// keyLog takes the secrets of one connection into the capture. Each
-// connection has its own, so that they are bound to it even where the random
-// on the wire is not the one in the log (Encrypted ClientHello).
-type keyLog struct {
-	rec    *capture.Recorder
-	socket uint32
-}
-
-func (k keyLog) Write(line []byte) (int, error) {
-	k.rec.Secret(k.socket, bytes.TrimRight(line, "\r\n"))
-	return len(line), nil
-}
 
 // verdictError ends a handshake because of the certificate.
 type verdictError struct{ verdict pki.Verdict }
@@ -65,7 +51,7 @@ func (c *Client) secure(ctx context.Context, o Origin, t *tap) (*tls.Conn, strin
 		},
 	}
 	if c.rec != nil {
-		cfg.KeyLogWriter = keyLog{c.rec, t.socket}
+		cfg.KeyLogWriter = c.rec.KeyLog(t.socket)
 	}
 	c.rec.Decide(capture.Decision{Name: "tls.start", Socket: t.socket, Attrs: []capture.Attr{
 		{Key: "server_name", Value: name}, {Key: "alpn", Value: strings.Join(cfg.NextProtos, ",")}}})

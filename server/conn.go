@@ -143,21 +143,10 @@ func (s *Server) tlsConfig() *tls.Config {
 			return own, nil
 		}
 		own = own.Clone()
-		own.KeyLogWriter = keyLog{s.Recorder, t.socket}
+		own.KeyLogWriter = s.Recorder.KeyLog(t.socket)
 		return own, nil
 	}
 	return cfg
-}
-
-// keyLog takes the secrets of one connection into the capture.
-type keyLog struct {
-	rec    *capture.Recorder
-	socket uint32
-}
-
-func (k keyLog) Write(line []byte) (int, error) {
-	k.rec.Secret(k.socket, bytes.TrimRight(line, "\r\n"))
-	return len(line), nil
 }
 
 // drain ends the connection when what runs on it has ended.

@@ -133,7 +133,7 @@ func (d *Decoder) Input(dir Dir, b []byte, offset int64, now clock.Time) []Event
 	if seen := h.next - offset; seen > 0 {
 		b = b[min(seen, int64(len(b))):]
 	} else if seen < 0 {
-		d.stop(dir, KindUndecryptable, fmt.Sprintf("the stream's bytes %d to %d are missing", h.next, offset-1))
+		d.stop(dir, fmt.Sprintf("the stream's bytes %d to %d are missing", h.next, offset-1))
 		return d.events
 	}
 	h.next += int64(len(b))
@@ -263,10 +263,11 @@ func (d *Decoder) Close(dir Dir) []Event {
 	}
 	d.half[dir].closed = true
 	d.run()
-	for i := range d.half {
-		h := &d.half[i]
-		if (h.closed || h.broken) && !h.wait.empty() && (d.awaitsSecret(Dir(i)) || d.half[1-i].silent()) {
-			d.goBlind(Dir(i), d.missing(Dir(i)))
+	// The server first: the client's records can wait for what it says.
+	for _, dir := range [...]Dir{FromServer, FromClient} {
+		h := &d.half[dir]
+		if (h.closed || h.broken) && !h.wait.empty() && (d.awaitsSecret(dir) || d.half[1-dir].silent()) {
+			d.goBlind(dir, d.missing(dir))
 			d.run()
 		}
 	}
@@ -283,12 +284,15 @@ func (d *Decoder) Close(dir Dir) []Event {
 }
 
 func (d *Decoder) begin(now clock.Time) {
-	const keepArena = 1 << 20
+	const keepBytes, keepEvents = 1 << 20, 1 << 12
 	d.now = now
-	d.events = d.events[:0]
-	if cap(d.arena) > keepArena {
+	if cap(d.arena) > keepBytes {
 		d.arena = nil
 	}
+	if cap(d.events) > keepEvents {
+		d.events = nil
+	}
+	d.events = d.events[:0]
 	d.arena = d.arena[:0]
 }
 
@@ -334,10 +338,9 @@ func (d *Decoder) goBlind(dir Dir, reason string) {
 	d.emit(Event{Kind: KindUndecryptable, Dir: dir, Time: d.now, Offset: h.wait.offset, Length: len(h.wait.bytes()), Reason: reason})
 }
 
-// stop gives a direction up altogether.
-func (d *Decoder) stop(dir Dir, kind Kind, reason string) {
+// stop gives a direction up from the next byte on.
+func (d *Decoder) stop(dir Dir, reason string) {
 	h := &d.half[dir]
-	d.emit(Event{Kind: kind, Dir: dir, Time: d.now, Offset: h.wait.end(), Length: 0, Reason: reason})
-	h.broken = true
-	h.part = nil
+	d.emit(Event{Kind: KindUndecryptable, Dir: dir, Time: d.now, Offset: h.wait.end(), Reason: reason})
+	h.broken, h.part = true, nil
 }

@@ -1,117 +1,47 @@
 package tlswire
 
 import (
-	"encoding/hex"
+	"bytes"
+	"crypto/x509"
 	"fmt"
-	"strconv"
 
 	"peel/trace"
 )
-
-// tree builds fields while a cursor walks over the message.
-type tree struct {
-	c   *cursor
-	out []trace.Field
-}
-
-func (t *tree) add(name, value, meaning string, from int) *trace.Field {
-	t.out = append(t.out, trace.Field{Name: name, Value: value, Meaning: meaning, Offset: from, Length: t.c.pos - from})
-	return &t.out[len(t.out)-1]
-}
-
-// number adds a number of n bytes, with what it means.
-func (t *tree) number(name string, n int, meaning func(int) string) int {
-	from := t.c.pos
-	v := t.c.number(n)
-	if t.c.bad {
-		return 0
-	}
-	m := ""
-	if meaning != nil {
-		m = meaning(v)
-	}
-	t.add(name, strconv.Itoa(v), m, from)
-	return v
-}
-
-// code adds a 16-bit number shown in hexadecimal with its name.
-func (t *tree) code(name string, meaning func(uint16) string) {
-	from := t.c.pos
-	v := t.c.number(2)
-	if !t.c.bad {
-		t.add(name, fmt.Sprintf("0x%04x", v), meaning(uint16(v)), from)
-	}
-}
-
-func (t *tree) bytes(name string, n int) {
-	from := t.c.pos
-	b := t.c.take(n)
-	if !t.c.bad {
-		t.add(name, shortHex(b), "", from)
-	}
-}
-
-// vector adds a field for a vector with a length of n bytes, whose parts f
-// adds as children.
-func (t *tree) vector(name string, n int, f func(*tree)) {
-	from := t.c.pos
-	v := t.c.vector(n)
-	if t.c.bad || v.bad {
-		t.c.bad = true
-		return
-	}
-	inner := &tree{c: v}
-	for f != nil && v.left() > 0 && !v.bad {
-		at := v.pos
-		f(inner)
-		if v.pos == at {
-			break
-		}
-	}
-	value := fmt.Sprintf("%d bytes", v.end-from-n)
-	if f == nil {
-		value = shortHex(v.rest())
-	}
-	t.add(name, value, "", from).Children = inner.out
-}
-
-func shortHex(b []byte) string {
-	if len(b) > 32 {
-		return hex.EncodeToString(b[:32]) + fmt.Sprintf("… (%d bytes)", len(b))
-	}
-	return hex.EncodeToString(b)
-}
 
 // Fields describes a handshake message, with its 4-byte header, as a tree
 // with byte ranges. version decides the form of messages that have two; of a
 // message that is cut, what is there is described.
 func Fields(version uint16, msg []byte) []trace.Field {
-	t := &tree{c: newCursor(msg)}
+	t := newTree(msg)
 	typ := HandshakeType(t.number("tls.handshake.type", 1, func(v int) string { return HandshakeType(v).String() }))
 	t.number("tls.handshake.length", 3, nil)
+	if len(msg) < 4 {
+		t.remains()
+		return t.out
+	}
 	switch typ {
 	case TypeClientHello:
-		t.hello(true)
+		t.hello(typ)
 	case TypeServerHello:
-		t.hello(false)
+		t.hello(typ)
 	case TypeEncryptedExtensions:
-		t.extensions()
+		t.extensions(typ)
 	case TypeCertificate:
 		t.certificates(version)
 	case TypeCertificateRequest:
 		t.certificateRequest(version)
 	case TypeCertificateVerify:
-		t.code("tls.handshake.sig_hash_alg", SignatureName)
-		t.vector("tls.handshake.sig", 2, nil)
+		t.signature()
+	case TypeCertificateStatus:
+		t.certificateStatus()
+	case TypeCompressedCert:
+		t.code("tls.compress_certificate.algorithm", CompressionName)
+		t.number("tls.compress_certificate.uncompressed_length", 3, nil)
+		t.vector("tls.compress_certificate.compressed_certificate_message", 3, nil)
 	case TypeServerKeyExchange:
-		if t.number("tls.handshake.server_curve_type", 1, nil) == 3 {
-			t.code("tls.handshake.server_named_curve", GroupName)
-			t.vector("tls.handshake.server_point", 1, nil)
-			t.code("tls.handshake.sig_hash_alg", SignatureName)
-			t.vector("tls.handshake.sig", 2, nil)
-		}
+		t.serverKeyExchange()
 	case TypeClientKeyExchange:
-		t.bytes("tls.handshake.client_point", t.c.left())
+		t.clientKeyExchange()
 	case TypeFinished:
 		t.bytes("tls.handshake.verify_data", t.c.left())
 	case TypeNewSessionTicket:
@@ -122,121 +52,125 @@ func Fields(version uint16, msg []byte) []trace.Field {
 		}
 		t.vector("tls.handshake.session_ticket", 2, nil)
 		if version == version13 {
-			t.extensions()
+			t.extensions(typ)
 		}
 	case TypeKeyUpdate:
-		t.number("tls.handshake.key_update.request_update", 1, func(v int) string {
-			return map[int]string{0: "update_not_requested", 1: "update_requested"}[v]
-		})
+		t.number("tls.handshake.key_update.request_update", 1, oneOf("update_not_requested", "update_requested"))
 	}
-	if n := t.c.left(); n > 0 && !t.c.bad {
-		t.bytes("tls.handshake.data", n)
-	}
+	t.remains()
 	return t.out
 }
 
-func version(v uint16) string { return VersionName(v) }
+// RecordFields describes a record as it is on the wire: its 5-byte header and
+// what it carries, which of most records is encrypted.
+func RecordFields(rec []byte) []trace.Field {
+	t := newTree(rec)
+	typ := t.number("tls.record.content_type", 1, func(v int) string { return ContentTypeName(uint8(v)) })
+	t.code("tls.record.version", VersionName)
+	t.number("tls.record.length", 2, nil)
+	if n := t.c.left(); n > 0 && !t.c.bad {
+		switch {
+		case typ == typeCCS && n == 1:
+			t.bytes("tls.change_cipher_spec", n)
+		case typ == typeAlert && n == 2:
+			t.alert()
+		case typ == typeHandshake:
+			t.bytes("tls.handshake.fragment", n)
+		default:
+			t.bytes("tls.app_data", n)
+		}
+	}
+	t.remains()
+	return t.out
+}
 
-func (t *tree) hello(client bool) {
-	t.code("tls.handshake.version", version)
+// AlertFields describes the two bytes of an alert.
+func AlertFields(b []byte) []trace.Field {
+	t := newTree(b)
+	t.alert()
+	t.remains()
+	return t.out
+}
+
+func (t *tree) alert() {
+	t.number("tls.alert_message.level", 1, oneOf("", "warning", "fatal"))
+	t.number("tls.alert_message.desc", 1, func(v int) string { return AlertName(uint8(v)) })
+}
+
+func (t *tree) hello(typ HandshakeType) {
+	t.code("tls.handshake.version", VersionName)
+	at := t.c.pos
 	t.bytes("tls.handshake.random", 32)
+	if !t.c.bad && bytes.Equal(t.c.b[at:t.c.pos], helloRetryRandom) {
+		t.out[len(t.out)-1].Meaning = "this is a HelloRetryRequest"
+	}
 	t.vector("tls.handshake.session_id", 1, nil)
-	if client {
+	if typ == TypeClientHello {
 		t.vector("tls.handshake.ciphersuites", 2, func(t *tree) { t.code("tls.handshake.ciphersuite", SuiteName) })
-		t.vector("tls.handshake.comp_methods", 1, func(t *tree) { t.number("tls.handshake.comp_method", 1, nil) })
+		t.vector("tls.handshake.comp_methods", 1, func(t *tree) { t.number("tls.handshake.comp_method", 1, oneOf("null", "DEFLATE")) })
 	} else {
 		t.code("tls.handshake.ciphersuite", SuiteName)
-		t.number("tls.handshake.comp_method", 1, nil)
+		t.number("tls.handshake.comp_method", 1, oneOf("null", "DEFLATE"))
 	}
-	t.extensions()
+	t.extensions(typ)
 }
 
-func (t *tree) extensions() {
-	if t.c.left() == 0 {
+func (t *tree) signature() {
+	t.code("tls.handshake.sig_hash_alg", SignatureName)
+	t.vector("tls.handshake.sig", 2, nil)
+}
+
+// serverKeyExchange finds the key exchange by trying: the message does not say
+// it. Finite fields: RFC 5246 §7.4.3.
+func (t *tree) serverKeyExchange() {
+	start := *t.c
+	ecdhe := func(c *cursor) bool {
+		named := c.number(1) == namedCurve
+		c.take(2)
+		c.bytes(1)
+		return named && signedOrNot(c)
+	}
+	dhe := func(c *cursor) bool {
+		c.bytes(2)
+		c.bytes(2)
+		c.bytes(2)
+		return signedOrNot(c)
+	}
+	if c := start; ecdhe(&c) {
+		t.number("tls.handshake.server_curve_type", 1, oneOf("", "explicit_prime", "explicit_char2", "named_curve"))
+		t.code("tls.handshake.server_named_curve", GroupName)
+		t.vector("tls.handshake.server_point", 1, nil)
+	} else if c := start; dhe(&c) {
+		t.vector("tls.handshake.p", 2, nil)
+		t.vector("tls.handshake.g", 2, nil)
+		t.vector("tls.handshake.ys", 2, nil)
+	} else {
 		return
 	}
-	t.vector("tls.handshake.extensions", 2, (*tree).extension)
-}
-
-func (t *tree) extension() {
-	from := t.c.pos
-	id := uint16(t.c.number(2))
-	d := t.c.vector(2)
-	if t.c.bad || d.bad {
-		t.c.bad = true
-		return
-	}
-	inner := &tree{c: d}
-	inner.out = []trace.Field{
-		{Name: "tls.handshake.extension.type", Value: strconv.Itoa(int(id)), Meaning: ExtensionName(id), Offset: from, Length: 2},
-		{Name: "tls.handshake.extension.len", Value: strconv.Itoa(d.left()), Offset: from + 2, Length: 2},
-	}
-	inner.extensionData(id)
-	if n := d.left(); n > 0 && !d.bad {
-		inner.bytes("tls.handshake.extension.data", n)
-	}
-	t.add("tls.handshake.extension", ExtensionName(id), "", from).Children = inner.out
-}
-
-func (t *tree) extensionData(id uint16) {
-	group := func(t *tree) { t.code("tls.handshake.extensions_supported_group", GroupName) }
-	switch id {
-	case 0:
-		if t.c.left() > 0 {
-			t.vector("tls.handshake.extensions_server_name_list", 2, func(t *tree) {
-				t.number("tls.handshake.extensions_server_name_type", 1, nil)
-				t.text("tls.handshake.extensions_server_name", 2)
-			})
-		}
-	case 10:
-		t.vector("tls.handshake.extensions_supported_groups", 2, group)
-	case 11:
-		t.vector("tls.handshake.extensions_ec_point_formats", 1, func(t *tree) { t.number("tls.handshake.extensions_ec_point_format", 1, nil) })
-	case 13, 50:
-		t.vector("tls.handshake.sig_hash_algs", 2, func(t *tree) { t.code("tls.handshake.sig_hash_alg", SignatureName) })
-	case 16:
-		t.vector("tls.handshake.extensions_alpn_list", 2, func(t *tree) { t.text("tls.handshake.extensions_alpn_str", 1) })
-	case 43:
-		if t.c.left() == 2 {
-			t.code("tls.handshake.extensions.supported_version", version)
-			return
-		}
-		t.vector("tls.handshake.extensions.supported_versions", 1, func(t *tree) { t.code("tls.handshake.extensions.supported_version", version) })
-	case 45:
-		t.vector("tls.extension.psk_ke_modes", 1, func(t *tree) {
-			t.number("tls.extension.psk_ke_mode", 1, func(v int) string { return map[int]string{0: "psk_ke", 1: "psk_dhe_ke"}[v] })
-		})
-	case 51:
-		t.keyShare()
+	if t.c.left() > 0 {
+		t.signature()
 	}
 }
 
-// keyShare is a list in a ClientHello, one share in a ServerHello and a group
-// alone in a HelloRetryRequest (RFC 8446 §4.2.8).
-func (t *tree) keyShare() {
-	share := func(t *tree) {
-		t.code("tls.handshake.extensions_key_share_group", GroupName)
-		t.vector("tls.handshake.extensions_key_share_key_exchange", 2, nil)
+// signedOrNot tells that a signature follows, or nothing.
+func signedOrNot(c *cursor) bool {
+	if c.left() > 0 {
+		c.take(2)
+		c.bytes(2)
 	}
+	return !c.bad && c.left() == 0
+}
+
+func (t *tree) clientKeyExchange() {
 	n := t.c.left()
+	b := t.c.rest()
 	switch {
-	case n == 2:
-		t.code("tls.handshake.extensions_key_share_selected_group", GroupName)
-	case n > 4 && int(t.c.b[t.c.pos])<<8|int(t.c.b[t.c.pos+1]) == n-2:
-		t.vector("tls.handshake.extensions_key_share_client", 2, share)
-	default:
-		share(t)
+	case n > 1 && int(b[0]) == n-1:
+		t.vector("tls.handshake.client_point", 1, nil)
+	case n > 2 && int(b[0])<<8|int(b[1]) == n-2:
+		t.vector("tls.handshake.epms", 2, nil)
+		t.out[len(t.out)-1].Meaning = "the premaster secret, encrypted (RSA), or a public value (DHE)"
 	}
-}
-
-func (t *tree) text(name string, n int) {
-	from := t.c.pos
-	v := t.c.vector(n)
-	if t.c.bad || v.bad {
-		t.c.bad = true
-		return
-	}
-	t.add(name, string(v.rest()), "", from)
 }
 
 func (t *tree) certificates(version uint16) {
@@ -246,32 +180,71 @@ func (t *tree) certificates(version uint16) {
 	t.vector("tls.handshake.certificates", 3, func(t *tree) {
 		from := t.c.pos
 		v := t.c.vector(3)
-		if t.c.bad || v.bad {
-			t.c.bad = true
+		if t.c.bad {
 			return
 		}
-		t.add("tls.handshake.certificate", fmt.Sprintf("%d bytes", v.left()), certificateSummary([][]byte{v.rest()}), from)
+		f := t.add("tls.handshake.certificate", fmt.Sprintf("%d bytes", v.left()), certificateSummary([][]byte{v.rest()}), from)
+		f.Children = certificateFields(v.rest(), v.pos)
 		if version == version13 {
-			t.vector("tls.handshake.extensions", 2, (*tree).extension)
+			t.extensions(TypeCertificate)
 		}
 	})
+}
+
+// certificateFields describes the parts of a certificate that a person asks
+// for first; at is where it stands in its message.
+func certificateFields(der []byte, at int) []trace.Field {
+	x, err := x509.ParseCertificate(der)
+	if err != nil {
+		return []trace.Field{{Name: "x509af.certificate", Value: "not readable: " + err.Error(), Offset: at, Length: len(der)}}
+	}
+	issuer := max(bytes.Index(der, x.RawIssuer), 0)
+	subject := issuer + len(x.RawIssuer)
+	subject += max(bytes.Index(der[subject:], x.RawSubject), 0)
+	whole := func(name, value string) trace.Field {
+		return trace.Field{Name: name, Value: value, Offset: at, Length: len(der)}
+	}
+	const day = "2006-01-02 15:04:05 MST"
+	out := []trace.Field{
+		whole("x509af.serialNumber", x.SerialNumber.Text(16)),
+		{Name: "x509af.issuer", Value: x.Issuer.String(), Offset: at + issuer, Length: len(x.RawIssuer)},
+		whole("x509af.notBefore", x.NotBefore.UTC().Format(day)),
+		whole("x509af.notAfter", x.NotAfter.UTC().Format(day)),
+		{Name: "x509af.subject", Value: x.Subject.String(), Offset: at + subject, Length: len(x.RawSubject)},
+		whole("x509af.algorithm", x.PublicKeyAlgorithm.String()+" key, signed with "+x.SignatureAlgorithm.String()),
+	}
+	const maxNames = 100
+	for _, name := range x.DNSNames[:min(len(x.DNSNames), maxNames)] {
+		out = append(out, whole("x509ce.dNSName", name))
+	}
+	for _, ip := range x.IPAddresses[:min(len(x.IPAddresses), maxNames)] {
+		out = append(out, whole("x509ce.iPAddress", ip.String()))
+	}
+	return out
 }
 
 func (t *tree) certificateRequest(version uint16) {
 	if version == version13 {
 		t.vector("tls.handshake.certificate_request_context", 1, nil)
-		t.extensions()
+		t.extensions(TypeCertificateRequest)
 		return
 	}
-	t.vector("tls.handshake.cert_types", 1, func(t *tree) { t.number("tls.handshake.cert_type", 1, nil) })
+	types := map[int]string{1: "rsa_sign", 2: "dss_sign", 64: "ecdsa_sign"}
+	t.vector("tls.handshake.cert_types", 1, func(t *tree) {
+		t.number("tls.handshake.cert_type", 1, func(v int) string { return types[v] })
+	})
 	t.vector("tls.handshake.sig_hash_algs", 2, func(t *tree) { t.code("tls.handshake.sig_hash_alg", SignatureName) })
+	t.distinguishedNames()
+}
+
+func (t *tree) distinguishedNames() {
 	t.vector("tls.handshake.dnames", 2, func(t *tree) { t.vector("tls.handshake.dname", 2, nil) })
 }
 
-// AlertFields describes the two bytes of an alert.
-func AlertFields(b []byte) []trace.Field {
-	t := &tree{c: newCursor(b)}
-	t.number("tls.alert_message.level", 1, func(v int) string { return map[int]string{1: "warning", 2: "fatal"}[v] })
-	t.number("tls.alert_message.desc", 1, func(v int) string { return AlertName(uint8(v)) })
-	return t.out
+// certificateStatus is that message, and the extension of a TLS 1.3
+// certificate with the same content (RFC 8446 §4.4.2.1).
+func (t *tree) certificateStatus() {
+	if t.number("tls.handshake.extensions_status_request_type", 1, oneOf("", "ocsp", "ocsp_multi")) == 1 {
+		t.vector("tls.handshake.ocsp_response", 3, nil)
+	}
 }

@@ -135,11 +135,8 @@ func (d *Decoder) unseal(e Event, rec []byte) {
 	d.arena = out
 	e.Record.Type, e.Record.Plain, e.Record.Padding = typ, len(out)-n, g.open.padding
 	d.record(e, rec)
-	d.content(e, d.since(n, len(out)))
+	d.content(e, out[n:len(out):len(out)])
 }
-
-// since is the stretch of the arena that a record was opened into.
-func (d *Decoder) since(from, to int) []byte { return d.arena[from:to:to] }
 
 // content takes what a record holds.
 func (d *Decoder) content(e Event, b []byte) {
@@ -223,7 +220,9 @@ func (d *Decoder) handshakeBytes(e Event) {
 			b = nil
 		}
 	}
-	h.msg = append(h.msg[:0], b...)
+	if len(b) < len(h.msg) || len(h.msg) == 0 {
+		h.msg = append(h.msg[:0], b...)
+	}
 }
 
 // message lets the state follow a handshake message. It says what is wrong

@@ -57,6 +57,10 @@ func Summary(version uint16, msg []byte) string {
 		if k, err := ParseNewSessionTicket(version, msg); err == nil {
 			detail = fmt.Sprintf("%d bytes, good for %d s", len(k.Ticket), k.Lifetime)
 		}
+	case TypeCompressedCert:
+		if z, err := ParseCompressedCertificate(msg); err == nil {
+			detail = fmt.Sprintf("%d bytes, %d with %s", z.Length, z.Compressed, CompressionName(z.Algorithm))
+		}
 	case TypeKeyUpdate:
 		detail = "new keys from here on"
 		if len(msg) > 4 && msg[4] == 1 {
@@ -72,7 +76,7 @@ func Summary(version uint16, msg []byte) string {
 func clientHelloSummary(h ClientHello) string {
 	var best uint16
 	for _, v := range h.Versions {
-		if v > best && !isGREASE(v) {
+		if v > best && !IsGREASE(v) {
 			best = v
 		}
 	}
@@ -89,7 +93,7 @@ func clientHelloSummary(h ClientHello) string {
 	if len(h.KeyShares) > 0 {
 		names := make([]string, len(h.KeyShares))
 		for i, g := range h.KeyShares {
-			names[i] = GroupName(g)
+			names[i] = GroupName(g.Group)
 		}
 		parts = append(parts, "key shares "+strings.Join(names, " "))
 	}
