@@ -237,8 +237,10 @@ func (m *Message) Append(dst []byte) ([]byte, error) {
 		p.u16(uint16(q.Type))
 		p.u16(uint16(q.Class))
 	}
-	opt := true // the next OPT record is the first and carries the rcode
-	for _, section := range [][]Resource{m.Answers, m.Authority, m.Additional} {
+	for n, section := range [][]Resource{m.Answers, m.Authority, m.Additional} {
+		// The first OPT record of the additional section carries the rcode;
+		// in any other place it is a record like others (RFC 6891 §6.1.1).
+		opt := n == 2
 		for i := range section {
 			rr := &section[i]
 			ttl := rr.TTL
