@@ -29,7 +29,7 @@ func (c *Client) connect(ctx context.Context, p *pool, exchange uint32) (*h1conn
 			host, port = t.Host, t.Port
 		}
 	}
-	nc, socket, err := c.race(ctx, p.origin, exchange, host, port)
+	nc, socket, err := c.race(ctx, p, exchange, host, port)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -37,6 +37,7 @@ func (c *Client) connect(ctx context.Context, p *pool, exchange uint32) (*h1conn
 	var conn net.Conn = t
 	proto := "http/1.1"
 	if p.origin.Scheme == "https" {
+		p.at(trace.LayerTLS, "waiting for the TLS handshake with "+nc.RemoteAddr().String())
 		if conn, proto, err = c.secure(ctx, p.origin, t); err != nil {
 			c.closeSocket(t, "client", "the TLS handshake failed")
 			return nil, nil, err
@@ -61,7 +62,7 @@ type attempt struct {
 // ones before it that have not answered yet, and takes the first connection
 // (RFC 8305). It does not wait for the whole lookup when one family's answer
 // is there.
-func (c *Client) race(ctx context.Context, o Origin, exchange uint32, host string, port uint16) (net.Conn, uint32, error) {
+func (c *Client) race(ctx context.Context, p *pool, exchange uint32, host string, port uint16) (net.Conn, uint32, error) {
 	raceCtx, stop := context.WithCancel(ctx)
 	defer stop()
 	lookup := c.resolver.lookup(raceCtx, c, exchange, host, port)
@@ -80,7 +81,8 @@ func (c *Client) race(ctx context.Context, o Origin, exchange uint32, host strin
 		tried[a] = true
 		socket := c.rec.NewSocket()
 		c.rec.Decide(capture.Decision{Name: "connect.start", Exchange: exchange, Socket: socket, Attrs: []capture.Attr{
-			{Key: "address", Value: a.String()}, {Key: "origin", Value: o.String()}}})
+			{Key: "address", Value: a.String()}, {Key: "origin", Value: p.origin.String()}}})
+		p.at(trace.LayerTCP, "connecting to "+a.String())
 		running++
 		go func() {
 			t0 := c.clock.Now()

@@ -180,17 +180,42 @@ func (b *h2body) Close() error {
 	}
 	b.err = errClosedBody
 	b.stopTimer()
-	b.h.mu.Lock()
-	ended := b.s.ended
-	if ended {
-		b.h.forget(b.s)
-	}
-	b.h.mu.Unlock()
-	if !ended {
+	if !b.drained() {
 		b.h.abandon(b.s, http2.ErrCodeCancel)
 		b.h.c.rec.Decide(capture.Decision{Name: "body.abandoned", Exchange: b.ex, Socket: b.h.socket, Stream: b.s.id})
 	}
 	return nil
+}
+
+// drained drops what is left of a body and tells whether its end has come,
+// for which it waits briefly: the rest of a short one is on its way, and a
+// reset would cost more than reading it.
+func (b *h2body) drained() bool {
+	h, s := b.h, b.s
+	patience := time.NewTimer(briefly)
+	defer patience.Stop()
+	for dropped := 0; ; {
+		h.mu.Lock()
+		n := len(s.in) - s.off
+		dropped += n
+		s.in, s.off = s.in[:0], 0
+		gone := s.reset != nil || s.err != nil || h.err != nil
+		if s.ended || gone {
+			h.forget(s)
+			h.mu.Unlock()
+			return true
+		}
+		h.eng.Consumed(s.id, n)
+		h.mu.Unlock()
+		if dropped > drainLimit || b.ctx.Err() != nil {
+			return false
+		}
+		select {
+		case <-s.ready:
+		case <-patience.C:
+			return false
+		}
+	}
 }
 
 var errClosedBody = errors.New("client: read of a closed body")

@@ -9,6 +9,7 @@ import (
 	"peel/capture"
 	"peel/clock"
 	"peel/kernel"
+	"peel/trace"
 )
 
 // protocol is what an origin was found to speak.
@@ -37,6 +38,17 @@ type pool struct {
 	dialing int
 	waiters []*waiter
 	noted   string // why the last connection could not be reused
+
+	// What the latest dial is at, for whoever gives up waiting for it.
+	layer, doing string
+	cancelDial   context.CancelFunc
+}
+
+// at says what a dial is at.
+func (p *pool) at(layer, doing string) {
+	p.mu.Lock()
+	p.layer, p.doing = layer, doing
+	p.mu.Unlock()
 }
 
 // waiter is a request that waits for a connection; it gets exactly one
@@ -194,11 +206,18 @@ func (p *pool) await(ctx context.Context, w *waiter) (handout, error) {
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
+	gaveUp := cancelled(ctx, trace.LayerPool, "waiting for a connection to "+p.origin.String())
 	for i, x := range p.waiters {
 		if x == w {
 			p.waiters = append(p.waiters[:i], p.waiters[i+1:]...)
+			if p.dialing > 0 {
+				gaveUp = cancelled(ctx, p.layer, p.doing)
+			}
+			if len(p.waiters) == 0 && p.dialing == 1 {
+				p.cancelDial() // nobody wants it any more
+			}
 			p.mu.Unlock()
-			return handout{}, cancelled(ctx, "pool", "waiting for a connection to "+p.origin.String())
+			return handout{}, gaveUp
 		}
 	}
 	p.mu.Unlock()
@@ -207,14 +226,18 @@ func (p *pool) await(ctx context.Context, w *waiter) (handout, error) {
 		h.h1.idleSince = p.c.clock.Now()
 		p.put(h.h1)
 	}
-	return handout{}, cancelled(ctx, "pool", "waiting for a connection to "+p.origin.String())
+	return handout{}, gaveUp
 }
 
 // dial opens a connection in the background, so that it outlives the request
 // that asked for it when others wait for it too.
 func (p *pool) dial(exchange uint32) {
+	ctx, cancel := context.WithTimeoutCause(p.c.ctx, p.c.opt.ConnectTimeout, &limitError{"opening a connection", p.c.opt.ConnectTimeout})
+	p.mu.Lock()
+	p.cancelDial = cancel
+	p.layer, p.doing = trace.LayerDNS, "looking up "+p.origin.Host
+	p.mu.Unlock()
 	go func() {
-		ctx, cancel := context.WithTimeoutCause(p.c.ctx, p.c.opt.ConnectTimeout, &limitError{"opening a connection", p.c.opt.ConnectTimeout})
 		defer cancel()
 		h1, h2, err := p.c.connect(ctx, p, exchange)
 		p.mu.Lock()
