@@ -70,6 +70,7 @@ func tables(seconds float64) []table {
 			}},
 		{name: "bulk-h1", title: "100 MB bodies over HTTP/1.1 and TLS from nginx", list: []contestant{
 			{"peel, all recorded", nginxTLS, ask("peel", "https+h1://{addr}/big", 1)},
+			{"peel, nothing recorded", nginxTLS, ask("peel-bare", "https+h1://{addr}/big", 1)},
 			{"net/http", nginxTLS, ask("nethttp-h1", "https://{addr}/big", 1)},
 		}},
 	}

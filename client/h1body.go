@@ -76,6 +76,9 @@ func (b *h1body) Read(p []byte) (int, error) {
 			return 0, b.err
 		}
 		b.h.limit(b.ctx, b.h.c.opt.StallTimeout)
+		if n := b.direct(p); n > 0 {
+			return n, nil
+		}
 		ev, err := b.h.next()
 		switch {
 		case err != nil:
@@ -88,6 +91,28 @@ func (b *h1body) Read(p []byte) (int, error) {
 		}
 	}
 }
+
+// direct reads body bytes from the connection straight into p where nothing
+// stands between them, which spares large bodies a copy. Errors are left for
+// the next read to meet again.
+func (b *h1body) direct(p []byte) int {
+	h := b.h
+	room := min(int64(len(p)), h.reader.Direct())
+	if h.r != h.w || h.eof || room < directFrom {
+		return 0
+	}
+	n, err := h.conn.Read(p[:room])
+	h.reader.Skip(n)
+	b.got += int64(n)
+	if n == 0 && isEOF(err) {
+		h.eof = true
+	}
+	return n
+}
+
+// directFrom is the room from which reading directly pays: with less, the
+// connection's own buffer makes fewer system calls.
+const directFrom = 8 << 10
 
 func (b *h1body) failed(err error) error {
 	if b.ctx.Err() != nil {

@@ -3,6 +3,7 @@ package http1
 import (
 	"bytes"
 	"fmt"
+	"math"
 
 	"peel/httpfield"
 )
@@ -157,6 +158,33 @@ func (r *Reader) next(b []byte, eof bool) (Event, int, error) {
 		return Event{}, 0, nil
 	}
 	return Event{Kind: Tunnel}, 0, nil
+}
+
+// Direct returns how many bytes of the present body a caller may read past
+// the reader, straight to where they are wanted: as many as Next would give
+// out unchanged. It is 0 where framing stands between them. Skip says how many
+// were read so.
+func (r *Reader) Direct() int64 {
+	switch {
+	case r.err != nil:
+		return 0
+	case r.state == atBody:
+		return r.left
+	case r.state == atClose:
+		return math.MaxInt64
+	}
+	return 0
+}
+
+// Skip takes note of n bytes that were read past the reader.
+func (r *Reader) Skip(n int) {
+	r.offset += int64(n)
+	r.got += int64(n)
+	if r.state == atBody {
+		if r.left -= int64(n); r.left == 0 {
+			r.state = atEnd
+		}
+	}
 }
 
 // done makes the reader ready for the next message.

@@ -301,3 +301,20 @@ func compare(t *testing.T, mine message, err error, must bool, line string, fiel
 		t.Errorf("trailers: ours %v, net/http %v", mine.trailer, trailer)
 	}
 }
+
+func TestDirectReadsCountLikeOthers(t *testing.T) {
+	var r Reader
+	r.Reset(ClientRole, Limits{})
+	head := []byte("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
+	if ev, n, err := r.Next(head, false); err != nil || ev.Kind != HeadEvent || n != len(head) || r.Direct() != 10 {
+		t.Fatal(ev.Kind, n, err, r.Direct())
+	}
+	r.Skip(4)
+	if ev, n, err := r.Next([]byte("56"), false); err != nil || ev.Kind != Data || n != 2 || r.Direct() != 4 {
+		t.Fatal(ev.Kind, n, err, r.Direct())
+	}
+	r.Skip(4)
+	if ev, _, err := r.Next(nil, false); err != nil || ev.Kind != End || r.Direct() != 0 {
+		t.Fatal(ev.Kind, err)
+	}
+}
