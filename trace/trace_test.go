@@ -1,0 +1,50 @@
+package trace
+
+import "testing"
+
+func sample() *Trace {
+	return &Trace{
+		Exchanges:   []*Exchange{{ID: 1, Connection: 1, Lookup: 1}, {ID: 2, Connection: 1}, {ID: 3, Connection: 2, Predecessor: 2}},
+		Lookups:     []*Lookup{{ID: 1}},
+		Connections: []*Connection{{ID: 1, RecordsIn: []TLSRecord{{PlainOffset: 0, PlainLength: 100, Offset: 5, Length: 122}, {PlainOffset: 100, PlainLength: 50, Offset: 127, Length: 72}}}, {ID: 2}},
+		Events:      []*Event{{ID: 1, Time: 0, Exchange: 1}, {ID: 2, Time: 5, Connection: 1}, {ID: 3, Time: 9, Exchange: 2, Connection: 1}, {ID: 4, Time: 20, Exchange: 3, Connection: 2}},
+		Findings:    []*Finding{{ID: "A", Evidence: []int{3}}, {ID: "B", Evidence: []int{4}}},
+	}
+}
+
+func TestOnlyKeepsWhatBelongsToAnExchange(t *testing.T) {
+	o := sample().Only(1)
+	if len(o.Exchanges) != 1 || len(o.Connections) != 1 || len(o.Lookups) != 1 || len(o.Events) != 2 || len(o.Findings) != 0 {
+		t.Errorf("%+v", o)
+	}
+	o = sample().Only(3)
+	if len(o.Exchanges) != 2 || len(o.Connections) != 2 || len(o.Findings) != 2 || o.Event(4) == nil || o.Event(1) != nil {
+		t.Errorf("%+v", o)
+	}
+	if sample().Only(9) != nil {
+		t.Error("an exchange that is not there")
+	}
+}
+
+func TestDownFollowsPlaintextToRecords(t *testing.T) {
+	tr := sample()
+	for _, c := range []struct {
+		offset, length int64
+		records        int
+	}{{0, 10, 1}, {90, 20, 2}, {100, 50, 1}, {150, 1, 0}} {
+		got := tr.Down(Range{Space: SpaceTLS, Connection: 1, Direction: In, Offset: c.offset, Length: c.length})
+		if len(got) != c.records {
+			t.Errorf("%d+%d lies on %v", c.offset, c.length, got)
+		}
+	}
+}
+
+func TestBetweenNamesItsEvents(t *testing.T) {
+	a, b := &Event{ID: 1, Time: 5}, &Event{ID: 2, Time: 9}
+	if i := Between(a, b); i.Duration != 4 || i.FromEvent != 1 || i.ToEvent != 2 {
+		t.Errorf("%+v", i)
+	}
+	if Between(b, a) != nil || Between(nil, a) != nil {
+		t.Error("an interval that was not observed")
+	}
+}
