@@ -23,7 +23,13 @@ type h2conn struct {
 	stopped [2]bool
 	window  [2]int64 // what each side may still send on the connection
 	facts   trace.HTTP2
+	// unacked holds the table sizes of each SETTINGS frame of a side that the
+	// other has not acknowledged yet.
+	unacked [2][][]uint32
 }
+
+// maxUnacked bounds the SETTINGS frames remembered.
+const maxUnacked = 64
 
 // h2stream is a stream with its exchange.
 type h2stream struct {
@@ -145,12 +151,20 @@ func (h *h2conn) frame(first, t clock.Time, dir capture.Direction, fh http2.Fram
 
 func (h *h2conn) settings(dir capture.Direction, fh http2.FrameHeader, payload []byte) {
 	if fh.Flags.Has(http2.FlagAck) {
+		// From here on this side writes its blocks by the other's limits.
+		if p := h.unacked[1-dir]; len(p) > 0 {
+			for _, n := range p[0] {
+				h.dec[dir].SetAllowedMaxTableSize(n)
+			}
+			h.unacked[1-dir] = p[1:]
+		}
 		return
 	}
 	list, err := http2.ParseSettings(payload)
 	if err != nil {
 		return
 	}
+	var tables []uint32
 	for _, s := range list {
 		ts := trace.Setting{Name: s.ID.String(), Value: s.Value}
 		if dir == capture.Out {
@@ -159,9 +173,11 @@ func (h *h2conn) settings(dir capture.Direction, fh http2.FrameHeader, payload [
 			h.facts.ServerSettings = append(h.facts.ServerSettings, ts)
 		}
 		if s.ID == http2.SettingHeaderTableSize {
-			// The sender of the setting decodes what the other side encodes.
-			h.dec[1-dir].SetAllowedMaxTableSize(s.Value)
+			tables = append(tables, s.Value)
 		}
+	}
+	if len(h.unacked[dir]) < maxUnacked {
+		h.unacked[dir] = append(h.unacked[dir], tables)
 	}
 }
 

@@ -12,9 +12,10 @@ type Decoder struct {
 	allowed uint32 // the most that a size update may set
 	// owed tells that our smaller limit was announced and that the next block
 	// must begin with a size update (RFC 7541 §4.2).
-	owed    bool
-	scratch []byte
-	failed  error
+	owed     bool
+	smallest uint32 // of the limits since the last size update
+	scratch  []byte
+	failed   error
 }
 
 // NewDecoder returns a decoder whose table holds maxTable bytes.
@@ -25,7 +26,9 @@ func NewDecoder(maxTable uint32) *Decoder {
 // SetAllowedMaxTableSize sets the limit that this side has announced in
 // SETTINGS and the peer has acknowledged.
 func (d *Decoder) SetAllowedMaxTableSize(n uint32) {
-	d.owed = n < d.t.max
+	if n < d.t.max && (!d.owed || n < d.smallest) {
+		d.owed, d.smallest = true, n
+	}
 	d.allowed = n
 }
 
@@ -64,12 +67,17 @@ func (d *Decoder) Explain(block []byte, lim Limits) ([]Representation, error) {
 	return out, err
 }
 
+// maxUpdates bounds the size updates of one block: each is a byte that would
+// make an item without a field, and so without a charge.
+const maxUpdates = 8
+
 // walk reads a block item by item.
 func (d *Decoder) walk(block []byte, lim Limits, res *Result, each func(*Representation)) error {
 	if d.failed != nil {
 		return d.failed
 	}
 	var r Representation
+	updates := 0
 	for pos, fields := 0, false; pos < len(block); {
 		r = Representation{Offset: pos}
 		next, err := d.item(block, pos, &r)
@@ -78,6 +86,11 @@ func (d *Decoder) walk(block []byte, lim Limits, res *Result, each func(*Represe
 			case r.Kind == SizeUpdate && fields:
 				err = &Error{Reason: ErrTableSize, Detail: "a size update stands behind a field"}
 			case r.Kind == SizeUpdate:
+				// Two are all that RFC 7541 §4.2 has a use for.
+				if updates++; updates > maxUpdates {
+					err = &Error{Reason: ErrTableSize, Detail: "more than " + strconv.Itoa(maxUpdates) + " size updates"}
+					break
+				}
 				err = d.update(&r)
 			case d.owed:
 				err = &Error{Reason: ErrTableSize, Detail: "the block does not begin with the size update that a smaller limit demands"}
@@ -107,6 +120,9 @@ func (d *Decoder) walk(block []byte, lim Limits, res *Result, each func(*Represe
 func (d *Decoder) update(r *Representation) error {
 	if r.TableSize > d.allowed {
 		return &Error{Reason: ErrTableSize, Detail: strconv.FormatUint(uint64(r.TableSize), 10) + " is above the limit of " + strconv.FormatUint(uint64(d.allowed), 10)}
+	}
+	if d.owed && r.TableSize > d.smallest {
+		return &Error{Reason: ErrTableSize, Detail: "the smaller limit of " + strconv.FormatUint(uint64(d.smallest), 10) + " in between was not followed"}
 	}
 	d.owed = false
 	r.Evicted = d.t.resize(r.TableSize, nil)

@@ -19,11 +19,13 @@ type Encoder struct {
 	drop             func(*httpfield.Field)
 }
 
-// NewEncoder returns an encoder whose table holds maxTable bytes: the default
-// of 4,096 until the peer's SETTINGS say otherwise.
+// NewEncoder returns an encoder that keeps a table of at most maxTable bytes.
+// It begins with the 4,096 that every peer does, tells the peer in its first
+// block when that is too much, and grows only when the peer's SETTINGS allow.
 func NewEncoder(maxTable uint32) *Encoder {
-	e := &Encoder{t: table{max: maxTable}, limit: max(maxTable, DefaultTableSize), pairs: map[uint32]uint64{}, names: map[uint32]uint64{}}
+	e := &Encoder{t: table{max: DefaultTableSize}, limit: maxTable, pairs: map[uint32]uint64{}, names: map[uint32]uint64{}}
 	e.drop = e.forget
+	e.SetMaxTableSize(min(maxTable, DefaultTableSize))
 	return e
 }
 

@@ -204,6 +204,45 @@ func TestRFC7541_4_2_SmallerLimitDemandsASizeUpdate(t *testing.T) {
 	}
 }
 
+func TestRFC7541_4_2_SmallestLimitInBetweenMustBeFollowed(t *testing.T) {
+	for _, c := range []struct {
+		block []byte
+		ok    bool
+	}{{[]byte{0x82}, false}, {appendInteger(nil, 0x20, 5, 2000), false}, {append(appendInteger(nil, 0x20, 5, 100), append(appendInteger(nil, 0x20, 5, 2000), 0x82)...), true}} {
+		d := NewDecoder(4096)
+		d.SetAllowedMaxTableSize(100)
+		d.SetAllowedMaxTableSize(2000)
+		if _, _, err := d.Decode(nil, c.block, Limits{}); (err == nil) != c.ok {
+			t.Errorf("% x: %v", c.block, err)
+		}
+	}
+}
+
+func TestEncoderBeginsWithTheDefaultTable(t *testing.T) {
+	for _, n := range []uint32{0, 100, 4096, 65536} {
+		e, d := NewEncoder(n), NewDecoder(4096)
+		for i := range 200 {
+			f := httpfield.Field{Name: fmt.Sprintf("x-name-%d", i%50), Value: strings.Repeat("v", 100)}
+			if _, _, err := d.Decode(nil, e.Append(nil, f), Limits{}); err != nil {
+				t.Fatalf("limit %d: %v", n, err)
+			}
+			if e.Size() != d.Size() || e.Size() > min(n, 4096) {
+				t.Fatalf("limit %d: the tables hold %d and %d bytes", n, e.Size(), d.Size())
+			}
+		}
+		if e.SetMaxTableSize(65536); e.MaxSize() != max(n, min(n, 65536)) {
+			t.Errorf("limit %d: grew to %d", n, e.MaxSize())
+		}
+	}
+}
+
+func TestBombOfSizeUpdatesEndsEarly(t *testing.T) {
+	reps, err := NewDecoder(4096).Explain(bytes.Repeat([]byte{0x20}, 1<<20), Limits{})
+	if !errors.Is(err, ErrTableSize) || len(reps) > maxUpdates {
+		t.Errorf("%v after %d items", err, len(reps))
+	}
+}
+
 // The HTTP/2 bomb: one byte refers to a field again and again.
 func TestBombOfReferencesEndsEarly(t *testing.T) {
 	block := []byte{0x40, 1, 'a', 1, 'b'}

@@ -243,7 +243,7 @@ type headerBlock struct {
 // NewConn begins a connection. Its output holds what each side sends first.
 func NewConn(cfg Config, now clock.Time) *Conn {
 	cfg.fill()
-	c := &Conn{cfg: cfg, enc: hpack.NewEncoder(4096), dec: hpack.NewDecoder(cfg.HeaderTable),
+	c := &Conn{cfg: cfg, enc: hpack.NewEncoder(cfg.HeaderTable), dec: hpack.NewDecoder(max(cfg.HeaderTable, hpack.DefaultTableSize)),
 		streams: map[uint32]*stream{}, nextID: 1, sendWindow: 65535, recvWindow: int64(cfg.ConnectionWindow),
 		peerInitial: 65535, peerFrame: 16384, peerStreams: assumedStreams, settingsSent: now, lastRead: now, pendingAcks: 1,
 		noise: budget{most: 2000, perSecond: 500}, churn: budget{most: 400, perSecond: 200}}
