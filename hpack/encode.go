@@ -17,13 +17,20 @@ type Encoder struct {
 	pairs, names     map[uint32]uint64 // hash → number of the newest entry with it
 	lower            []byte
 	drop             func(*httpfield.Field)
+	// keys holds the hashes of the entries by their number, so that an entry
+	// need not be hashed again when it goes. A table of n bytes holds at most
+	// n/32 entries.
+	keys []entryKeys
 }
+
+type entryKeys struct{ name, pair uint32 }
 
 // NewEncoder returns an encoder that keeps a table of at most maxTable bytes.
 // It begins with the 4,096 that every peer does, tells the peer in its first
 // block when that is too much, and grows only when the peer's SETTINGS allow.
 func NewEncoder(maxTable uint32) *Encoder {
-	e := &Encoder{t: table{max: DefaultTableSize}, limit: maxTable, pairs: map[uint32]uint64{}, names: map[uint32]uint64{}}
+	e := &Encoder{t: table{max: DefaultTableSize}, limit: maxTable, pairs: map[uint32]uint64{}, names: map[uint32]uint64{},
+		keys: make([]entryKeys, max(maxTable, DefaultTableSize)/entryOverhead+1)}
 	e.drop = e.forget
 	e.SetMaxTableSize(min(maxTable, DefaultTableSize))
 	return e
@@ -61,16 +68,18 @@ const hashSeed = 0
 
 // forget removes an entry that is about to be evicted, the oldest, from the
 // maps, unless a newer one has taken its place there.
-func (e *Encoder) forget(f *httpfield.Field) {
+func (e *Encoder) forget(*httpfield.Field) {
 	number := e.added - uint64(e.t.count) + 1
-	h := hash(hashSeed, f.Name)
-	if e.names[h] == number {
-		delete(e.names, h)
+	k := e.key(number)
+	if e.names[k.name] == number {
+		delete(e.names, k.name)
 	}
-	if h = hash(h*31, f.Value); e.pairs[h] == number {
-		delete(e.pairs, h)
+	if e.pairs[k.pair] == number {
+		delete(e.pairs, k.pair)
 	}
 }
+
+func (e *Encoder) key(number uint64) *entryKeys { return &e.keys[number%uint64(len(e.keys))] }
 
 // entry returns the entry with that number, or nil, and its index.
 func (e *Encoder) entry(number uint64) (*httpfield.Field, int) {
@@ -115,16 +124,17 @@ func (e *Encoder) Append(dst []byte, f httpfield.Field) []byte {
 			return appendInteger(dst, 0x80, 7, uint64(i))
 		}
 	}
+	if unlikelyAgain(&f) || fieldSize(&f) > int(e.t.max)*3/4 {
+		return e.literal(dst, 0, 4, &f, static, h)
+	}
 	ph := hash(h*31, f.Value)
 	if g, i := e.entry(e.pairs[ph]); g != nil && g.Name == f.Name && g.Value == f.Value {
 		return appendInteger(dst, 0x80, 7, uint64(i))
 	}
-	if unlikelyAgain(&f) || fieldSize(&f) > int(e.t.max)*3/4 {
-		return e.literal(dst, 0, 4, &f, static, h)
-	}
 	dst = e.literal(dst, 0x40, 6, &f, static, h)
 	if inserted, _ := e.t.add(f, e.drop); inserted {
 		e.added++
+		*e.key(e.added) = entryKeys{h, ph}
 		e.names[h], e.pairs[ph] = e.added, e.added
 	}
 	return dst
