@@ -116,9 +116,6 @@ const (
 	SpaceTLS = "tls"
 	// SpaceDatagram counts in one UDP payload.
 	SpaceDatagram = "datagram"
-	// SpaceHeaderBlock counts in one HTTP/2 header block: the fragments of
-	// HEADERS and its CONTINUATIONs, joined.
-	SpaceHeaderBlock = "header_block"
 )
 
 // Range names bytes: Length bytes from Offset in one space of one direction

@@ -56,7 +56,7 @@ func (s *writer) fields(e *trace.Event) {
 	s.hex(e)
 }
 
-var spaceWords = map[string]string{trace.SpaceStream: "the stream", trace.SpaceTLS: "the TLS plaintext", trace.SpaceDatagram: "a datagram", trace.SpaceHeaderBlock: "the header block"}
+var spaceWords = map[string]string{trace.SpaceStream: "the stream", trace.SpaceTLS: "the TLS plaintext", trace.SpaceDatagram: "a datagram"}
 
 func (s *writer) field(f trace.Field, indent int) {
 	value := clean(f.Value)
