@@ -86,6 +86,9 @@ type Body struct {
 	Announced int64 `json:"announced"`
 	// Complete tells that the end was seen.
 	Complete bool `json:"complete"`
+	// Content is the content as transferred, when the analysis was asked to
+	// keep it; shorter than WireSize where only the beginning was kept.
+	Content []byte `json:"-"`
 }
 
 // Timings are the phases of an exchange, with the meaning of HAR 1.2: ssl is
