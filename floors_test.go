@@ -15,9 +15,10 @@ import (
 var floors = map[string]int{
 	"clock": 0, "trace": 0,
 	"httpfield": 1, "hpack": 1, "http1": 1, "http2": 1, "dns": 1, "tlswire": 1, "weburl": 1, "content": 1, "cookie": 1, "netrc": 1, "pki": 1,
+	"layout": 1, "pcap": 1, "ethernet": 1, "cooked": 1, "arp": 1, "ip": 1, "icmp": 1, "udp": 1, "tcp": 1,
 	"kernel": 2, "capture": 2, "analyze": 3,
 	"client": 3, "session": 3, "server": 3, "lab": 3,
-	"view/text": 4, "view/jsontrace": 4, "view/redact": 4, "explain": 4,
+	"view/text": 4, "view/jsontrace": 4, "view/redact": 4, "view/har": 4, "explain": 4,
 	".":        5,
 	"cmd/peel": 6,
 }
@@ -28,7 +29,9 @@ var sameFloor = map[string][]string{
 	"http1":   {"httpfield"},
 	"http2":   {"httpfield", "hpack"},
 	"session": {"client"},
-	"lab":     {"server", "client"},
+	// The tables of fields, and the EtherTypes.
+	"ethernet": {"layout"}, "cooked": {"layout", "ethernet"}, "arp": {"layout", "ethernet"}, "ip": {"layout"}, "icmp": {"layout"}, "udp": {"layout"}, "tcp": {"layout"},
+	"lab": {"server", "client"},
 }
 
 func TestImportsGoDownTheFloors(t *testing.T) {

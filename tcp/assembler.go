@@ -1,0 +1,261 @@
+package tcp
+
+import (
+	"bytes"
+	"sort"
+
+	"peel/clock"
+)
+
+// Policy says which bytes count where segments overlap and differ. Hosts
+// differ in this, which is what evasion lives from.
+type Policy uint8
+
+const (
+	// First keeps the bytes that came first.
+	First Policy = iota
+	// Last takes the bytes that came last, as long as they have not been
+	// handed on.
+	Last
+)
+
+// Limits of reassembly, per direction. The zero value has the defaults given.
+type Limits struct {
+	// Bytes and Segments bound what waits for a hole to be filled; 0 means
+	// 8 MiB and 8192. When they are reached the hole is given up.
+	Bytes, Segments int
+	// Patience is how long, in the capture's time, a hole whose bytes the
+	// receiver acknowledged is waited for: a capture can have packets in
+	// the wrong order, but not by much. 0 means 200 ms.
+	Patience clock.Time
+	Policy   Policy
+}
+
+// Sink takes the byte stream of one direction as it comes into order.
+type Sink interface {
+	// Bytes takes the next bytes. b is valid during the call.
+	Bytes(now clock.Time, b []byte)
+	// Gap tells that n bytes were not captured.
+	Gap(now clock.Time, n int64)
+	// End tells that the stream is over: by FIN, or not (reset, given up).
+	End(now clock.Time, fin bool)
+}
+
+// Assembler puts one direction's segments into order.
+type Assembler struct {
+	lim     Limits
+	sink    Sink
+	started bool
+	ended   bool
+	base    uint32 // sequence number of stream offset 0, modulo 2^32
+	next    int64  // stream offset of the next byte to hand on
+	fin     int64  // stream offset of the FIN, -1 unknown
+	queue   []piece
+	queued  int
+	acked   int64      // highest offset the receiver acknowledged
+	waiting clock.Time // since when an acknowledged hole has been waited for
+	// Overlaps counts segments whose bytes overlapped others that waited;
+	// Conflicts those among them whose bytes differed.
+	Overlaps, Conflicts int
+}
+
+type piece struct {
+	off  int64
+	data []byte
+}
+
+func (p *piece) end() int64 { return p.off + int64(len(p.data)) }
+
+// NewAssembler returns one that hands its stream to sink.
+func NewAssembler(l Limits, sink Sink) *Assembler {
+	if l.Bytes == 0 {
+		l.Bytes = 8 << 20
+	}
+	if l.Segments == 0 {
+		l.Segments = 8192
+	}
+	if l.Patience == 0 {
+		l.Patience = 200e6
+	}
+	return &Assembler{lim: l, sink: sink, fin: -1}
+}
+
+// Started tells whether the place of the first byte is known.
+func (a *Assembler) Started() bool { return a.started }
+
+// Start says which sequence number the first byte of the stream has.
+func (a *Assembler) Start(seq uint32) {
+	if !a.started {
+		a.started, a.base = true, seq
+	}
+}
+
+// Offset returns the place of a sequence number in the stream; numbers are
+// taken to be within 2^31 of the next byte.
+func (a *Assembler) Offset(seq uint32) int64 {
+	return a.next + int64(int32(seq-a.base-uint32(a.next)))
+}
+
+// Next is the stream offset up to which bytes were handed on.
+func (a *Assembler) Next() int64 { return a.next }
+
+// Waiting is the number of bytes that wait behind a hole.
+func (a *Assembler) Waiting() int { return a.queued }
+
+// Input takes a segment's payload, which begins at seq. b is copied if it has
+// to wait.
+func (a *Assembler) Input(now clock.Time, seq uint32, b []byte, fin bool) {
+	if a.ended {
+		return
+	}
+	a.Start(seq)
+	off := a.Offset(seq)
+	if fin && a.fin < 0 {
+		a.fin = off + int64(len(b))
+	}
+	switch {
+	case len(b) == 0:
+	case off <= a.next && len(a.queue) == 0:
+		if skip := a.next - off; skip < int64(len(b)) {
+			a.deliver(now, b[skip:])
+		}
+	case off+int64(len(b)) <= a.next:
+	case off > a.next+int64(1<<30):
+		// Not of this stream, whatever it is.
+	default:
+		a.wait(off, b)
+		a.drain(now)
+	}
+	if len(a.queue) > 0 && (a.queued > a.lim.Bytes || len(a.queue) > a.lim.Segments) {
+		a.giveUp(now)
+	}
+	a.checkEnd(now)
+}
+
+func (a *Assembler) deliver(now clock.Time, b []byte) {
+	a.next += int64(len(b))
+	a.sink.Bytes(now, b)
+}
+
+// wait queues the bytes of b that are neither handed on nor queued yet.
+func (a *Assembler) wait(off int64, b []byte) {
+	if skip := a.next - off; skip > 0 {
+		off, b = a.next, b[skip:]
+	}
+	end := off + int64(len(b))
+	i := sort.Search(len(a.queue), func(i int) bool { return a.queue[i].end() > off })
+	overlapped := false
+	for len(b) > 0 && i < len(a.queue) && a.queue[i].off < end {
+		q := &a.queue[i]
+		if off < q.off {
+			n := q.off - off
+			a.insert(i, off, b[:n])
+			i++
+			off, b = off+n, b[n:]
+			continue
+		}
+		n := min(q.end(), end) - off
+		old := q.data[off-q.off : off-q.off+n]
+		overlapped = true
+		if !bytes.Equal(old, b[:n]) {
+			a.Conflicts++
+			if a.lim.Policy == Last {
+				copy(old, b[:n])
+			}
+		}
+		off, b = off+n, b[n:]
+		i++
+	}
+	if overlapped {
+		a.Overlaps++
+	}
+	if len(b) > 0 {
+		a.insert(i, off, b)
+	}
+}
+
+func (a *Assembler) insert(i int, off int64, b []byte) {
+	a.queue = append(a.queue, piece{})
+	copy(a.queue[i+1:], a.queue[i:])
+	a.queue[i] = piece{off, bytes.Clone(b)}
+	a.queued += len(b)
+}
+
+// drain hands on what is in order now.
+func (a *Assembler) drain(now clock.Time) {
+	n := 0
+	for n < len(a.queue) && a.queue[n].off <= a.next {
+		p := a.queue[n]
+		n++
+		a.queued -= len(p.data)
+		if skip := a.next - p.off; skip < int64(len(p.data)) {
+			a.deliver(now, p.data[skip:])
+		}
+	}
+	if n > 0 {
+		a.queue = append(a.queue[:0], a.queue[n:]...)
+		a.waiting = 0
+	}
+}
+
+// giveUp passes over the hole before the queue.
+func (a *Assembler) giveUp(now clock.Time) {
+	if len(a.queue) == 0 {
+		return
+	}
+	n := a.queue[0].off - a.next
+	a.next = a.queue[0].off
+	a.sink.Gap(now, n)
+	a.drain(now)
+}
+
+// Acked takes an acknowledgement of this direction: bytes before it have
+// reached the receiver, so a hole among them is a hole in the capture.
+func (a *Assembler) Acked(now clock.Time, ack uint32) {
+	if !a.started || a.ended {
+		return
+	}
+	off := a.Offset(ack)
+	if a.fin >= 0 && off > a.fin {
+		off = a.fin // the FIN takes a number
+	}
+	if off > a.next+1<<30 {
+		return
+	}
+	a.acked = max(a.acked, off)
+	if len(a.queue) == 0 || a.queue[0].off > a.acked {
+		return
+	}
+	switch {
+	case a.waiting == 0:
+		a.waiting = now
+	case now-a.waiting > a.lim.Patience:
+		a.giveUp(now)
+		a.checkEnd(now)
+	}
+}
+
+func (a *Assembler) checkEnd(now clock.Time) {
+	if a.fin >= 0 && a.next >= a.fin && !a.ended {
+		a.ended = true
+		a.sink.End(now, true)
+	}
+}
+
+// Close ends the stream where the capture or the connection ends: what waits
+// is handed on behind its gap.
+func (a *Assembler) Close(now clock.Time) {
+	if a.ended {
+		return
+	}
+	for len(a.queue) > 0 {
+		a.giveUp(now)
+	}
+	if a.started && a.acked > a.next {
+		n := a.acked - a.next
+		a.next = a.acked
+		a.sink.Gap(now, n)
+	}
+	a.ended = true
+	a.sink.End(now, a.fin >= 0 && a.next >= a.fin)
+}

@@ -1,0 +1,180 @@
+// Package tcp is the Transmission Control Protocol (RFC 9293) as an observer
+// sees it: segments and their fields, the reassembly of the byte streams, and
+// the analysis of what both ends did. Numbers are in network byte order.
+package tcp
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Flags are the control bits of a segment.
+type Flags uint16
+
+const (
+	FIN Flags = 1 << iota
+	SYN
+	RST
+	PSH
+	ACK
+	URG
+	ECE
+	CWR
+	AE // accurate ECN (RFC 9768)
+)
+
+// Has tells whether all of x are set.
+func (f Flags) Has(x Flags) bool { return f&x == x }
+
+// Any tells whether one of x is set.
+func (f Flags) Any(x Flags) bool { return f&x != 0 }
+
+// String writes the flags as names with commas, in the order in which people
+// say them: "SYN, ACK".
+func (f Flags) String() string {
+	s := ""
+	for _, n := range [...]struct {
+		f    Flags
+		name string
+	}{{FIN, "FIN"}, {SYN, "SYN"}, {RST, "RST"}, {PSH, "PSH"}, {URG, "URG"}, {ECE, "ECE"}, {CWR, "CWR"}, {AE, "AE"}, {ACK, "ACK"}} {
+		if f.Has(n.f) {
+			if s != "" {
+				s += ", "
+			}
+			s += n.name
+		}
+	}
+	if s == "" {
+		return "no flags"
+	}
+	return s
+}
+
+// MinHeader is the length of a header without options, in bytes.
+const MinHeader = 20
+
+// Segment is a TCP header and what follows it. Make one with Parse: its
+// accessors then stay within it.
+type Segment []byte
+
+// Parse returns the segment in b. It fails on a header shorter than 20 bytes
+// and on a data offset outside the buffer.
+func Parse(b []byte) (Segment, error) {
+	if len(b) < MinHeader {
+		return nil, fmt.Errorf("tcp: %d bytes are too few for a header of %d", len(b), MinHeader)
+	}
+	n := int(b[12]>>4) * 4
+	switch {
+	case n < MinHeader:
+		return nil, fmt.Errorf("tcp: data offset %d bytes is less than the header's %d", n, MinHeader)
+	case n > len(b):
+		return nil, fmt.Errorf("tcp: data offset %d bytes, but only %d are there", n, len(b))
+	}
+	return Segment(b), nil
+}
+
+func (s Segment) SourcePort() uint16      { return binary.BigEndian.Uint16(s) }
+func (s Segment) DestinationPort() uint16 { return binary.BigEndian.Uint16(s[2:]) }
+func (s Segment) Seq() uint32             { return binary.BigEndian.Uint32(s[4:]) }
+func (s Segment) Ack() uint32             { return binary.BigEndian.Uint32(s[8:]) }
+func (s Segment) HeaderLen() int          { return int(s[12]>>4) * 4 }
+func (s Segment) Flags() Flags            { return Flags(binary.BigEndian.Uint16(s[12:]) & 0x1ff) }
+
+// Window is the field as it stands, before scaling.
+func (s Segment) Window() uint16   { return binary.BigEndian.Uint16(s[14:]) }
+func (s Segment) Checksum() uint16 { return binary.BigEndian.Uint16(s[16:]) }
+func (s Segment) Urgent() uint16   { return binary.BigEndian.Uint16(s[18:]) }
+func (s Segment) OptionBytes() []byte {
+	return s[MinHeader:s.HeaderLen()]
+}
+func (s Segment) Payload() []byte { return s[s.HeaderLen():] }
+
+// ChecksumAt is where the checksum stands in the header.
+const ChecksumAt = 16
+
+// Option kinds (IANA).
+const (
+	optEnd           = 0
+	optNop           = 1
+	optMSS           = 2
+	optWindowScale   = 3
+	optSACKPermitted = 4
+	optSACK          = 5
+	optTimestamps    = 8
+	optUserTimeout   = 28
+	optAuth          = 29
+	optMPTCP         = 30
+	optFastOpen      = 34
+)
+
+// Block is a range of sequence numbers, From up to but without To.
+type Block struct{ From, To uint32 }
+
+// Options are the options of a segment that peel reads.
+type Options struct {
+	// MSS is 0 when the option is absent.
+	MSS uint16
+	// WindowScale is the shift count, -1 when the option is absent.
+	WindowScale   int8
+	SACKPermitted bool
+	SACK          [4]Block
+	NSACK         int
+	Timestamps    bool
+	TSVal, TSEcr  uint32
+	// FastOpen tells that the option of RFC 7413 is there; Cookie is its
+	// content.
+	FastOpen bool
+	Cookie   []byte
+	MPTCP    bool
+	// Bad is where an option overruns the header or has a wrong length, in
+	// bytes from the first option; -1 when none does.
+	Bad int
+}
+
+// Options reads the options. It allocates nothing.
+func (s Segment) Options() Options {
+	o := Options{WindowScale: -1, Bad: -1}
+	b := s.OptionBytes()
+	for i := 0; i < len(b); {
+		kind := b[i]
+		if kind == optEnd {
+			break
+		}
+		if kind == optNop {
+			i++
+			continue
+		}
+		if i+2 > len(b) || b[i+1] < 2 || i+int(b[i+1]) > len(b) {
+			o.Bad = i
+			break
+		}
+		n := int(b[i+1])
+		v := b[i+2 : i+n]
+		switch {
+		case kind == optMSS && len(v) == 2:
+			o.MSS = binary.BigEndian.Uint16(v)
+		case kind == optWindowScale && len(v) == 1:
+			o.WindowScale = int8(min(v[0], 14)) // RFC 7323 §2.3
+		case kind == optSACKPermitted && len(v) == 0:
+			o.SACKPermitted = true
+		case kind == optSACK && len(v)%8 == 0 && len(v) > 0:
+			for ; len(v) >= 8 && o.NSACK < len(o.SACK); v = v[8:] {
+				o.SACK[o.NSACK] = Block{binary.BigEndian.Uint32(v), binary.BigEndian.Uint32(v[4:])}
+				o.NSACK++
+			}
+		case kind == optTimestamps && len(v) == 8:
+			o.Timestamps, o.TSVal, o.TSEcr = true, binary.BigEndian.Uint32(v), binary.BigEndian.Uint32(v[4:])
+		case kind == optFastOpen:
+			o.FastOpen, o.Cookie = true, v
+		case kind == optMPTCP:
+			o.MPTCP = true
+		case kind <= optTimestamps && kind != 6 && kind != 7 && o.Bad < 0:
+			o.Bad = i
+		}
+		i += n
+	}
+	return o
+}
+
+// before tells whether sequence number a comes before b (RFC 9293 §3.4).
+func before(a, b uint32) bool { return int32(a-b) < 0 }
