@@ -5,6 +5,7 @@ package capture
 
 import (
 	"peel/clock"
+	"peel/pcap"
 )
 
 // Kind tells what a record is.
@@ -23,6 +24,8 @@ const (
 	Decided
 	// Lost says that Data was not kept; Length counts the bytes.
 	Lost
+	// Mark says that every packet up to Time has been recorded.
+	Mark
 )
 
 // Direction of bytes, as the observed program sees them.
@@ -49,6 +52,23 @@ type Record struct {
 	Data   []byte
 	// Decision is set when Kind is Decided.
 	Decision Decision
+	// Link is set when Kind is Packet.
+	Link Link
+}
+
+// Link says where and how a packet was seen.
+type Link struct {
+	// Type is the header that the packet begins with.
+	Type pcap.LinkType
+	// Where names the interface; empty when it has no name.
+	Where string
+	// Sent and Received tell the direction at the capturing host, where the
+	// capture tells.
+	Sent, Received bool
+	// Partial tells that the kernel had not filled in the transport
+	// checksum yet.
+	Partial  bool
+	Comments []string
 }
 
 // Attr is one property of a decision.

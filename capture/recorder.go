@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"peel/clock"
+	"peel/pcap"
 )
 
 // Overflow says what a full recorder does.
@@ -54,6 +56,9 @@ type Recorder struct {
 	opt   Options
 
 	sockets, exchanges, lookups atomic.Uint32
+	// packets tells that packets are captured: they then stand for the bytes
+	// of sockets, which need not be recorded twice.
+	packets atomic.Bool
 
 	mu       sync.Mutex
 	changed  sync.Cond
@@ -68,6 +73,7 @@ type Recorder struct {
 	lostRecs int64
 	lostLen  int64
 	last     clock.Time
+	wheres   []string // names of interfaces
 }
 
 // NewRecorder makes an empty capture that takes its times from c.
@@ -100,7 +106,7 @@ func next(r *Recorder, counter func() *atomic.Uint32) uint32 {
 
 // Stream records bytes that a socket wrote (Out) or read (In).
 func (r *Recorder) Stream(socket uint32, dir Direction, b []byte) {
-	if r == nil || len(b) == 0 {
+	if r == nil || len(b) == 0 || r.packets.Load() {
 		return
 	}
 	r.mu.Lock()
@@ -115,6 +121,71 @@ func (r *Recorder) Stream(socket uint32, dir Direction, b []byte) {
 		r.end()
 		b = b[len(part):]
 	}
+	r.mu.Unlock()
+}
+
+// ByPackets says that packets are captured from now on, by which the bytes of
+// sockets are seen: Stream then records nothing.
+func (r *Recorder) ByPackets() {
+	if r != nil {
+		r.packets.Store(true)
+	}
+}
+
+// SeesPackets tells whether ByPackets was called.
+func (r *Recorder) SeesPackets() bool { return r != nil && r.packets.Load() }
+
+// packetHead is what stands before a packet's bytes: link type, flags, number
+// of the interface's name, length on the wire.
+const packetHead = 12
+
+const (
+	flagSent = 1 << iota
+	flagReceived
+	flagPartial
+)
+
+// Packet records a packet of length bytes on the wire, of which b was kept,
+// with the time at which it was seen.
+func (r *Recorder) Packet(at clock.Time, l Link, length int, b []byte) {
+	if r == nil {
+		return
+	}
+	b = b[:min(len(b), chunkSize-headerSize-packetHead)]
+	var flags byte
+	if l.Sent {
+		flags |= flagSent
+	}
+	if l.Received {
+		flags |= flagReceived
+	}
+	if l.Partial {
+		flags |= flagPartial
+	}
+	r.mu.Lock()
+	where := slices.Index(r.wheres, l.Where)
+	if where < 0 {
+		where = len(r.wheres)
+		r.wheres = append(r.wheres, l.Where)
+	}
+	r.beginAt(at, Packet, Out, 0, packetHead+len(b))
+	r.newest.buf = binary.LittleEndian.AppendUint16(r.newest.buf, uint16(l.Type))
+	r.newest.buf = append(r.newest.buf, flags, 0)
+	r.newest.buf = binary.LittleEndian.AppendUint32(r.newest.buf, uint32(where))
+	r.newest.buf = binary.LittleEndian.AppendUint32(r.newest.buf, uint32(length))
+	r.newest.buf = append(r.newest.buf, b...)
+	r.end()
+	r.mu.Unlock()
+}
+
+// Mark says that every packet up to at has been recorded.
+func (r *Recorder) Mark(at clock.Time) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	r.beginAt(at, Mark, Out, 0, 0)
+	r.end()
 	r.mu.Unlock()
 }
 
@@ -165,14 +236,7 @@ func (r *Recorder) Decide(d Decision) {
 	r.begin(Decided, Out, d.Socket, size)
 	b := r.newest.buf
 	start := len(b)
-	b = binary.LittleEndian.AppendUint32(b, d.Exchange)
-	b = binary.LittleEndian.AppendUint32(b, d.Lookup)
-	b = binary.LittleEndian.AppendUint32(b, d.Stream)
-	b = appendString(b, d.Name)
-	for i := range attrs {
-		b = appendString(b, attrs[i].Key)
-		b = appendString(b, attrs[i].Value)
-	}
+	b = appendDecision(b, &d, attrs)
 	binary.LittleEndian.PutUint32(b[start-4:], uint32(len(b)-start))
 	r.newest.buf = b
 	r.end()
@@ -186,12 +250,26 @@ func appendString(b []byte, s string) []byte {
 
 // begin makes room for a record of at most size bytes and writes its header.
 func (r *Recorder) begin(k Kind, dir Direction, socket uint32, size int) {
-	for len(r.newest.buf)+headerSize+size > chunkSize {
-		r.advance()
-	}
+	r.room(size)
 	// The clock is read under the lock so that order and time agree.
 	now := max(r.clock.Now(), r.last)
 	r.last = now
+	r.header(now, k, dir, socket, size)
+}
+
+func (r *Recorder) room(size int) {
+	for len(r.newest.buf)+headerSize+size > chunkSize {
+		r.advance()
+	}
+}
+
+// beginAt is begin for what has a time of its own.
+func (r *Recorder) beginAt(at clock.Time, k Kind, dir Direction, socket uint32, size int) {
+	r.room(size)
+	r.header(at, k, dir, socket, size)
+}
+
+func (r *Recorder) header(now clock.Time, k Kind, dir Direction, socket uint32, size int) {
 	b := binary.LittleEndian.AppendUint64(r.newest.buf, uint64(now))
 	b = append(b, byte(k), byte(dir), 0, 0)
 	b = binary.LittleEndian.AppendUint32(b, socket)
@@ -282,6 +360,8 @@ type Cursor struct {
 	at  *chunk
 	buf []byte // what of the chunk may be read
 	pos int
+
+	wheres []string
 }
 
 // Cursor returns a cursor at the oldest record kept. With WaitForReader the
@@ -329,14 +409,30 @@ func (c *Cursor) Next(wait bool) (rec Record, ok bool) {
 		Length: size,
 	}
 	data := b[headerSize : headerSize+size : headerSize+size]
-	if rec.Kind == Decided {
+	switch rec.Kind {
+	case Packet:
+		rec.Length = int(binary.LittleEndian.Uint32(data[8:]))
+		rec.Link = Link{Type: pcap.LinkType(binary.LittleEndian.Uint16(data)), Where: c.where(int(binary.LittleEndian.Uint32(data[4:]))),
+			Sent: data[2]&flagSent != 0, Received: data[2]&flagReceived != 0, Partial: data[2]&flagPartial != 0}
+		rec.Data = data[packetHead:]
+	case Decided:
 		rec.Decision = parseDecision(data)
 		rec.Decision.Socket = rec.Socket
-	} else {
+	default:
 		rec.Data = data
 	}
 	c.pos += headerSize + size
 	return rec, true
+}
+
+// where returns the name of an interface.
+func (c *Cursor) where(i int) string {
+	if i >= len(c.wheres) {
+		c.r.mu.Lock()
+		c.wheres = c.r.wheres[:len(c.r.wheres):len(c.r.wheres)]
+		c.r.mu.Unlock()
+	}
+	return c.wheres[i]
 }
 
 // more finds unread bytes, in this chunk or the next.

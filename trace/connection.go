@@ -19,18 +19,34 @@ type Connection struct {
 	// ClosedBy is "client", "server", "reset" or empty.
 	ClosedBy string `json:"closed_by,omitempty"`
 	// BytesOut and BytesIn count the bytes of the stream, TLS included.
-	BytesOut  int64    `json:"bytes_out"`
-	BytesIn   int64    `json:"bytes_in"`
-	TCP       *TCP     `json:"tcp,omitempty"`
-	TLS       *TLS     `json:"tls,omitempty"`
-	HTTP2     *HTTP2   `json:"http2,omitempty"`
-	Exchanges []int    `json:"exchanges,omitempty"`
-	Failure   *Failure `json:"failure,omitempty"`
+	BytesOut int64 `json:"bytes_out"`
+	BytesIn  int64 `json:"bytes_in"`
+	TCP      *TCP  `json:"tcp,omitempty"`
+	// Segments is what the packets of the connection tell; nil when none was
+	// seen.
+	Segments  *Segments `json:"segments,omitempty"`
+	TLS       *TLS      `json:"tls,omitempty"`
+	HTTP2     *HTTP2    `json:"http2,omitempty"`
+	Exchanges []int     `json:"exchanges,omitempty"`
+	Failure   *Failure  `json:"failure,omitempty"`
 
 	// RecordsOut and RecordsIn map the decrypted bytes of each direction to
 	// the TLS records that carried them.
 	RecordsOut []TLSRecord `json:"-"`
 	RecordsIn  []TLSRecord `json:"-"`
+	// SentOut and SentIn map the byte stream of each direction to the packets
+	// that carried it, in the order of the stream.
+	SentOut []Sent `json:"-"`
+	SentIn  []Sent `json:"-"`
+}
+
+// Sent says that Length bytes of a stream from Offset stood at byte At of a
+// packet.
+type Sent struct {
+	Offset int64
+	Packet int
+	At     int32
+	Length int32
 }
 
 // Process is the owner of a socket.
@@ -70,6 +86,77 @@ type TCP struct {
 	SegmentsOut uint32   `json:"segments_out,omitempty"`
 	SegmentsIn  uint32   `json:"segments_in,omitempty"`
 	Options     []string `json:"options,omitempty"`
+}
+
+// Segments is a TCP connection as its packets show it, from where they were
+// captured.
+type Segments struct {
+	Client SegmentSide `json:"client"`
+	Server SegmentSide `json:"server"`
+	// HandshakeRTT runs from the client's SYN to its ACK of the SYN-ACK.
+	HandshakeRTT Duration `json:"handshake_rtt,omitempty"`
+	// Complete tells that the handshake was seen from the SYN on.
+	Complete bool `json:"complete"`
+	// Missing counts the bytes that were sent and not captured.
+	Missing int64 `json:"missing"`
+	// BadChecksums counts segments whose checksum is wrong, Offloaded those
+	// whose checksum the network card was to fill in after the capture.
+	BadChecksums int `json:"bad_checksums"`
+	Offloaded    int `json:"offloaded"`
+	// Conflicts counts segments that say something else for bytes that had
+	// been sent before.
+	Conflicts int     `json:"conflicts"`
+	Account   Account `json:"account"`
+}
+
+// SegmentSide is what one end of a TCP connection sent.
+type SegmentSide struct {
+	// MAC is the link address that its frames came from, where there was one.
+	MAC string `json:"mac,omitempty"`
+	// TTL is the time to live, or hop limit, of its packets when captured.
+	TTL            uint8  `json:"ttl"`
+	ISN            uint32 `json:"isn"`
+	MSS            uint16 `json:"mss,omitempty"`
+	WindowScale    int    `json:"window_scale"`
+	SACK           bool   `json:"sack_permitted"`
+	Timestamps     bool   `json:"timestamps"`
+	Segments       int    `json:"segments"`
+	Bytes          int64  `json:"bytes"`
+	LargestSegment int    `json:"largest_segment"`
+	// Retransmissions counts segments sent again, of which Fast were asked
+	// for by duplicate ACKs and Spurious had been acknowledged already.
+	Retransmissions int `json:"retransmissions"`
+	Fast            int `json:"fast_retransmissions"`
+	Spurious        int `json:"spurious_retransmissions"`
+	OutOfOrder      int `json:"out_of_order"`
+	DuplicateACKs   int `json:"duplicate_acks"`
+	ZeroWindows     int `json:"zero_windows"`
+	WindowFull      int `json:"window_full"`
+	KeepAlives      int `json:"keep_alives"`
+	// MinRTT and MeanRTT lie between its data and the acknowledgement, as
+	// seen from where the packets were captured.
+	MinRTT  Duration `json:"min_rtt,omitempty"`
+	MeanRTT Duration `json:"mean_rtt,omitempty"`
+}
+
+// Account says how many bytes each layer took on the wire.
+type Account struct {
+	Packets int   `json:"packets"`
+	Frames  int64 `json:"frames"`
+	Link    int64 `json:"link"`
+	Network int64 `json:"network"`
+	// Transport is TCP or UDP headers.
+	Transport int64 `json:"transport"`
+	// Repeated is payload that was sent more than once.
+	Repeated int64 `json:"repeated"`
+	// TLS is handshake, record headers, tags and padding.
+	TLS int64 `json:"tls"`
+	// HTTP is framing and heads, or other application bytes that are no
+	// content; Content is the bodies of requests and responses.
+	HTTP    int64 `json:"http"`
+	Content int64 `json:"content"`
+	// Other is what no layer of these claims: Ethernet padding, ARP, ICMP.
+	Other int64 `json:"other"`
 }
 
 // TLS holds the facts of a TLS connection. They come from its decrypted

@@ -7,6 +7,7 @@
 package trace
 
 import (
+	"sort"
 	"strconv"
 	"time"
 )
@@ -23,9 +24,12 @@ type Trace struct {
 	Exchanges   []*Exchange   `json:"exchanges"`
 	Lookups     []*Lookup     `json:"lookups"`
 	Connections []*Connection `json:"connections"`
-	Packets     []*Packet     `json:"packets"`
-	Events      []*Event      `json:"events"`
-	Findings    []*Finding    `json:"findings"`
+	// Packets are those that the analysis was asked to keep.
+	Packets []*Packet `json:"packets"`
+	// Account is of all packets; nil when none was seen.
+	Account  *Account   `json:"account,omitempty"`
+	Events   []*Event   `json:"events"`
+	Findings []*Finding `json:"findings"`
 }
 
 // Time is an instant in nanoseconds since the trace's start.
@@ -63,11 +67,16 @@ const (
 	LayerPool  = "pool"
 	LayerDNS   = "dns"
 	LayerTCP   = "tcp"
-	LayerTLS   = "tls"
-	LayerHTTP1 = "http1"
-	LayerHTTP2 = "http2"
-	LayerHTTP  = "http"
-	LayerPeel  = "peel"
+	LayerIP    = "ip"
+	LayerICMP  = "icmp"
+	LayerARP   = "arp"
+	// LayerCapture is what is said about the evidence itself.
+	LayerCapture = "capture"
+	LayerTLS     = "tls"
+	LayerHTTP1   = "http1"
+	LayerHTTP2   = "http2"
+	LayerHTTP    = "http"
+	LayerPeel    = "peel"
 )
 
 // Directions of bytes, as the observed client sees them.
@@ -116,6 +125,9 @@ const (
 	SpaceTLS = "tls"
 	// SpaceDatagram counts in one UDP payload.
 	SpaceDatagram = "datagram"
+	// SpacePacket counts in one packet, from the first byte of its link
+	// header. Range.Packet names it.
+	SpacePacket = "packet"
 )
 
 // Range names bytes: Length bytes from Offset in one space of one direction
@@ -126,6 +138,8 @@ type Range struct {
 	Direction  string `json:"direction"`
 	Offset     int64  `json:"offset"`
 	Length     int64  `json:"length"`
+	// Packet is the ID of the packet that a Range of SpacePacket is in.
+	Packet int `json:"packet,omitempty"`
 }
 
 // Finding says what is wrong, by what evidence, and what to do.
@@ -159,10 +173,27 @@ type Packet struct {
 	ID   int  `json:"id"`
 	Time Time `json:"time"`
 	// Where names the interface or tap that saw it.
-	Where    string  `json:"where"`
-	LinkType string  `json:"link_type"`
-	Length   int     `json:"length"`
-	Layers   []Layer `json:"layers"`
+	Where    string `json:"where"`
+	LinkType string `json:"link_type"`
+	// Length is that on the wire, Captured what was kept, in bytes.
+	Length   int `json:"length"`
+	Captured int `json:"captured"`
+	// Connection is the one that the packet belongs to, 0 for none;
+	// Direction is the client's: "out" is from client to server.
+	Connection int    `json:"connection,omitempty"`
+	Direction  string `json:"direction,omitempty"`
+	// Text is the packet in one line.
+	Text   string  `json:"text"`
+	Layers []Layer `json:"layers"`
+	// Bytes is the part of the connection's byte stream that it carries.
+	Bytes *Range `json:"bytes,omitempty"`
+	// Notes say what is remarkable: "retransmission", "wrong checksum" …
+	Notes    []string `json:"notes,omitempty"`
+	Comments []string `json:"comments,omitempty"`
+	// Fields are filled when a view asks for every field.
+	Fields []Field `json:"fields,omitempty"`
+	// Raw is the packet itself, where it was kept.
+	Raw []byte `json:"-"`
 }
 
 // Layer is one protocol's share of a packet.
@@ -217,23 +248,60 @@ func (t *Trace) Lookup(id int) *Lookup {
 }
 
 // Down returns the bytes one layer below that carried r: for decrypted bytes
-// the TLS records in the TCP stream. It returns nil when r is already at the
-// bottom of what was observed.
+// the TLS records in the TCP stream, for those the packets. It returns nil
+// when r is already at the bottom of what was observed.
 func (t *Trace) Down(r Range) []Range {
 	c := t.Connection(r.Connection)
-	if c == nil || r.Space != SpaceTLS {
+	if c == nil {
 		return nil
 	}
+	switch r.Space {
+	case SpaceTLS:
+		return c.records(r)
+	case SpaceStream:
+		return c.packets(r)
+	}
+	return nil
+}
+
+func (c *Connection) records(r Range) []Range {
 	records := c.RecordsIn
 	if r.Direction == Out {
 		records = c.RecordsOut
 	}
 	var out []Range
-	for _, rec := range records {
-		if rec.PlainOffset+rec.PlainLength <= r.Offset || rec.PlainOffset >= r.Offset+r.Length {
-			continue
+	i := sort.Search(len(records), func(i int) bool { return records[i].PlainOffset+records[i].PlainLength > r.Offset })
+	for _, rec := range records[i:] {
+		if rec.PlainOffset >= r.Offset+r.Length {
+			break
 		}
-		out = append(out, Range{Space: SpaceStream, Connection: r.Connection, Direction: r.Direction, Offset: rec.Offset, Length: rec.Length})
+		if rec.PlainLength > 0 {
+			out = append(out, Range{Space: SpaceStream, Connection: r.Connection, Direction: r.Direction, Offset: rec.Offset, Length: rec.Length})
+		}
+	}
+	return out
+}
+
+// packets returns every packet that carried bytes of r, those that carried
+// them again too, in the order of the stream.
+func (c *Connection) packets(r Range) []Range {
+	sent := c.SentIn
+	if r.Direction == Out {
+		sent = c.SentOut
+	}
+	var out []Range
+	// A segment is at most 64 KiB, and up to 512 KiB with segmentation
+	// offload: none that begins earlier can reach r.
+	const longest = 1 << 20
+	i := sort.Search(len(sent), func(i int) bool { return sent[i].Offset > r.Offset-longest })
+	for _, s := range sent[i:] {
+		if s.Offset >= r.Offset+r.Length {
+			break
+		}
+		from, to := max(s.Offset, r.Offset), min(s.Offset+int64(s.Length), r.Offset+r.Length)
+		if from < to {
+			out = append(out, Range{Space: SpacePacket, Connection: r.Connection, Direction: r.Direction, Packet: s.Packet, Offset: int64(s.At) + from - s.Offset, Length: to - from})
+		}
 	}
 	return out
 }
