@@ -8,9 +8,11 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"peel/capture"
 	"peel/clock"
+	"peel/tcp"
 	"peel/trace"
 )
 
@@ -25,6 +27,19 @@ type Limits struct {
 	// DataEvents bounds the DATA frames of one stream that become events of
 	// their own; the rest are counted. 0 means 64.
 	DataEvents int
+	// Packets bounds the packets that become part of the trace; 0 is none.
+	// Those past it are counted, and their connections analysed alike.
+	Packets int
+	// PacketBytes bounds the bytes of packets kept for their fields and hex
+	// dump.
+	PacketBytes int
+	// Body bounds the bytes kept of each message's content; 0 keeps none.
+	Body int
+	// Flows bounds the TCP connections that are open at once, and the UDP
+	// flows; 0 means 65,536. Past it idle ones are forgotten.
+	Flows int
+	// TCP bounds the reassembly of each connection.
+	TCP tcp.Limits
 }
 
 // Analyzer builds a trace from records. It is not safe for concurrent use.
@@ -44,6 +59,13 @@ type Analyzer struct {
 	events   []*trace.Event
 	skipped  int
 	lost     int
+
+	wire      *wire
+	hook      func(*trace.Packet)
+	keys      keyRing
+	decisions bool  // some were seen: the capture is peel's own
+	damage    int   // places of the capture that could not be read
+	dropped   int64 // packets that were not captured
 }
 
 // New returns an empty Analyzer.
@@ -51,7 +73,23 @@ func New(l Limits) *Analyzer {
 	setDefault(&l.Events, 200_000)
 	setDefault(&l.Raw, 64<<10)
 	setDefault(&l.DataEvents, 64)
-	return &Analyzer{lim: l, conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{}, sessions: map[string][]byte{}}
+	setDefault(&l.Flows, 1<<16)
+	return &Analyzer{lim: l, conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{}, sessions: map[string][]byte{}, keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}}}
+}
+
+// OnPacket has f called for each packet as it comes, after it was analysed.
+// What f is given is valid during the call. Raw is the packet.
+func (a *Analyzer) OnPacket(f func(*trace.Packet)) { a.hook = f }
+
+// Start is the time of the first record, which times of the trace count from.
+func (a *Analyzer) Start() time.Time { return a.start.Std() }
+
+// Packets is the number of packets so far.
+func (a *Analyzer) Packets() int {
+	if a.wire == nil {
+		return 0
+	}
+	return a.wire.packets
 }
 
 func setDefault(v *int, d int) {
@@ -79,13 +117,28 @@ func (a *Analyzer) Add(r capture.Record) {
 	case capture.Stream:
 		c := a.conn(r.Socket)
 		c.bytes(r.Time, r.Dir, r.Data)
+	case capture.Packet:
+		a.packet(&r)
 	case capture.Secret:
+		if r.Socket == 0 {
+			a.shared(r.Data)
+			return
+		}
 		a.conn(r.Socket).secret(r.Data)
 	}
 }
 
-// Read takes everything that a cursor has, waiting for more if wait is set.
-func (a *Analyzer) Read(c *capture.Cursor, wait bool) {
+// End says that no record will follow: what waits for more is given up.
+func (a *Analyzer) End() {
+	for _, c := range a.order.conns {
+		if c.flow != nil {
+			c.flow.close(a.now)
+		}
+	}
+}
+
+// Read takes everything that a source has, waiting for more if wait is set.
+func (a *Analyzer) Read(c capture.Source, wait bool) {
 	for {
 		r, ok := c.Next(wait)
 		if !ok {
@@ -184,9 +237,22 @@ func (a *Analyzer) Trace() *trace.Trace {
 	for _, x := range a.order.exchanges {
 		t.Exchanges = append(t.Exchanges, x.trace(a))
 	}
-	for _, e := range a.events {
-		copied := *e
-		t.Events = append(t.Events, &copied)
+	byID := map[int]*trace.Connection{}
+	for _, c := range t.Connections {
+		byID[c.ID] = c
+	}
+	copies := make([]trace.Event, len(a.events))
+	t.Events = make([]*trace.Event, len(a.events))
+	for i, e := range a.events {
+		copies[i] = *e
+		t.Events[i] = &copies[i]
+		a.carriers(t, byID[e.Connection], t.Events[i])
+	}
+	if w := a.wire; w != nil {
+		t.Packets = append(t.Packets, w.kept...)
+		if w.packets > 0 {
+			t.Account = a.total()
+		}
 	}
 	return t
 }

@@ -34,11 +34,22 @@ type conn struct {
 
 	start, done                  *trace.Event
 	tlsStart, tlsDone, tlsFailed *trace.Event
+	tlsLast                      *trace.Event // message of the handshake
 	lookup                       *lookup
 	tlsMessages                  []*trace.Event
 
-	wire [2]flow // bytes as the socket carried them
-	app  [2]flow // bytes of the application: the same, or what TLS held
+	// Of the packets that carry it, where packets are seen.
+	flow                       *flow
+	synEvent, established, rst *trace.Event
+	told                       int
+	account                    trace.Account
+	content                    int64   // bytes of bodies
+	resolved                   *lookup // of a name, to the server's address
+	released                   bool
+	bySocket                   bool // secrets came by the socket
+
+	wire [2]stretch // bytes as the socket carried them
+	app  [2]stretch // bytes of the application: the same, or what TLS held
 	tls  *tlsConn
 	h1   *h1conn
 	h2   *h2conn
@@ -61,16 +72,16 @@ type chunk struct {
 	data []byte
 }
 
-// flow is one direction of a byte stream: its position, and the bytes that a
+// stretch is one direction of a byte stream: its position, and the bytes that a
 // decoder has not taken yet.
-type flow struct {
+type stretch struct {
 	offset int64  // of buf[0]
 	buf    []byte // not yet consumed
 	first  clock.Time
 }
 
 // add appends bytes that came at t.
-func (f *flow) add(t clock.Time, b []byte) {
+func (f *stretch) add(t clock.Time, b []byte) {
 	if len(f.buf) == 0 {
 		f.first = t
 	}
@@ -79,7 +90,7 @@ func (f *flow) add(t clock.Time, b []byte) {
 
 // take consumes n bytes. When the rest came with later bytes, first is only
 // an upper bound for them; at is the time of the newest bytes.
-func (f *flow) take(n int, at clock.Time) {
+func (f *stretch) take(n int, at clock.Time) {
 	f.offset += int64(n)
 	rest := copy(f.buf, f.buf[n:])
 	f.buf = f.buf[:rest]
@@ -235,6 +246,14 @@ func (c *conn) ended(t clock.Time, dir capture.Direction) {
 	}
 }
 
+// endedBySocket takes the end of one direction as the program saw it. Where
+// packets are seen, they tell it themselves.
+func (c *conn) endedBySocket(t clock.Time, dir capture.Direction) {
+	if c.flow == nil {
+		c.ended(t, dir)
+	}
+}
+
 // gap tells that bytes are missing: nothing after it can be read in order.
 func (c *conn) gap() {
 	if c.spoken != protoDNS && c.tr.BytesIn+c.tr.BytesOut > 0 {
@@ -269,6 +288,7 @@ func (c *conn) request(stream uint32) *exchange {
 	x.tr.Connection, x.tr.Stream = c.tr.ID, stream
 	x.tr.Reused = len(c.tr.Exchanges) > 0
 	c.tr.Exchanges = append(c.tr.Exchanges, x.tr.ID)
+	x.passive(c, !x.tr.Reused)
 	return x
 }
 
@@ -305,6 +325,9 @@ func (c *conn) trace() *trace.Connection {
 	}
 	if c.h2 != nil {
 		c.h2.finish(&t)
+	}
+	if c.flow != nil {
+		c.flow.finish(&t)
 	}
 	// A handshake that no decision reports lies between its first and last
 	// message.

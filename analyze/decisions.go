@@ -2,6 +2,7 @@ package analyze
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ type lookup struct {
 	tr trace.Lookup
 	// early is when one family's addresses were good enough to go on.
 	start, early, end *trace.Event
+	used              bool // by an exchange that no decision tells of
 }
 
 func (l *lookup) trace() *trace.Lookup {
@@ -31,6 +33,11 @@ func (l *lookup) trace() *trace.Lookup {
 
 // decided takes a decision: what no wire shows.
 func (a *Analyzer) decided(t clock.Time, d *capture.Decision) {
+	if strings.HasPrefix(d.Name, "capture.") {
+		a.captureDecision(t, d)
+		return
+	}
+	a.decisions = true
 	switch family, _, _ := strings.Cut(d.Name, "."); family {
 	case "request", "body", "redirect", "cookie", "auth":
 		a.requestDecision(t, d)
@@ -244,7 +251,11 @@ func (a *Analyzer) socketDecision(t clock.Time, d *capture.Decision) {
 		c.attemptEnded(at, d.Get("outcome"), d.Get("error"))
 		c.tr.Closed = &at
 		e = a.event(t, trace.LayerTCP, d.Name, d.Get("error"))
+	case "socket.bound":
+		a.bindPort(d.Get("local"), d.Socket)
+		return
 	case "socket.open":
+		a.bindPort(d.Get("local"), d.Socket)
 		c.tr.Network = d.Get("network")
 		c.tr.LocalAddr, c.tr.RemoteAddr = d.Get("local"), d.Get("remote")
 		c.tr.Opened = a.time(t)
@@ -254,20 +265,20 @@ func (a *Analyzer) socketDecision(t clock.Time, d *capture.Decision) {
 		}
 		return
 	case "socket.eof":
-		c.ended(t, capture.In)
+		c.endedBySocket(t, capture.In)
 		if c.tr.ClosedBy == "" {
 			c.tr.ClosedBy = "server"
 		}
 		e = a.event(t, trace.LayerTCP, d.Name, "the server closed its side")
 		e.Direction = trace.In
 	case "socket.reset":
-		c.ended(t, capture.In)
+		c.endedBySocket(t, capture.In)
 		c.tr.ClosedBy = "reset"
 		e = a.event(t, trace.LayerTCP, d.Name, "the connection broke: "+d.Get("error"))
 		e.Direction = trace.In
 	case "socket.closed":
-		c.ended(t, capture.In)
-		c.ended(t, capture.Out)
+		c.endedBySocket(t, capture.In)
+		c.endedBySocket(t, capture.Out)
 		at := a.time(t)
 		c.tr.Closed = &at
 		if c.tr.ClosedBy == "" {
@@ -287,6 +298,29 @@ func (a *Analyzer) socketDecision(t clock.Time, d *capture.Decision) {
 	e.Connection = c.tr.ID
 	if c.lookup != nil {
 		e.Lookup = c.lookup.tr.ID
+	}
+}
+
+// bindPort says that what leaves a local port is of a socket.
+func (a *Analyzer) bindPort(local string, socket uint32) {
+	if ap, err := netip.ParseAddrPort(local); err == nil && ap.Port() != 0 {
+		a.wireOf().bound[ap.Port()] = socket
+	}
+}
+
+// captureDecision takes what is told of the capture itself.
+func (a *Analyzer) captureDecision(t clock.Time, d *capture.Decision) {
+	switch d.Name {
+	case "capture.damage":
+		a.damage++
+		a.event(t, trace.LayerCapture, d.Name, d.Get("text"))
+	case "capture.dropped":
+		a.dropped += number(d, "packets")
+		a.event(t, trace.LayerCapture, d.Name, d.Get("packets")+" packets were dropped by the capture")
+	case "capture.names":
+		a.event(t, trace.LayerCapture, d.Name, fmt.Sprintf("names of %d addresses", len(d.Attrs)))
+	default:
+		a.event(t, trace.LayerCapture, d.Name, d.Get("text"))
 	}
 }
 

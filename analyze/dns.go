@@ -36,7 +36,12 @@ func (c *conn) dnsMessage(t clock.Time, dir capture.Direction, msg []byte, space
 	}
 	e := c.message(t, trace.LayerDNS, name, dns.Summary(msg), dir, offset, len(msg), msg)
 	e.Bytes[0].Space = space
+	if c.a.wire != nil && c.tr.Network == "udp" {
+		e.Packets = c.a.wire.carriers()
+	}
 	if c.lookup != nil {
 		e.Lookup = c.lookup.tr.ID
+	} else {
+		c.overheard(t, dir, msg, e)
 	}
 }

@@ -67,7 +67,7 @@ func (h *h1conn) read(t clock.Time, dir capture.Direction, eof bool) {
 				h.response(first, t, f, n, ev.Head)
 			}
 		case http1.Data:
-			h.data(dir, len(ev.Data))
+			h.data(dir, f.offset, ev.Data)
 		case http1.End:
 			h.end(t, dir, f.offset+int64(n), ev.Trailers)
 		case http1.Tunnel, http1.Closed:
@@ -77,7 +77,7 @@ func (h *h1conn) read(t clock.Time, dir capture.Direction, eof bool) {
 	}
 }
 
-func (h *h1conn) request(first, t clock.Time, f *flow, n int, head *http1.Head) {
+func (h *h1conn) request(first, t clock.Time, f *stretch, n int, head *http1.Head) {
 	x := h.c.request(0)
 	h.sending = x
 	h.pending = append(h.pending, x)
@@ -104,7 +104,7 @@ func (h *h1conn) request(first, t clock.Time, f *flow, n int, head *http1.Head) 
 	}
 }
 
-func (h *h1conn) response(first, t clock.Time, f *flow, n int, head *http1.Head) {
+func (h *h1conn) response(first, t clock.Time, f *stretch, n int, head *http1.Head) {
 	x := h.pending[0]
 	h.message[capture.In].offset, h.message[capture.In].body = f.offset, 0
 	e := h.c.message(first, trace.LayerHTTP1, "http1.response", fmt.Sprintf("%s %d %s, %d fields, %d bytes", version(head.Minor), head.Status, head.Reason, len(head.Fields), n), capture.In, f.offset, n, f.buf[:n])
@@ -149,7 +149,7 @@ func body(head *http1.Head) trace.Body {
 }
 
 // headers lists fields with what each cost and where it stands.
-func (h *h1conn) headers(dir capture.Direction, f *flow, n int, fields httpfield.List) []trace.Header {
+func (h *h1conn) headers(dir capture.Direction, f *stretch, n int, fields httpfield.List) []trace.Header {
 	out := make([]trace.Header, 0, len(fields))
 	lines := http1.FieldLines(f.buf[:n])
 	for i, fl := range fields {
@@ -175,17 +175,24 @@ func (h *h1conn) current(dir capture.Direction) *exchange {
 	return nil
 }
 
-func (h *h1conn) data(dir capture.Direction, n int) {
+func (h *h1conn) data(dir capture.Direction, offset int64, b []byte) {
 	x := h.current(dir)
 	if x == nil {
 		return
 	}
-	h.message[dir].body += int64(n)
+	h.message[dir].body += int64(len(b))
 	if dir == capture.Out {
-		x.tr.Request.Body.WireSize += int64(n)
+		h.c.piece(&x.tr.Request.Body, dir, offset, b)
 	} else if x.tr.Response != nil {
-		x.tr.Response.Body.WireSize += int64(n)
+		h.c.piece(&x.tr.Response.Body, dir, offset, b)
 	}
+}
+
+// release lets go of what only a running connection needs.
+func (h *h1conn) release() {
+	h.reader = [2]http1.Reader{}
+	h.stopped = [2]bool{true, true}
+	h.pending, h.sending = nil, nil
 }
 
 func (h *h1conn) end(t clock.Time, dir capture.Direction, offset int64, trailers httpfield.List) {

@@ -328,6 +328,10 @@ func (h *h2conn) data(first, t clock.Time, dir capture.Direction, fh http2.Frame
 		return
 	}
 	s.frames[dir]++
+	at := offset + http2.FrameHeaderLen
+	if fh.Flags.Has(http2.FlagPadded) {
+		at++
+	}
 	var e *trace.Event
 	if s.frames[dir] <= h.c.a.lim.DataEvents {
 		e = h.c.message(t, trace.LayerHTTP2, "http2.data", http2.Describe(fh, raw[http2.FrameHeaderLen:]), dir, offset, len(raw), raw[:min(len(raw), 512)])
@@ -345,11 +349,11 @@ func (h *h2conn) data(first, t clock.Time, dir capture.Direction, fh http2.Frame
 	e.Stream, e.Exchange = s.id, s.x.tr.ID
 	end := fh.Flags.Has(http2.FlagEndStream)
 	if dir == capture.Out {
-		s.x.tr.Request.Body.WireSize += int64(len(payload))
+		h.c.piece(&s.x.tr.Request.Body, dir, at, payload)
 		s.x.tr.Request.Body.Complete = end
 		s.x.sendLast = e
 	} else if r := s.x.tr.Response; r != nil {
-		r.Body.WireSize += int64(len(payload))
+		h.c.piece(&r.Body, dir, at, payload)
 		r.Body.Complete = end
 		s.x.respLast = e
 	}
@@ -377,9 +381,24 @@ func (h *h2conn) end(s *h2stream, dir capture.Direction) {
 	}
 }
 
+// release lets go of what only a running connection needs.
+func (h *h2conn) release() {
+	h.tables()
+	h.dec = [2]*hpack.Decoder{}
+	h.streams = nil
+	h.block = [2]headerBlock{}
+	h.stopped = [2]bool{true, true}
+}
+
+func (h *h2conn) tables() {
+	if h.dec[0] != nil {
+		h.facts.HeaderTableOut, h.facts.HeaderTableIn = h.dec[capture.Out].Size(), h.dec[capture.In].Size()
+	}
+}
+
 func (h *h2conn) finish(t *trace.Connection) {
+	h.tables()
 	f := h.facts
-	f.HeaderTableOut, f.HeaderTableIn = h.dec[capture.Out].Size(), h.dec[capture.In].Size()
 	f.WindowOut, f.WindowIn = h.window[capture.Out], h.window[capture.In]
 	t.HTTP2 = &f
 }

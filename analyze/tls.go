@@ -31,6 +31,8 @@ type tlsConn struct {
 	offered   []byte   // master secret of the session that would be resumed
 	resumed   bool     // that session was resumed just now
 	unnamed   [][]byte // sessions of this connection whose secret is to come
+	random    string   // client random that shared secrets were looked up by
+	opened    bool     // they were given to the decoder just now
 }
 
 // maxRecords bounds the map from plaintext to records, per direction. Bytes
@@ -38,6 +40,10 @@ type tlsConn struct {
 const maxRecords = 1 << 16
 
 func (c *tlsConn) secret(line []byte) {
+	c.c.bySocket = true
+	if c.dec == nil {
+		return
+	}
 	c.dec.Secret(line)
 	keys := c.unnamed
 	c.unnamed = nil
@@ -48,14 +54,23 @@ func (c *tlsConn) secret(line []byte) {
 }
 
 func (c *tlsConn) input(t clock.Time, dir capture.Direction, b []byte, offset int64) {
+	if c.dec == nil {
+		return
+	}
 	c.take(c.dec.Input(tlswire.Dir(dir), b, offset, t))
-	if c.resumed {
-		c.resumed = false
+	if c.resumed || c.opened {
+		c.resumed, c.opened = false, false
 		c.take(c.dec.Drain())
 	}
 }
 
+// release lets go of the decoder of a connection that has ended.
+func (c *tlsConn) release() { c.dec = nil }
+
 func (c *tlsConn) close(dir capture.Direction) {
+	if c.dec == nil {
+		return
+	}
 	c.take(c.dec.Close(tlswire.Dir(dir)))
 }
 
@@ -122,6 +137,9 @@ func (c *tlsConn) handshake(f *trace.TLS, dir capture.Direction, ev *tlswire.Eve
 	if c.c.tlsStart == nil {
 		c.c.tlsStart = e
 	}
+	if typ != tlswire.TypeNewSessionTicket && c.plain == [2]int64{} {
+		c.c.tlsLast = e
+	}
 	switch typ {
 	case tlswire.TypeClientHello:
 		if h, err := tlswire.ParseClientHello(ev.Data); err == nil {
@@ -131,6 +149,7 @@ func (c *tlsConn) handshake(f *trace.TLS, dir capture.Direction, ev *tlswire.Eve
 			if c.offered == nil {
 				c.offered = c.c.a.sessions[string(h.SessionID)]
 			}
+			c.open()
 		}
 	case tlswire.TypeServerHello:
 		if h, err := tlswire.ParseServerHello(ev.Data); err == nil {

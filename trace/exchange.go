@@ -89,6 +89,14 @@ type Body struct {
 	// Content is the content as transferred, when the analysis was asked to
 	// keep it; shorter than WireSize where only the beginning was kept.
 	Content []byte `json:"-"`
+	// Pieces say where the content stood, as transferred.
+	Pieces []Piece `json:"-"`
+}
+
+// Piece says that Length bytes of a body from At stood at Bytes.
+type Piece struct {
+	At, Length int64
+	Bytes      Range
 }
 
 // Timings are the phases of an exchange, with the meaning of HAR 1.2: ssl is

@@ -1,21 +1,24 @@
 package trace
 
-// Only returns the part of the trace that belongs to one exchange: the
-// exchanges that led to it, its connections and lookup, and their events. IDs
-// stay as they are in t, so references keep their meaning. It returns nil if
-// there is no such exchange.
-func (t *Trace) Only(exchange int) *Trace {
-	exchanges, conns, lookups := map[int]bool{}, map[int]bool{}, map[int]bool{}
-	for id := exchange; id != 0 && !exchanges[id]; {
-		x := t.Exchange(id)
-		if x == nil {
-			break
-		}
-		exchanges[id] = true
-		conns[x.Connection], lookups[x.Lookup] = true, true
-		id = x.Predecessor
+// Only returns the part of the trace that belongs to some exchanges: those
+// that led to them, their connections, lookups and packets, and their events.
+// IDs stay as they are in t, so references keep their meaning. It returns nil
+// if there is no such exchange.
+func (t *Trace) Only(wanted ...int) *Trace {
+	byID := make(map[int]*Exchange, len(t.Exchanges))
+	for _, x := range t.Exchanges {
+		byID[x.ID] = x
 	}
-	if !exchanges[exchange] {
+	exchanges, conns, lookups := map[int]bool{}, map[int]bool{}, map[int]bool{}
+	for _, id := range wanted {
+		for id != 0 && !exchanges[id] && byID[id] != nil {
+			x := byID[id]
+			exchanges[id] = true
+			conns[x.Connection], lookups[x.Lookup] = true, true
+			id = x.Predecessor
+		}
+	}
+	if len(exchanges) == 0 {
 		return nil
 	}
 	delete(conns, 0)
@@ -49,6 +52,11 @@ func (t *Trace) Only(exchange int) *Trace {
 	for _, c := range t.Connections {
 		if conns[c.ID] {
 			out.Connections = append(out.Connections, c)
+		}
+	}
+	for _, p := range t.Packets {
+		if p.Connection != 0 && conns[p.Connection] {
+			out.Packets = append(out.Packets, p)
 		}
 	}
 	for _, f := range t.Findings {

@@ -190,8 +190,9 @@ type Packet struct {
 	// Notes say what is remarkable: "retransmission", "wrong checksum" …
 	Notes    []string `json:"notes,omitempty"`
 	Comments []string `json:"comments,omitempty"`
-	// Fields are filled when a view asks for every field.
+	// Fields and Hex are filled when a view asks for every field.
 	Fields []Field `json:"fields,omitempty"`
+	Hex    string  `json:"hex,omitempty"`
 	// Raw is the packet itself, where it was kept.
 	Raw []byte `json:"-"`
 }
@@ -259,7 +260,7 @@ func (t *Trace) Down(r Range) []Range {
 	case SpaceTLS:
 		return c.records(r)
 	case SpaceStream:
-		return c.packets(r)
+		return c.Packets(r)
 	}
 	return nil
 }
@@ -282,9 +283,9 @@ func (c *Connection) records(r Range) []Range {
 	return out
 }
 
-// packets returns every packet that carried bytes of r, those that carried
+// Packets returns every packet that carried bytes of r, those that carried
 // them again too, in the order of the stream.
-func (c *Connection) packets(r Range) []Range {
+func (c *Connection) Packets(r Range) []Range {
 	sent := c.SentIn
 	if r.Direction == Out {
 		sent = c.SentOut

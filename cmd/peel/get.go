@@ -310,26 +310,16 @@ func (g *get) writeJSON(t *trace.Trace) error {
 	}
 	o := jsontrace.Options{}
 	if g.o.verbose > 1 {
-		o.Fields = analyze.Fields
+		o.Fields, o.PacketFields = analyze.Fields, analyze.PacketFields
 	}
 	return jsontrace.Write(w, redact.Apply(t, g.mode()), o)
 }
 
 func (g *get) writeStory(w *os.File, t *trace.Trace) {
-	isTerm := term.IsTerminal(int(w.Fd()))
-	o := text.Options{Verbose: g.o.verbose, Width: 100}
-	switch g.o.color {
-	case "always":
-		o.Color = true
-	case "auto":
-		o.Color = isTerm && os.Getenv("NO_COLOR") == ""
-	}
-	if isTerm {
-		if width, _, err := term.GetSize(int(w.Fd())); err == nil && width > 40 {
-			o.Width = width
-		}
-	}
+	o := terminal(w, g.o.color)
+	o.Verbose = g.o.verbose
 	o.Fields = func(e *trace.Event) []trace.Field { return analyze.Fields(t, e) }
+	o.PacketFields = analyze.PacketFields
 	text.Write(w, t, o)
 }
 

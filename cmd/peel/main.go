@@ -46,6 +46,7 @@ type streams struct {
 const usage = `peel peels an HTTP request down to the wire.
 
 usage: peel [get] URL…       make the request and show all that happened
+       peel read FILE…       show what happened in a capture file (peel read --help)
        peel schema           print the JSON Schema of --json
        peel help             this text with every flag
 
@@ -78,7 +79,9 @@ func run(ctx context.Context, args []string, std streams) int {
 			return exitDone
 		case "get":
 			args = args[1:]
-		case "dns", "page", "run", "read", "lab", "serve", "probe", "doctor":
+		case "read":
+			return runRead(ctx, args[1:], std)
+		case "dns", "page", "run", "lab", "serve", "probe", "doctor":
 			return bad(std, fmt.Errorf("%q is not there yet; to request a host of that name, write http://%s/", args[0], args[0]))
 		}
 	}

@@ -19,10 +19,23 @@ type Options struct {
 	// Fields, when set, gives the fields of each event's message; they and
 	// the bytes in hexadecimal are then part of the events.
 	Fields func(*trace.Trace, *trace.Event) []trace.Field
+	// PacketFields does so for packets.
+	PacketFields func(*trace.Packet) []trace.Field
 }
 
 // Write writes the trace, indented, with a line end.
 func Write(w io.Writer, t *trace.Trace, o Options) error {
+	if o.PacketFields != nil {
+		whole := *t
+		whole.Packets = make([]*trace.Packet, len(t.Packets))
+		for i, p := range t.Packets {
+			c := *p
+			c.Fields = o.PacketFields(p)
+			c.Hex = hex.EncodeToString(p.Raw)
+			whole.Packets[i] = &c
+		}
+		t = &whole
+	}
 	if o.Fields != nil {
 		whole := *t
 		whole.Events = make([]*trace.Event, len(t.Events))
@@ -94,7 +107,7 @@ func (b *builder) of(t reflect.Type) map[string]any {
 		return map[string]any{"type": "string"}
 	case reflect.Bool:
 		return map[string]any{"type": "boolean"}
-	case reflect.Int, reflect.Int64, reflect.Uint32:
+	case reflect.Int, reflect.Int64, reflect.Uint8, reflect.Uint16, reflect.Uint32:
 		return map[string]any{"type": "integer"}
 	}
 	panic(fmt.Sprintf("jsontrace: no schema for %v", t))

@@ -9,7 +9,12 @@ import (
 
 // messages lists each event of the trace in order.
 func (s *writer) messages() {
+	packets := s.t.Packets
 	for _, e := range s.t.Events {
+		for len(packets) > 0 && packets[0].Time <= e.Time {
+			s.packet(packets[0])
+			packets = packets[1:]
+		}
 		arrow := " "
 		switch e.Direction {
 		case trace.Out:
@@ -36,6 +41,9 @@ func (s *writer) messages() {
 			s.fields(e)
 		}
 	}
+	for _, p := range packets {
+		s.packet(p)
+	}
 	s.line("")
 }
 
@@ -48,12 +56,15 @@ func (s *writer) fields(e *trace.Event) {
 		}
 		s.line("       %s", s.dim(fmt.Sprintf("%s %s of %s %s, from %d, %d bytes", word, spaceWords[r.Space], "connection", fmt.Sprintf("#%d %s", r.Connection, r.Direction), r.Offset, r.Length)))
 	}
+	if len(e.Packets) > 0 {
+		s.line("       %s", s.dim("in "+packetNumbers(e.Packets)))
+	}
 	if s.o.Fields != nil {
 		for _, f := range s.o.Fields(e) {
 			s.field(f, 7)
 		}
 	}
-	s.hex(e)
+	s.hex(e.Raw, e.RawLength)
 }
 
 var spaceWords = map[string]string{trace.SpaceStream: "the stream", trace.SpaceTLS: "the TLS plaintext", trace.SpaceDatagram: "a datagram"}
@@ -74,8 +85,8 @@ func (s *writer) field(f trace.Field, indent int) {
 // maxHex bounds the bytes of one message that are dumped.
 const maxHex = 512
 
-func (s *writer) hex(e *trace.Event) {
-	b := e.Raw[:min(len(e.Raw), maxHex)]
+func (s *writer) hex(raw []byte, length int) {
+	b := raw[:min(len(raw), maxHex)]
 	for i := 0; i < len(b); i += 16 {
 		row := b[i:min(i+16, len(b))]
 		var hex, text strings.Builder
@@ -91,7 +102,7 @@ func (s *writer) hex(e *trace.Event) {
 		}
 		s.line("       %s", s.dim(fmt.Sprintf("%04x  %-49s %s", i, hex.String(), text.String())))
 	}
-	if n := e.RawLength - len(b); n > 0 && len(b) > 0 {
+	if n := length - len(b); n > 0 && len(b) > 0 {
 		s.line("       %s", s.dim(fmt.Sprintf("… %d more bytes", n)))
 	}
 }

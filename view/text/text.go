@@ -21,6 +21,12 @@ type Options struct {
 	Verbose int
 	// Fields gives the fields of an event's message for Verbose 2.
 	Fields func(*trace.Event) []trace.Field
+	// PacketFields gives those of a packet.
+	PacketFields func(*trace.Packet) []trace.Field
+	// Offline is for captures that peel did not make: whose connections are
+	// of interest also when no request was seen on them, and which have no
+	// last request that all was about.
+	Offline bool
 }
 
 // writer collects the story; the first error of the output ends it.
@@ -41,6 +47,11 @@ func Write(w io.Writer, t *trace.Trace, o Options) error {
 	if o.Verbose > 0 {
 		s.messages()
 	}
+	if o.Offline && len(t.Exchanges) != 1 {
+		s.offline()
+		s.findings()
+		return s.err
+	}
 	switch n := len(t.Exchanges); {
 	case n == 0:
 		s.line("%s", s.dim("nothing was requested"))
@@ -59,6 +70,7 @@ func Write(w io.Writer, t *trace.Trace, o Options) error {
 		s.line("")
 		s.exchange(last)
 	}
+	s.account()
 	s.findings()
 	return s.err
 }
@@ -128,7 +140,10 @@ func (s *writer) list() {
 	for _, x := range t.Exchanges {
 		end = max(end, x.End)
 	}
-	const most = 40
+	most := 40
+	if s.o.Offline {
+		most = len(t.Exchanges)
+	}
 	barWidth := max(s.o.Width/4, 16)
 	urlWidth := s.o.Width - barWidth - 36
 	shown := t.Exchanges

@@ -1,0 +1,57 @@
+package analyze
+
+import (
+	"peel/trace"
+)
+
+// maxCarriers bounds the packets that one event names.
+const maxCarriers = 100
+
+// carriers names the packets that carried an event's message, where packets
+// were seen.
+func (a *Analyzer) carriers(t *trace.Trace, c *trace.Connection, e *trace.Event) {
+	if c == nil || len(e.Bytes) == 0 || len(e.Packets) > 0 || c.SentOut == nil && c.SentIn == nil {
+		return
+	}
+	bottom := e.Bytes[len(e.Bytes)-1]
+	if bottom.Space != trace.SpaceStream {
+		return
+	}
+	for _, r := range c.Packets(bottom) {
+		if len(e.Packets) == maxCarriers {
+			break
+		}
+		e.Packets = append(e.Packets, r.Packet)
+	}
+}
+
+// split tells the bytes of a connection's streams apart: TLS, HTTP and
+// content.
+func (c *conn) split(to *trace.Account, stream int64) {
+	plain := stream
+	if c.tls != nil && c.tls.active {
+		plain = c.tls.plain[0] + c.tls.plain[1]
+		to.TLS = stream - plain
+	}
+	to.Content = min(c.content, plain)
+	to.HTTP = plain - to.Content
+}
+
+// total is the account of all packets.
+func (a *Analyzer) total() *trace.Account {
+	t := a.wire.account
+	for _, c := range a.order.conns {
+		if c.flow == nil {
+			continue
+		}
+		x := c.account
+		c.split(&x, c.tr.BytesOut+c.tr.BytesIn)
+		t.Repeated += max(c.flow.analysis.Sides[0].Bytes+c.flow.analysis.Sides[1].Bytes-c.tr.BytesOut-c.tr.BytesIn, 0)
+		t.TLS += x.TLS
+		t.HTTP += x.HTTP
+		t.Content += x.Content
+	}
+	t.HTTP += a.wire.datagramBytes
+	t.Other = t.Frames - t.Link - t.Network - t.Transport - t.Repeated - t.TLS - t.HTTP - t.Content
+	return &t
+}

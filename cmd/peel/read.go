@@ -1,0 +1,416 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"peel/analyze"
+	"peel/capture"
+	"peel/explain"
+	"peel/trace"
+	"peel/view/jsontrace"
+	"peel/view/redact"
+	"peel/view/text"
+)
+
+const readUsage = `peel read shows what happened in capture files: pcap, pcapng, compressed or not; - is stdin.
+
+usage: peel read FILE…       list the requests; with one, tell its story
+
+examples:
+  peel read trace.pcapng                      the requests, as a waterfall
+  peel read trace.pcap --keylog keys.log      the same, decrypted
+  peel read trace.pcapng --open 3             the story of request 3
+  peel read trace.pcapng --packets            a line for each packet; -vv each field and byte
+  peel read trace.pcapng --why 17             what packet 17 was for
+  peel read trace.pcapng --why 3/content-type which packets carried a header of request 3
+  tcpdump -w - | peel read -                  from a pipe
+`
+
+// read is one run of peel read FILE….
+type read struct {
+	std     streams
+	files   []string
+	keylogs []string
+	verbose int
+	json    string
+	har     string
+	color   string
+	redact  string
+	failOn  string
+	packets bool
+	follow  bool
+	open    int
+	why     string
+	limit   int
+	filter  filter
+
+	readers []*capture.FileReader
+	damaged int
+}
+
+func newReadFlags(r *read) *pflag.FlagSet {
+	f := pflag.NewFlagSet("peel read", pflag.ContinueOnError)
+	f.SortFlags = false
+	f.Usage = func() {}
+	f.SetOutput(discard{})
+	f.StringArrayVar(&r.keylogs, "keylog", nil, "a TLS key log (SSLKEYLOGFILE) that opens the connections; may be given again")
+	f.IntVar(&r.open, "open", 0, "tell the story of that request")
+	f.BoolVar(&r.packets, "packets", false, "list the packets, a line each")
+	f.StringVar(&r.why, "why", "", "N: what packet N was for; X/NAME, X/body:BYTE: which packets carried a header or a byte of request X")
+	f.BoolVar(&r.follow, "follow", false, "go on when the file grows, until interrupted")
+	f.StringVar(&r.filter.host, "host", "", "only requests to that host; *.example.com is every name below it")
+	f.StringVar(&r.filter.status, "status", "", "only responses with that status: 404, 5xx, 400-499, failed")
+	f.StringVar(&r.filter.method, "method", "", "only requests with that method")
+	f.StringVar(&r.filter.address, "address", "", "only what an address took part in: IP, IP:PORT or prefix")
+	f.IntVar(&r.filter.stream, "stream", 0, "only connection N")
+	f.StringVar(&r.filter.from, "from", "", "only from that time on: RFC 3339, or a duration from the beginning such as 1.5s")
+	f.StringVar(&r.filter.to, "to", "", "only up to that time")
+	f.StringVar(&r.filter.text, "grep", "", "only requests with that text in their URL or heads, or packets with it in their line")
+	f.CountVarP(&r.verbose, "verbose", "v", "-v: each message of each layer; -vv: every field and its bytes")
+	f.StringVar(&r.json, "json", "", "print the trace as JSON, on stdout or to --json=FILE; with --packets a line for each packet")
+	f.Lookup("json").NoOptDefVal = "-"
+	f.StringVar(&r.har, "har", "", "write the requests as HAR 1.2 to that file (- is stdout)")
+	f.IntVar(&r.limit, "max-packets", 10_000, "at most that many packets in --json")
+	f.StringVar(&r.redact, "redact", "on", "hide secrets in stored output; off shows them")
+	f.StringVar(&r.failOn, "fail-on", "", "exit with 4 when there is a finding of that level: info, warning, error")
+	f.StringVar(&r.color, "color", "auto", "colour: auto, always, never (NO_COLOR is honoured)")
+	return f
+}
+
+// runRead is the command.
+func runRead(ctx context.Context, args []string, std streams) int {
+	r := &read{std: std}
+	flags := newReadFlags(r)
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			fmt.Fprintf(std.out, "%s\nflags:\n%s", readUsage, flags.FlagUsagesWrapped(100))
+			return exitDone
+		}
+		return bad(std, err)
+	}
+	r.files = flags.Args()
+	if err := r.check(); err != nil {
+		return bad(std, err)
+	}
+	return r.run(ctx)
+}
+
+func (r *read) check() error {
+	if len(r.files) == 0 {
+		return errors.New("read needs a capture file (- is stdin)")
+	}
+	for name, v := range map[string]string{"--color": r.color, "--redact": r.redact, "--fail-on": r.failOn} {
+		allowed := map[string][]string{"--color": {"auto", "always", "never"}, "--redact": {"on", "off"}, "--fail-on": {"", "info", "warning", "error"}}[name]
+		if !slices.Contains(allowed, v) {
+			return fmt.Errorf("%s is %q; it takes one of %q", name, v, allowed)
+		}
+	}
+	if r.follow && len(r.files) > 1 {
+		return errors.New("--follow takes one file")
+	}
+	if r.har == "-" && r.json == "-" {
+		return errors.New("--json and --har cannot both go to stdout; give one a file name")
+	}
+	return r.filter.check()
+}
+
+func (r *read) run(ctx context.Context) int {
+	a := analyze.New(r.limits())
+	for _, name := range r.keylogs {
+		log, err := os.ReadFile(name)
+		if err != nil {
+			return bad(r.std, fmt.Errorf("--keylog: %w", err))
+		}
+		if n := a.KeyLog(log); n > 0 {
+			fmt.Fprintf(r.std.err, "peel: %s: %d lines are no key-log lines (RFC 9850) and were left out\n", name, n)
+		}
+	}
+	src, closeAll, err := r.sources(ctx)
+	if err != nil {
+		fmt.Fprintf(r.std.err, "peel: %v\n", err)
+		return exitFailed
+	}
+	defer closeAll()
+
+	var lines *packetLines
+	if r.packets {
+		lines = r.newPacketLines(a)
+		a.OnPacket(lines.packet)
+	}
+	why := whyPacket(r.why)
+	if why > 0 {
+		a.OnPacket(func(p *trace.Packet) {
+			if p.ID == why {
+				r.filter.wanted = clonePacket(p)
+			}
+		})
+	}
+	show := r.newProgress()
+	for ctx.Err() == nil {
+		rec, ok := src.Next(true)
+		if !ok {
+			break
+		}
+		if rec.Kind == capture.Decided && rec.Decision.Name == "capture.damage" {
+			r.damaged++
+			fmt.Fprintf(r.std.err, "peel: %s: %s\n", r.files[0], rec.Decision.Get("text"))
+		}
+		a.Add(rec)
+		show.step(a)
+		if lines != nil && lines.err != nil {
+			return exitDone // the reader of the list has gone away
+		}
+	}
+	a.End()
+	show.end()
+	if lines != nil {
+		if err := lines.flush(); err != nil {
+			return exitFailed
+		}
+		return r.code(nil)
+	}
+	t := a.Trace()
+	t.Findings = append(t.Findings, explain.Findings(t)...)
+	return r.report(t)
+}
+
+// limits say what the analysis has to keep for the output asked for.
+func (r *read) limits() analyze.Limits {
+	l := analyze.Limits{}
+	if r.json != "" && !r.packets {
+		l.Packets = r.limit
+		if r.verbose > 1 {
+			l.PacketBytes = 256 << 20
+		}
+	}
+	if r.verbose > 0 && !r.packets {
+		l.Packets = r.limit
+		if r.verbose > 1 {
+			l.PacketBytes = 256 << 20
+		}
+	}
+	if r.har != "" {
+		l.Body = 16 << 20
+	}
+	return l
+}
+
+// sources opens the files.
+func (r *read) sources(ctx context.Context) (capture.Source, func(), error) {
+	var open []io.Closer
+	closeAll := func() {
+		for _, f := range r.readers {
+			f.Close()
+		}
+		for _, c := range open {
+			c.Close()
+		}
+	}
+	var list []capture.Source
+	for _, name := range r.files {
+		var in io.Reader = r.std.in
+		if name != "-" {
+			f, err := os.Open(name)
+			if err != nil {
+				closeAll()
+				return nil, nil, err
+			}
+			open = append(open, f)
+			in = f
+		}
+		if r.follow {
+			in = &following{ctx: ctx, r: in}
+		}
+		fr, err := capture.NewFileReader(bufio.NewReaderSize(in, 1<<20))
+		if err != nil {
+			closeAll()
+			return nil, nil, fmt.Errorf("%s: %w", name, err)
+		}
+		r.readers = append(r.readers, fr)
+		list = append(list, fr)
+	}
+	if len(list) == 1 {
+		return list[0], closeAll, nil
+	}
+	return capture.Merge(list...), closeAll, nil
+}
+
+// following reads a file that grows.
+type following struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (f *following) Read(p []byte) (int, error) {
+	for {
+		n, err := f.r.Read(p)
+		if n > 0 || err != nil && err != io.EOF {
+			return n, err
+		}
+		select {
+		case <-f.ctx.Done():
+			return 0, io.EOF
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// report shows the trace.
+func (r *read) report(t *trace.Trace) int {
+	if whyPacket(r.why) > 0 || r.why != "" {
+		w := bufio.NewWriter(r.std.out)
+		err := r.tellWhy(w, t)
+		w.Flush()
+		if err != nil {
+			return bad(r.std, err)
+		}
+		return r.code(t)
+	}
+	t = r.filter.apply(t)
+	if r.open > 0 {
+		x := t.Exchange(r.open)
+		if x == nil {
+			return bad(r.std, fmt.Errorf("--open: there is no request %d; there are %d", r.open, len(t.Exchanges)))
+		}
+		t = t.Only(x.ID)
+	}
+	shown := redact.Apply(t, r.mode())
+	if r.har != "" {
+		if err := r.writeTo(r.har, func(w io.Writer) error { return errors.New("not built yet") }); err != nil {
+			fmt.Fprintf(r.std.err, "peel: --har: %v\n", err)
+			return exitFailed
+		}
+	}
+	if r.json != "" {
+		o := jsontrace.Options{}
+		if r.verbose > 1 {
+			o.Fields, o.PacketFields = analyze.Fields, analyze.PacketFields
+		}
+		if err := r.writeTo(r.json, func(w io.Writer) error { return jsontrace.Write(w, shown, o) }); err != nil {
+			fmt.Fprintf(r.std.err, "peel: --json: %v\n", err)
+			return exitFailed
+		}
+	}
+	if r.json != "-" && r.har != "-" {
+		w := bufio.NewWriter(r.std.out)
+		text.Write(w, t, r.textOptions(t))
+		w.Flush()
+	}
+	return r.code(t)
+}
+
+func (r *read) writeTo(name string, write func(io.Writer) error) error {
+	f := r.std.out
+	if name != "-" {
+		var err error
+		if f, err = os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600); err != nil {
+			return err
+		}
+		defer f.Close()
+	}
+	w := bufio.NewWriterSize(f, 1<<16)
+	if err := write(w); err != nil {
+		return err
+	}
+	return w.Flush()
+}
+
+func (r *read) textOptions(t *trace.Trace) text.Options {
+	o := terminal(r.std.out, r.color)
+	o.Verbose, o.Offline = r.verbose, true
+	o.Fields = func(e *trace.Event) []trace.Field { return analyze.Fields(t, e) }
+	o.PacketFields = analyze.PacketFields
+	return o
+}
+
+// terminal finds out how wide and colourful the output may be.
+func terminal(w *os.File, color string) text.Options {
+	isTerm := term.IsTerminal(int(w.Fd()))
+	o := text.Options{Width: 100}
+	switch color {
+	case "always":
+		o.Color = true
+	case "auto":
+		o.Color = isTerm && os.Getenv("NO_COLOR") == ""
+	}
+	if isTerm {
+		if width, _, err := term.GetSize(int(w.Fd())); err == nil && width > 40 {
+			o.Width = width
+		}
+	}
+	return o
+}
+
+func (r *read) mode() redact.Mode {
+	if r.redact == "off" {
+		return redact.Off
+	}
+	return redact.On
+}
+
+// code is the exit code: what could not be read is a failure.
+func (r *read) code(t *trace.Trace) int {
+	switch {
+	case r.damaged > 0:
+		return exitFailed
+	case t != nil && r.failOn != "" && severity(t) >= rank(r.failOn):
+		return exitLimit
+	}
+	return exitDone
+}
+
+// readProgress shows how far the reading of a large file is, on a terminal.
+type readProgress struct {
+	r           *read
+	w           *os.File
+	size        int64
+	n           int
+	start, last time.Time
+	shown       bool
+}
+
+func (r *read) newProgress() *readProgress {
+	p := &readProgress{r: r, start: time.Now()}
+	if !term.IsTerminal(int(r.std.err.Fd())) || r.packets && term.IsTerminal(int(r.std.out.Fd())) {
+		return p
+	}
+	p.w = r.std.err
+	for _, name := range r.files {
+		if i, err := os.Stat(name); err == nil {
+			p.size += i.Size()
+		}
+	}
+	return p
+}
+
+func (p *readProgress) step(a *analyze.Analyzer) {
+	if p.n++; p.w == nil || p.n&0xfff != 0 {
+		return
+	}
+	now := time.Now()
+	if now.Sub(p.start) < time.Second || now.Sub(p.last) < 200*time.Millisecond {
+		return
+	}
+	p.last, p.shown = now, true
+	var at int64
+	for _, f := range p.r.readers {
+		at += f.Offset()
+	}
+	fmt.Fprintf(p.w, "\r\x1b[K%d packets, %.0f MB of %.0f MB", a.Packets(), float64(at)/1e6, float64(p.size)/1e6)
+}
+
+func (p *readProgress) end() {
+	if p.shown {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+}

@@ -1,0 +1,205 @@
+package text
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"peel/trace"
+)
+
+// Packets writes packets, a line each, and at Verbose 2 the trees of their
+// fields and their bytes.
+type Packets struct{ s *writer }
+
+// NewPackets returns one that writes to w.
+func NewPackets(w io.Writer, o Options) *Packets {
+	if o.Width == 0 {
+		o.Width = 80
+	}
+	return &Packets{&writer{w: w, o: o}}
+}
+
+// Write writes a packet; start is what its time counts from.
+func (p *Packets) Write(start time.Time, pk *trace.Packet) error {
+	s := p.s
+	at := start.Add(time.Duration(pk.Time))
+	b := make([]byte, 0, 256)
+	b = fmt.Appendf(b, "%6d ", pk.ID)
+	b = at.AppendFormat(b, "15:04:05.000000")
+	b = append(b, ' ')
+	lead := string(b)
+	line := clean(pk.Text)
+	if len(pk.Notes) > 0 {
+		line += s.warn("  [" + clean(strings.Join(pk.Notes, "; ")) + "]")
+	}
+	if pk.Connection != 0 {
+		line += s.dim(fmt.Sprintf("  #%d", pk.Connection))
+	}
+	s.line("%s%s", s.dim(lead), line)
+	for _, c := range pk.Comments {
+		s.line("       %s", s.dim("comment: "+clean(c)))
+	}
+	if s.o.Verbose > 1 {
+		s.packetTree(pk)
+	}
+	return s.err
+}
+
+// packet shows a packet among the messages.
+func (s *writer) packet(p *trace.Packet) {
+	arrow := " "
+	switch p.Direction {
+	case trace.Out:
+		arrow = "→"
+	case trace.In:
+		arrow = "←"
+	}
+	where := ""
+	if p.Connection != 0 {
+		where = fmt.Sprintf("#%d", p.Connection)
+	}
+	text := clean(p.Text)
+	if p.Connection != 0 && p.Direction != "" {
+		// The arrow and the number say between whom.
+		if _, rest, ok := strings.Cut(text, " → "); ok {
+			_, text, _ = strings.Cut(rest, " ")
+		}
+	}
+	if len(p.Notes) > 0 {
+		text += " [" + clean(strings.Join(p.Notes, "; ")) + "]"
+	}
+	lead := fmt.Sprintf("%4s %10s  %-5s %s %-6s ", fmt.Sprintf("p%d", p.ID), duration(trace.Duration(p.Time)), "wire", arrow, where)
+	for i, l := range fold(text, max(s.o.Width-len([]rune(lead)), 30)) {
+		if i > 0 {
+			lead = strings.Repeat(" ", len([]rune(lead)))
+		}
+		s.line("%s%s", s.dim(lead), s.dim(l))
+	}
+	if s.o.Verbose > 1 {
+		s.packetTree(p)
+	}
+}
+
+func (s *writer) packetTree(p *trace.Packet) {
+	if s.o.PacketFields != nil {
+		for _, f := range s.o.PacketFields(p) {
+			s.field(f, 7)
+		}
+	}
+	s.hex(p.Raw, len(p.Raw))
+}
+
+// packetNumbers writes packet numbers with runs joined.
+func packetNumbers(ids []int) string {
+	word := "packets "
+	if len(ids) == 1 {
+		word = "packet "
+	}
+	var parts []string
+	for i := 0; i < len(ids); {
+		j := i
+		for j+1 < len(ids) && ids[j+1] == ids[j]+1 {
+			j++
+		}
+		if j > i {
+			parts = append(parts, fmt.Sprintf("%d–%d", ids[i], ids[j]))
+		} else {
+			parts = append(parts, fmt.Sprint(ids[i]))
+		}
+		i = j + 1
+		if len(parts) == 8 && i < len(ids) {
+			parts = append(parts, fmt.Sprintf("… %d more", len(ids)-i))
+			break
+		}
+	}
+	return word + strings.Join(parts, ", ")
+}
+
+// account shows what each layer took on the wire.
+func (s *writer) account() {
+	a := s.t.Account
+	if a == nil || a.Frames == 0 {
+		return
+	}
+	s.line("")
+	s.line("%s", s.dim(fmt.Sprintf("on the wire: %s, %s", plural(a.Packets, "packet"), bytesText(a.Frames))))
+	width := max(s.o.Width-40, 10)
+	for _, l := range []struct {
+		name string
+		n    int64
+	}{{"content", a.Content}, {"http, dns", a.HTTP}, {"tls", a.TLS}, {"tcp, udp", a.Transport}, {"ip", a.Network}, {"link", a.Link}, {"sent again", a.Repeated}, {"other", a.Other}} {
+		if l.n == 0 {
+			continue
+		}
+		share := float64(l.n) * 100 / float64(a.Frames)
+		s.line("%s %10s %6.2f %%  %s", s.dim(fmt.Sprintf("%-11s", l.name)), bytesText(l.n), share, s.paint("36", strings.Repeat("━", int(share*float64(width)/100))))
+	}
+}
+
+// offline lists what a capture holds: its requests, and the connections on
+// which none was seen, with the reason.
+func (s *writer) offline() {
+	t := s.t
+	if len(t.Exchanges) > 0 {
+		s.list()
+	}
+	first := true
+	for _, c := range t.Connections {
+		if c.Network != "tcp" || len(c.Exchanges) > 0 || c.Protocol == "DNS" {
+			continue
+		}
+		if first {
+			if len(t.Exchanges) > 0 {
+				s.line("")
+			}
+			s.line("%s", s.dim("connections without a request that could be read:"))
+			first = false
+		}
+		s.line("  #%d %s → %s  %s", c.ID, clean(c.LocalAddr), clean(c.RemoteAddr), clean(silence(c)))
+	}
+	if len(t.Exchanges) == 0 && first {
+		s.line("%s", s.dim("no request was seen"))
+	}
+	s.account()
+}
+
+// silence says why no request was seen on a connection.
+func silence(c *trace.Connection) string {
+	var parts []string
+	if c.TLS != nil {
+		v := strings.TrimSpace(c.TLS.Version + " " + c.TLS.SNI)
+		if v == "" {
+			v = "TLS"
+		}
+		if c.TLS.ALPN != "" {
+			v += ", ALPN " + c.TLS.ALPN
+		}
+		parts = append(parts, v)
+		if c.TLS.Undecryptable != "" {
+			parts = append(parts, "not decrypted: "+c.TLS.Undecryptable)
+		}
+		for _, a := range c.TLS.Alerts {
+			if !strings.Contains(a, "close_notify") {
+				parts = append(parts, "alert "+a)
+			}
+		}
+	} else if c.Protocol != "" {
+		parts = append(parts, c.Protocol)
+	}
+	switch g := c.Segments; {
+	case g == nil:
+	case g.Server.Segments == 0:
+		parts = append(parts, fmt.Sprintf("no answer to %s", plural(g.Client.Segments, "segment")))
+	case c.ClosedBy == "reset" && c.BytesIn+c.BytesOut == 0:
+		parts = append(parts, "refused (RST)")
+	case c.ClosedBy == "reset":
+		parts = append(parts, "reset")
+	}
+	if c.Failure != nil {
+		parts = append(parts, c.Failure.Seen)
+	}
+	parts = append(parts, fmt.Sprintf("%s out, %s in", bytesText(c.BytesOut), bytesText(c.BytesIn)))
+	return strings.Join(parts, ", ")
+}
