@@ -252,10 +252,12 @@ func (a *Analyzer) socketDecision(t clock.Time, d *capture.Decision) {
 		c.tr.Closed = &at
 		e = a.event(t, trace.LayerTCP, d.Name, d.Get("error"))
 	case "socket.bound":
-		a.bindPort(d.Get("local"), d.Socket)
+		a.wireOf().bound[uint16(number(d, "port"))] = d.Socket
 		return
 	case "socket.open":
-		a.bindPort(d.Get("local"), d.Socket)
+		if ap, err := netip.ParseAddrPort(d.Get("local")); err == nil && c.flow == nil {
+			a.wireOf().bound[ap.Port()] = d.Socket
+		}
 		c.tr.Network = d.Get("network")
 		c.tr.LocalAddr, c.tr.RemoteAddr = d.Get("local"), d.Get("remote")
 		c.tr.Opened = a.time(t)
@@ -301,13 +303,6 @@ func (a *Analyzer) socketDecision(t clock.Time, d *capture.Decision) {
 	}
 }
 
-// bindPort says that what leaves a local port is of a socket.
-func (a *Analyzer) bindPort(local string, socket uint32) {
-	if ap, err := netip.ParseAddrPort(local); err == nil && ap.Port() != 0 {
-		a.wireOf().bound[ap.Port()] = socket
-	}
-}
-
 // captureDecision takes what is told of the capture itself.
 func (a *Analyzer) captureDecision(t clock.Time, d *capture.Decision) {
 	switch d.Name {
@@ -318,6 +313,9 @@ func (a *Analyzer) captureDecision(t clock.Time, d *capture.Decision) {
 		a.dropped += number(d, "packets")
 		a.event(t, trace.LayerCapture, d.Name, d.Get("packets")+" packets were dropped by the capture")
 	case "capture.names":
+		if a.decisions {
+			return // the lookups tell them
+		}
 		a.event(t, trace.LayerCapture, d.Name, fmt.Sprintf("names of %d addresses", len(d.Attrs)))
 	default:
 		a.event(t, trace.LayerCapture, d.Name, d.Get("text"))

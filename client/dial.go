@@ -86,7 +86,7 @@ func (c *Client) race(ctx context.Context, p *pool, exchange uint32, host string
 		running++
 		go func() {
 			t0 := c.clock.Now()
-			conn, err := c.net.DialTCP(raceCtx, a)
+			conn, err := c.net.DialTCP(c.bound(raceCtx, socket), a)
 			results <- attempt{a, socket, conn, err, c.clock.Now().Sub(t0)}
 		}()
 		timer.Reset(attemptDelay)
@@ -142,6 +142,17 @@ func (c *Client) race(ctx context.Context, p *pool, exchange uint32, host string
 		first.Seen += fmt.Sprintf(" (and so failed each of its %d addresses)", n)
 	}
 	return nil, 0, first
+}
+
+// bound returns a context by which the capture learns a socket's port before
+// anything is sent from it.
+func (c *Client) bound(ctx context.Context, socket uint32) context.Context {
+	if !c.rec.SeesPackets() {
+		return ctx
+	}
+	return kernel.OnBound(ctx, func(port uint16) {
+		c.rec.Decide(capture.Decision{Name: "socket.bound", Socket: socket, Attrs: []capture.Attr{{Key: "port", Value: strconv.Itoa(int(port))}}})
+	})
 }
 
 func (c *Client) connected(a attempt) {

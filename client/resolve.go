@@ -268,14 +268,14 @@ func (d *lookupDriver) send(a dns.Action) {
 				return false
 			}
 		}
-		conn, err := dial(ctx, a.Server)
+		number := d.c.rec.NewSocket()
+		conn, err := dial(d.c.bound(ctx, number), a.Server)
 		if err != nil {
 			report(packet{a.Socket, nil, err})
 			return
 		}
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
 		defer stop()
-		number := d.c.rec.NewSocket()
 		d.c.rec.Decide(capture.Decision{Name: "socket.open", Socket: number, Lookup: d.id, Attrs: []capture.Attr{
 			{Key: "network", Value: network}, {Key: "for", Value: "dns"}, {Key: "local", Value: conn.LocalAddr().String()}, {Key: "remote", Value: conn.RemoteAddr().String()}}})
 		t := newTap(conn, d.c.rec, number)

@@ -8,25 +8,68 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"time"
 )
 
 // Network dials through the host's kernel. The zero value is ready.
-type Network struct{}
+type Network struct {
+	// Watch, when set, is told the local port of each socket before anything
+	// is sent from it. TCP sockets are then bound before they connect.
+	Watch func(port uint16) error
+}
 
 // DialTCP connects to addr. The context bounds the attempt.
-func (Network) DialTCP(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+func (n Network) DialTCP(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 	// Go's own Happy Eyeballs and keep-alive probes are switched off: the
 	// race is ours and visible, and probes would be packets nobody asked for.
 	d := net.Dialer{FallbackDelay: -1, KeepAlive: -1}
+	if n.Watch != nil {
+		d.ControlContext = n.bind
+	}
 	return d.DialContext(ctx, "tcp", addr.String())
+}
+
+type onBound struct{}
+
+// OnBound returns a context with which DialTCP calls f with the socket's
+// local port before it connects, if the Network has a Watch.
+func OnBound(ctx context.Context, f func(port uint16)) context.Context {
+	return context.WithValue(ctx, onBound{}, f)
+}
+
+// bind gives a socket its local port, which connect would do too late for it
+// to be watched.
+func (n Network) bind(ctx context.Context, network, _ string, c syscall.RawConn) error {
+	var port uint16
+	var err error
+	if cerr := c.Control(func(fd uintptr) { port, err = bindAny(fd, network == "tcp6") }); cerr != nil {
+		return cerr
+	}
+	if err != nil {
+		return err
+	}
+	if f, ok := ctx.Value(onBound{}).(func(uint16)); ok {
+		f(port)
+	}
+	return n.Watch(port)
 }
 
 // DialUDP opens a datagram socket that only talks with addr, from a port that
 // the kernel picks at random.
-func (Network) DialUDP(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+func (n Network) DialUDP(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{}
-	return d.DialContext(ctx, "udp", addr.String())
+	c, err := d.DialContext(ctx, "udp", addr.String())
+	if err != nil || n.Watch == nil {
+		return c, err
+	}
+	if a, ok := c.LocalAddr().(*net.UDPAddr); ok {
+		if err := n.Watch(uint16(a.Port)); err != nil {
+			c.Close()
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
 // Source returns the address from which the kernel would send to dst, by

@@ -28,6 +28,8 @@ type options struct {
 	verbose                                              int
 	json, color, redact, failOn                          string
 	lab                                                  bool
+	packets, pcap, har                                   string
+	pcapSecrets                                          bool
 }
 
 func newFlags() (*options, *pflag.FlagSet) {
@@ -92,6 +94,10 @@ func newFlags() (*options, *pflag.FlagSet) {
 	f.CountVarP(&o.verbose, "verbose", "v", "-v: each message of each layer; -vv: every field and its bytes")
 	f.StringVar(&o.json, "json", "", "print the trace as JSON, on stdout or to --json=FILE")
 	f.Lookup("json").NoOptDefVal = "-"
+	f.StringVar(&o.har, "har", "", "write the requests as HAR 1.2 to that file (- is stdout)")
+	f.StringVar(&o.packets, "packets", "auto", "capture this run's packets: auto (when it may), on, off")
+	f.StringVar(&o.pcap, "pcap", "", "store the capture as pcapng in that file, which peel read and Wireshark open")
+	f.BoolVar(&o.pcapSecrets, "pcap-secrets", false, "store the TLS secrets in it too: whoever has the file can read all")
 	f.StringVar(&o.redact, "redact", "on", "hide secrets in stored output; off shows them")
 	f.StringVar(&o.failOn, "fail-on", "", "exit with 4 when there is a finding of that level: info, warning, error")
 	f.StringVar(&o.color, "color", "auto", "colour: auto, always, never (NO_COLOR is honoured)")
@@ -123,11 +129,17 @@ func (o *options) check() error {
 	if err := exclusive("--http1.0, --http1.1, --http2 and --http2-prior-knowledge", o.http10, o.http11, o.http2, o.prior); err != nil {
 		return err
 	}
+	if o.pcapSecrets && o.pcap == "" {
+		return errors.New("--pcap-secrets needs --pcap FILE")
+	}
+	if o.har == "-" && o.json == "-" {
+		return errors.New("--json and --har cannot both go to stdout; give one a file name")
+	}
 	if o.proxy != "" {
 		return errors.New("--proxy is not there yet")
 	}
-	for name, v := range map[string]string{"--color": o.color, "--redact": o.redact, "--fail-on": o.failOn} {
-		allowed := map[string]string{"--color": "auto always never", "--redact": "on off", "--fail-on": "info warning error"}[name]
+	for name, v := range map[string]string{"--color": o.color, "--redact": o.redact, "--fail-on": o.failOn, "--packets": o.packets} {
+		allowed := map[string]string{"--packets": "auto on off", "--color": "auto always never", "--redact": "on off", "--fail-on": "info warning error"}[name]
 		if v != "" && !strings.Contains(" "+allowed+" ", " "+v+" ") {
 			return fmt.Errorf("%s is %q; it takes one of: %s", name, v, allowed)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	"peel/client"
 	"peel/clock"
 	"peel/explain"
+	"peel/kernel"
 	"peel/lab"
 	"peel/session"
 	"peel/trace"
@@ -35,6 +37,7 @@ type get struct {
 	session session.Options
 
 	output sync.Mutex // one body at a time goes to stdout
+	blind  error      // why no packets are captured
 }
 
 type target struct {
@@ -56,14 +59,39 @@ func (g *get) run(ctx context.Context) int {
 	g.client.Clock, g.client.Recorder = clk, rec
 	g.session.Clock, g.session.Recorder = clk, rec
 
+	var packets *sniffing
+	if g.o.packets != "off" {
+		var err error
+		if packets, err = startSniffing(rec, clk); err != nil && g.o.packets == "on" {
+			fmt.Fprintf(g.std.err, "peel: %v\n", err)
+			return exitFailed
+		} else if err != nil {
+			g.blind = err
+		} else {
+			g.client.Network = kernel.Network{Watch: packets.s.Watch}
+		}
+	}
+	file, err := g.openPcap()
+	if err != nil {
+		return bad(g.std, err)
+	}
+
 	// The analysis follows the recording, so that nothing is lost however
 	// long the run.
-	a := analyze.New(analyze.Limits{})
-	cursor := rec.Cursor()
+	a := analyze.New(g.limits(packets != nil))
+	records := capture.InOrder(rec.Cursor(), packets != nil)
 	analyzed := make(chan struct{})
 	go func() {
-		a.Read(cursor, true)
-		close(analyzed)
+		defer close(analyzed)
+		for {
+			r, ok := records.Next(true)
+			if !ok {
+				break
+			}
+			file.write(r)
+			a.Add(r)
+		}
+		a.End()
 	}()
 
 	if g.o.lab {
@@ -77,10 +105,23 @@ func (g *get) run(ctx context.Context) int {
 	c := client.New(g.client)
 	g.session.Client = c
 	s := session.New(g.session)
-	err := g.fetchAll(ctx, s)
+	err = g.fetchAll(ctx, s)
 	c.Close()
+	var received, dropped uint64
+	if packets != nil {
+		received, dropped = packets.stop()
+		if dropped > 0 {
+			rec.Decide(capture.Decision{Name: "capture.dropped", Attrs: []capture.Attr{{Key: "packets", Value: strconv.FormatUint(dropped, 10)}}})
+		}
+	}
 	rec.Close()
 	<-analyzed
+	if ferr := file.close(received, dropped); ferr != nil {
+		fmt.Fprintf(g.std.err, "peel: --pcap: %v\n", ferr)
+		if err == nil {
+			err = ferr
+		}
+	}
 
 	t := a.Trace()
 	t.Findings = append(t.Findings, explain.Findings(t)...)
@@ -233,7 +274,7 @@ func (g *get) sink(t target) (io.Writer, func() error, error) {
 	return f, f.Close, nil
 }
 
-func (g *get) jsonToStdout() bool { return g.o.json == "-" }
+func (g *get) jsonToStdout() bool { return g.o.json == "-" || g.o.har == "-" }
 
 // storyOnStdout tells whether the story is what stdout is for: when a person
 // looks at it and the body goes nowhere or elsewhere.
@@ -274,7 +315,13 @@ func (g *get) report(ctx context.Context, t *trace.Trace, err error) int {
 			return exitFailed
 		}
 	}
-	if !g.o.silent && (g.o.json == "" || g.o.json != "-") {
+	if g.o.har != "" {
+		if werr := writeHAR(g.std.out, g.o.har, redact.Apply(t, g.mode())); werr != nil {
+			fmt.Fprintf(g.std.err, "peel: --har: %v\n", werr)
+			return exitFailed
+		}
+	}
+	if !g.o.silent && g.o.json != "-" && g.o.har != "-" {
 		w := g.std.err
 		if g.storyOnStdout() {
 			w = g.std.out
@@ -320,6 +367,9 @@ func (g *get) writeStory(w *os.File, t *trace.Trace) {
 	o.Verbose = g.o.verbose
 	o.Fields = func(e *trace.Event) []trace.Field { return analyze.Fields(t, e) }
 	o.PacketFields = analyze.PacketFields
+	if g.blind != nil {
+		o.Blind = g.blind.Error()
+	}
 	text.Write(w, t, o)
 }
 

@@ -286,7 +286,7 @@ func (r *read) report(t *trace.Trace) int {
 	}
 	shown := redact.Apply(t, r.mode())
 	if r.har != "" {
-		if err := r.writeTo(r.har, func(w io.Writer) error { return errors.New("not built yet") }); err != nil {
+		if err := writeHAR(r.std.out, r.har, shown); err != nil {
 			fmt.Fprintf(r.std.err, "peel: --har: %v\n", err)
 			return exitFailed
 		}

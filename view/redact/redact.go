@@ -3,6 +3,7 @@
 package redact
 
 import (
+	"bytes"
 	"encoding/base64"
 	"net/url"
 	"reflect"
@@ -58,12 +59,64 @@ func Apply(t *trace.Trace, m Mode) *trace.Trace {
 		}
 		replace(reflect.ValueOf(out).Elem(), strings.NewReplacer(pairs...))
 	}
+	telling := map[int]bool{}
 	for _, e := range out.Events {
 		if tells(e, secrets) {
 			e.Raw, e.Hex, e.Fields = nil, "", nil
+			for _, id := range e.Packets {
+				telling[id] = true
+			}
+		}
+	}
+	for _, p := range out.Packets {
+		if telling[p.ID] || holds(p.Raw, secrets) {
+			p.Raw, p.Hex = nil, ""
+		}
+	}
+	for _, x := range out.Exchanges {
+		content(&x.Request.Body, secrets)
+		if x.Response != nil {
+			content(&x.Response.Body, secrets)
 		}
 	}
 	return out
+}
+
+func holds(b []byte, secrets []string) bool {
+	for _, s := range secrets {
+		if bytes.Contains(b, []byte(s)) {
+			return true
+		}
+	}
+	return false
+}
+
+// content takes secrets out of a body that was kept. What Content-Encoding
+// hides is not searched.
+func content(b *trace.Body, secrets []string) {
+	for _, s := range secrets {
+		if bytes.Contains(b.Content, []byte(s)) {
+			b.Content = bytes.ReplaceAll(b.Content, []byte(s), []byte(Mark))
+		}
+	}
+}
+
+// Text returns a text of a decision, such as a URL, without the secrets that
+// can be told from it alone.
+func Text(s string) string {
+	query(s, func(v string) { s = strings.ReplaceAll(s, v, Mark) })
+	if scheme, rest, ok := strings.Cut(s, "://"); ok {
+		authority, path, _ := strings.Cut(rest, "/")
+		if user, host, ok := strings.Cut(authority, "@"); ok && !strings.ContainsAny(user, " ") {
+			if name, _, ok := strings.Cut(user, ":"); ok {
+				s = scheme + "://" + name + ":" + Mark + "@" + host
+				if len(rest) > len(authority) {
+					s += "/" + path
+				}
+			}
+		}
+	}
+	return s
 }
 
 // tells whether an event's bytes may hold a secret: compressed and encrypted
@@ -75,12 +128,7 @@ func tells(e *trace.Event, secrets []string) bool {
 	if e.Name == "http2.headers" || e.Name == "http2.continuation" || e.Layer == trace.LayerHTTP1 {
 		return true
 	}
-	for _, s := range secrets {
-		if strings.Contains(string(e.Raw), s) {
-			return true
-		}
-	}
-	return false
+	return holds(e.Raw, secrets)
 }
 
 // headers redacts fields by name. Of cookies, names and attributes stay.
@@ -235,8 +283,8 @@ func deepCopy(v reflect.Value) reflect.Value {
 		p.Elem().Set(deepCopy(v.Elem()))
 		return p
 	case reflect.Slice:
-		if v.IsNil() {
-			return v
+		if v.IsNil() || !texts(v.Type().Elem()) {
+			return v // nothing in it is changed
 		}
 		s := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
 		for i := range v.Len() {
@@ -256,6 +304,26 @@ func deepCopy(v reflect.Value) reflect.Value {
 	return v
 }
 
+// texts tells whether a type can hold a string.
+func texts(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.String, reflect.Interface, reflect.Map:
+		return true
+	case reflect.Pointer, reflect.Slice, reflect.Array:
+		return texts(t.Elem())
+	case reflect.Struct:
+		if t == reflect.TypeFor[trace.Field]() {
+			return true // it holds itself
+		}
+		for i := range t.NumField() {
+			if t.Field(i).IsExported() && texts(t.Field(i).Type) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // replace applies r to every string below v.
 func replace(v reflect.Value, r *strings.Replacer) {
 	switch v.Kind() {
@@ -264,7 +332,7 @@ func replace(v reflect.Value, r *strings.Replacer) {
 			replace(v.Elem(), r)
 		}
 	case reflect.Slice:
-		if v.Type().Elem().Kind() == reflect.Uint8 {
+		if !texts(v.Type().Elem()) {
 			return
 		}
 		for i := range v.Len() {

@@ -188,7 +188,7 @@ func (s *writer) tcp(c *trace.Connection, x *trace.Exchange) {
 	default:
 		text = fmt.Sprintf("#%d %s", c.ID, c.RemoteAddr)
 	}
-	if t := c.TCP; t != nil {
+	if t := c.TCP; t != nil && c.Segments == nil {
 		text += fmt.Sprintf(", RTT %s, MSS %d", duration(t.RTT), t.SendMSS)
 		if t.Retransmits > 0 {
 			text += fmt.Sprintf(", %s retransmitted", plural(int(t.Retransmits), "segment"))
@@ -198,6 +198,45 @@ func (s *writer) tcp(c *trace.Connection, x *trace.Exchange) {
 		}
 	}
 	s.row("tcp", clean(text))
+	s.segments(c)
+}
+
+// segments tells what the packets of a connection show.
+func (s *writer) segments(c *trace.Connection) {
+	g := c.Segments
+	if g == nil {
+		return
+	}
+	var parts []string
+	if g.HandshakeRTT > 0 {
+		parts = append(parts, "handshake in "+duration(g.HandshakeRTT))
+	}
+	if g.Complete {
+		parts = append(parts, fmt.Sprintf("ISN %d and %d", g.Client.ISN, g.Server.ISN))
+	}
+	if g.Client.MSS > 0 {
+		parts = append(parts, fmt.Sprintf("MSS %d and %d", g.Client.MSS, g.Server.MSS))
+	}
+	parts = append(parts, fmt.Sprintf("%s out, %d in", plural(g.Client.Segments, "segment"), g.Server.Segments), fmt.Sprintf("TTL %d and %d", g.Client.TTL, g.Server.TTL))
+	if g.Client.MAC != "" && g.Client.MAC != "00:00:00:00:00:00" {
+		parts = append(parts, g.Client.MAC+" → "+g.Server.MAC)
+	}
+	if g.Server.MinRTT > 0 {
+		parts = append(parts, "RTT "+duration(max(g.Client.MinRTT, g.Server.MinRTT)))
+	}
+	for _, n := range []struct {
+		n    int
+		what string
+	}{{g.Client.Retransmissions + g.Server.Retransmissions, "retransmission"}, {g.Client.OutOfOrder + g.Server.OutOfOrder, "segment out of order"}, {g.Client.DuplicateACKs + g.Server.DuplicateACKs, "duplicate ACK"},
+		{g.Client.ZeroWindows + g.Server.ZeroWindows, "zero window"}, {g.BadChecksums, "wrong checksum"}, {g.Conflicts, "conflicting segment"}} {
+		if n.n > 0 {
+			parts = append(parts, plural(n.n, n.what))
+		}
+	}
+	if g.Missing > 0 {
+		parts = append(parts, bytesText(g.Missing)+" not captured")
+	}
+	s.row("packets", clean(strings.Join(parts, ", ")))
 }
 
 func (s *writer) tls(c *trace.Connection, x *trace.Exchange) {

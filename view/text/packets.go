@@ -123,13 +123,25 @@ func (s *writer) account() {
 	if a == nil || a.Frames == 0 {
 		return
 	}
+	type share struct {
+		name string
+		n    int64
+	}
+	shares := []share{{"content", a.Content}, {"http, dns", a.HTTP}, {"tls", a.TLS}, {"tcp, udp", a.Transport}, {"ip", a.Network}, {"link", a.Link}, {"sent again", a.Repeated}, {"other", a.Other}}
+	if !s.o.Offline && s.o.Verbose == 0 {
+		var parts []string
+		for _, l := range shares {
+			if l.n > 0 {
+				parts = append(parts, fmt.Sprintf("%s %.1f %%", l.name, float64(l.n)*100/float64(a.Frames)))
+			}
+		}
+		s.row("wire", fmt.Sprintf("%s, %s: %s", plural(a.Packets, "packet"), bytesText(a.Frames), strings.Join(parts, ", ")))
+		return
+	}
 	s.line("")
 	s.line("%s", s.dim(fmt.Sprintf("on the wire: %s, %s", plural(a.Packets, "packet"), bytesText(a.Frames))))
 	width := max(s.o.Width-40, 10)
-	for _, l := range []struct {
-		name string
-		n    int64
-	}{{"content", a.Content}, {"http, dns", a.HTTP}, {"tls", a.TLS}, {"tcp, udp", a.Transport}, {"ip", a.Network}, {"link", a.Link}, {"sent again", a.Repeated}, {"other", a.Other}} {
+	for _, l := range shares {
 		if l.n == 0 {
 			continue
 		}

@@ -27,6 +27,8 @@ type Options struct {
 	// of interest also when no request was seen on them, and which have no
 	// last request that all was about.
 	Offline bool
+	// Blind says why no packets were observed; empty where they were.
+	Blind string
 }
 
 // writer collects the story; the first error of the output ends it.
@@ -69,6 +71,9 @@ func Write(w io.Writer, t *trace.Trace, o Options) error {
 		}
 		s.line("")
 		s.exchange(last)
+	}
+	if o.Blind != "" {
+		s.row("packets", "not observed: "+clean(o.Blind))
 	}
 	s.account()
 	s.findings()
