@@ -60,6 +60,8 @@ type Analyzer struct {
 	skipped  int
 	lost     int
 
+	rec       capture.Record // the current one
+	ids       []int
 	wire      *wire
 	hook      func(*trace.Packet)
 	keys      keyRing
@@ -111,14 +113,15 @@ func (a *Analyzer) Add(r capture.Record) {
 		a.start = r.Time
 	}
 	a.now = r.Time
+	a.rec = r // so that nothing is allocated for each
 	switch r.Kind {
 	case capture.Decided:
-		a.decided(r.Time, &r.Decision)
+		a.decided(r.Time, &a.rec.Decision)
 	case capture.Stream:
 		c := a.conn(r.Socket)
 		c.bytes(r.Time, r.Dir, r.Data)
 	case capture.Packet:
-		a.packet(&r)
+		a.packet(&a.rec)
 	case capture.Secret:
 		if r.Socket == 0 {
 			a.shared(r.Data)

@@ -1,6 +1,8 @@
 package analyze
 
 import (
+	"slices"
+
 	"peel/trace"
 )
 
@@ -17,11 +19,9 @@ func (a *Analyzer) carriers(t *trace.Trace, c *trace.Connection, e *trace.Event)
 	if bottom.Space != trace.SpaceStream {
 		return
 	}
-	for _, r := range c.Packets(bottom) {
-		if len(e.Packets) == maxCarriers {
-			break
-		}
-		e.Packets = append(e.Packets, r.Packet)
+	a.ids = c.PacketIDs(a.ids[:0], bottom, maxCarriers)
+	if len(a.ids) > 0 {
+		e.Packets = slices.Clone(a.ids)
 	}
 }
 

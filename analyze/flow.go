@@ -463,6 +463,11 @@ func (f *flow) finish(t *trace.Connection) {
 	s.Account = acct
 	t.Segments = s
 	t.SentOut, t.SentIn = f.carried(0), f.carried(1)
+	for _, list := range [][]trace.Sent{t.SentOut, t.SentIn} {
+		for i := range list {
+			t.LongestSent = max(t.LongestSent, list[i].Length)
+		}
+	}
 }
 
 func (f *flow) carried(d int) []trace.Sent {

@@ -38,6 +38,8 @@ type Connection struct {
 	// that carried it, in the order of the stream.
 	SentOut []Sent `json:"-"`
 	SentIn  []Sent `json:"-"`
+	// LongestSent is the largest Length among them.
+	LongestSent int32 `json:"-"`
 }
 
 // Sent says that Length bytes of a stream from Offset stood at byte At of a

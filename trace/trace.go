@@ -220,6 +220,12 @@ func (t *Trace) Event(id int) *Event {
 
 // Connection returns the connection with that ID, or nil.
 func (t *Trace) Connection(id int) *Connection {
+	if id < 1 {
+		return nil // none
+	}
+	if id <= len(t.Connections) && t.Connections[id-1].ID == id {
+		return t.Connections[id-1]
+	}
 	for _, c := range t.Connections {
 		if c.ID == id {
 			return c
@@ -230,6 +236,12 @@ func (t *Trace) Connection(id int) *Connection {
 
 // Exchange returns the exchange with that ID, or nil.
 func (t *Trace) Exchange(id int) *Exchange {
+	if id < 1 {
+		return nil // none
+	}
+	if id <= len(t.Exchanges) && t.Exchanges[id-1].ID == id {
+		return t.Exchanges[id-1]
+	}
 	for _, e := range t.Exchanges {
 		if e.ID == id {
 			return e
@@ -240,6 +252,12 @@ func (t *Trace) Exchange(id int) *Exchange {
 
 // Lookup returns the lookup with that ID, or nil.
 func (t *Trace) Lookup(id int) *Lookup {
+	if id < 1 {
+		return nil // none
+	}
+	if id <= len(t.Lookups) && t.Lookups[id-1].ID == id {
+		return t.Lookups[id-1]
+	}
 	for _, l := range t.Lookups {
 		if l.ID == id {
 			return l
@@ -283,28 +301,46 @@ func (c *Connection) records(r Range) []Range {
 	return out
 }
 
-// Packets returns every packet that carried bytes of r, those that carried
-// them again too, in the order of the stream.
+// Packets returns every packet that carried bytes of r, a range of the
+// connection's stream, those that carried them again too, in the order of the
+// stream.
 func (c *Connection) Packets(r Range) []Range {
+	var out []Range
+	for s := range c.carriers(r) {
+		from, to := max(s.Offset, r.Offset), min(s.Offset+int64(s.Length), r.Offset+r.Length)
+		out = append(out, Range{Space: SpacePacket, Connection: r.Connection, Direction: r.Direction, Packet: s.Packet, Offset: int64(s.At) + from - s.Offset, Length: to - from})
+	}
+	return out
+}
+
+// PacketIDs appends the IDs of those packets to ids, at most most in all.
+func (c *Connection) PacketIDs(ids []int, r Range, most int) []int {
+	for s := range c.carriers(r) {
+		if len(ids) >= most {
+			break
+		}
+		ids = append(ids, s.Packet)
+	}
+	return ids
+}
+
+func (c *Connection) carriers(r Range) func(func(Sent) bool) {
 	sent := c.SentIn
 	if r.Direction == Out {
 		sent = c.SentOut
 	}
-	var out []Range
-	// A segment is at most 64 KiB, and up to 512 KiB with segmentation
-	// offload: none that begins earlier can reach r.
-	const longest = 1 << 20
-	i := sort.Search(len(sent), func(i int) bool { return sent[i].Offset > r.Offset-longest })
-	for _, s := range sent[i:] {
-		if s.Offset >= r.Offset+r.Length {
-			break
-		}
-		from, to := max(s.Offset, r.Offset), min(s.Offset+int64(s.Length), r.Offset+r.Length)
-		if from < to {
-			out = append(out, Range{Space: SpacePacket, Connection: r.Connection, Direction: r.Direction, Packet: s.Packet, Offset: int64(s.At) + from - s.Offset, Length: to - from})
+	return func(yield func(Sent) bool) {
+		// None that begins earlier is long enough to reach r.
+		i := sort.Search(len(sent), func(i int) bool { return sent[i].Offset > r.Offset-int64(c.LongestSent) })
+		for _, s := range sent[i:] {
+			if s.Offset >= r.Offset+r.Length {
+				return
+			}
+			if s.Offset+int64(s.Length) > r.Offset && !yield(s) {
+				return
+			}
 		}
 	}
-	return out
 }
 
 func (r Range) String() string {
