@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -144,6 +145,8 @@ func (r *read) run(ctx context.Context) int {
 
 	var lines *packetLines
 	if r.packets {
+		// Little is kept, and much comes and goes.
+		debug.SetGCPercent(400)
 		lines = r.newPacketLines(a)
 		a.OnPacket(lines.packet)
 	}
@@ -187,6 +190,9 @@ func (r *read) run(ctx context.Context) int {
 // limits say what the analysis has to keep for the output asked for.
 func (r *read) limits() analyze.Limits {
 	l := analyze.Limits{}
+	if r.packets {
+		l.Events = 1 // each packet is shown when it comes, and no trace is
+	}
 	if r.json != "" && !r.packets {
 		l.Packets = r.limit
 		if r.verbose > 1 {
@@ -284,7 +290,10 @@ func (r *read) report(t *trace.Trace) int {
 		}
 		t = t.Only(x.ID)
 	}
-	shown := redact.Apply(t, r.mode())
+	shown := t
+	if r.har != "" || r.json != "" {
+		shown = redact.Apply(t, r.mode())
+	}
 	if r.har != "" {
 		if err := writeHAR(r.std.out, r.har, shown); err != nil {
 			fmt.Fprintf(r.std.err, "peel: --har: %v\n", err)
