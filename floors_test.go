@@ -15,7 +15,7 @@ import (
 var floors = map[string]int{
 	"clock": 0, "trace": 0,
 	"httpfield": 1, "hpack": 1, "http1": 1, "http2": 1, "dns": 1, "tlswire": 1, "weburl": 1, "content": 1, "cookie": 1, "netrc": 1, "pki": 1,
-	"layout": 1, "pcap": 1, "ethernet": 1, "cooked": 1, "arp": 1, "ip": 1, "icmp": 1, "udp": 1, "tcp": 1,
+	"layout": 1, "pcap": 1, "ethernet": 1, "cooked": 1, "arp": 1, "ip": 1, "icmp": 1, "udp": 1, "tcp": 1, "websocket": 1,
 	"kernel": 2, "capture": 2, "analyze": 3,
 	"client": 3, "session": 3, "server": 3, "lab": 3,
 	"view/text": 4, "view/jsontrace": 4, "view/redact": 4, "view/har": 4, "explain": 4,
@@ -30,7 +30,7 @@ var sameFloor = map[string][]string{
 	"http2":   {"httpfield", "hpack"},
 	"session": {"client"},
 	// The tables of fields, and the EtherTypes.
-	"ethernet": {"layout"}, "cooked": {"layout", "ethernet"}, "arp": {"layout", "ethernet"}, "ip": {"layout"}, "icmp": {"layout"}, "udp": {"layout"}, "tcp": {"layout"},
+	"ethernet": {"layout"}, "cooked": {"layout", "ethernet"}, "arp": {"layout", "ethernet"}, "ip": {"layout"}, "icmp": {"layout"}, "udp": {"layout"}, "tcp": {"layout"}, "websocket": {"layout"},
 	"lab": {"server", "client"},
 }
 

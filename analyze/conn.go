@@ -18,10 +18,11 @@ const (
 	protoHTTP1
 	protoHTTP2
 	protoDNS
+	protoWebSocket
 	protoOther
 )
 
-var protoNames = [...]string{protoTLS: "TLS", protoHTTP1: "HTTP/1.1", protoHTTP2: "HTTP/2", protoDNS: "DNS", protoOther: "unknown"}
+var protoNames = [...]string{protoTLS: "TLS", protoHTTP1: "HTTP/1.1", protoHTTP2: "HTTP/2", protoDNS: "DNS", protoWebSocket: "WebSocket", protoOther: "unknown"}
 
 // dirNames are the directions as a trace names them.
 var dirNames = [...]string{capture.Out: trace.Out, capture.In: trace.In}
@@ -53,6 +54,7 @@ type conn struct {
 	tls  *tlsConn
 	h1   *h1conn
 	h2   *h2conn
+	ws   *wsconn
 
 	spoken proto // by the application
 	broken bool  // a gap or an error: bytes are only counted
@@ -186,6 +188,9 @@ func (c *conn) feed(t clock.Time, dir capture.Direction, b []byte) {
 	case protoHTTP2:
 		f.add(t, b)
 		c.h2.run(t, dir)
+	case protoWebSocket:
+		f.add(t, b)
+		c.ws.run(t, dir)
 	default:
 		f.offset += int64(len(b))
 	}
@@ -207,11 +212,19 @@ func (c *conn) sniff(t clock.Time, dir capture.Direction, b []byte) {
 	case bytes.HasPrefix(out, preface):
 		c.h2 = newH2(c)
 		c.speak(protoHTTP2)
-	case looksLikeHTTP1(out):
-		c.h1 = newH1(c)
-		c.speak(protoHTTP1)
 	default:
-		c.speak(protoOther)
+		switch looksLikeHTTP1(out) {
+		case yes:
+			c.h1 = newH1(c)
+			c.speak(protoHTTP1)
+		case perhaps:
+			if len(c.early[capture.In]) < 64 {
+				return
+			}
+			c.speak(protoOther)
+		default:
+			c.speak(protoOther)
+		}
 	}
 	early := c.early
 	c.early = [2][]chunk{}
@@ -222,18 +235,41 @@ func (c *conn) sniff(t clock.Time, dir capture.Direction, b []byte) {
 	}
 }
 
-// looksLikeHTTP1 tells whether bytes may begin a request line: a token of at
-// most 32 bytes and a space.
-func looksLikeHTTP1(b []byte) bool {
-	for i, ch := range b[:min(len(b), 33)] {
-		if ch == ' ' {
-			return i > 0
-		}
-		if ch < '!' || ch > '~' {
-			return false
+// guess is what first bytes look like.
+type guess uint8
+
+const (
+	no guess = iota
+	perhaps
+	yes
+)
+
+// maxMethod bounds the method of a request that is recognised.
+const maxMethod = 32
+
+// maxGuess bounds the bytes of a first line that is waited for.
+const maxGuess = 4096
+
+// looksLikeHTTP1 tells whether bytes begin a request line (RFC 9112 §3): a
+// token, a space, a target, and a version.
+func looksLikeHTTP1(b []byte) guess {
+	line, _, whole := bytes.Cut(b, []byte("\n"))
+	method, rest, ok := bytes.Cut(line, []byte(" "))
+	for _, ch := range method[:min(len(method), maxMethod+1)] {
+		if ch < '!' || ch > '~' || ch == ':' || ch == '"' || ch == '{' || ch == '<' {
+			return no
 		}
 	}
-	return len(b) > 0 && len(b) < 33
+	switch {
+	case len(method) > maxMethod || ok && len(method) == 0 || !ok && whole:
+		return no
+	case whole || len(b) > maxGuess:
+		if i := bytes.LastIndex(rest, []byte(" HTTP/1.")); i >= 0 || len(b) > maxGuess {
+			return yes
+		}
+		return no
+	}
+	return perhaps
 }
 
 // ended takes the end of one direction.
@@ -241,8 +277,8 @@ func (c *conn) ended(t clock.Time, dir capture.Direction) {
 	if c.tls != nil && c.tls.active {
 		c.tls.close(dir)
 	}
-	if c.h1 != nil && dir == capture.In {
-		c.h1.close(t)
+	if c.h1 != nil && c.spoken == protoHTTP1 {
+		c.h1.close(t, dir)
 	}
 }
 

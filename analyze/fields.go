@@ -3,11 +3,13 @@ package analyze
 import (
 	"strings"
 
+	"peel/arp"
 	"peel/dns"
 	"peel/http1"
 	"peel/http2"
 	"peel/tlswire"
 	"peel/trace"
+	"peel/websocket"
 )
 
 // Fields returns the tree of fields of the message that an event is about,
@@ -26,6 +28,10 @@ func Fields(t *trace.Trace, e *trace.Event) []trace.Field {
 		if e.Name == "tls.alert" {
 			return tlswire.AlertFields(e.Raw)
 		}
+	case trace.LayerWebSocket:
+		return websocket.Fields(e.Raw)
+	case trace.LayerARP:
+		return arp.Fields(e.Raw, 0)
 	case trace.LayerHTTP1:
 		return http1.Fields(e.Raw)
 	case trace.LayerHTTP2:

@@ -28,6 +28,9 @@ type flow struct {
 	cut      bool // by RST
 	missing  int64
 	bad, off int
+	good     [2]int // segments with a right checksum
+	doubtful [2][]doubtful
+	waiting  [2][]held
 	conflict int
 	ttl      [2]uint8
 	mac      [2]string
@@ -102,17 +105,63 @@ func (a *Analyzer) segment(w *wire, p *packet, s tcp.Segment, length int) {
 	switch p.sum {
 	case ip.Bad:
 		f.bad++
-		// Bytes with a wrong checksum are not what was sent, and the
-		// receiver drops them.
-		return
+		if f.good[dir] > 0 {
+			f.doubt(p, s)
+			return
+		}
+		// All of this side's checksums are wrong: they are made after the
+		// packets are captured, whatever the card leaves in their place.
 	case ip.Offloaded:
 		f.off++
+	case ip.Good:
+		f.good[dir]++
 	}
 	if f.ttl[dir] == 0 {
 		f.ttl[dir] = p.ip.TTL
 		f.mac[dir], _ = p.macs()
 	}
 	f.take(p, s, length)
+}
+
+// doubtful is a segment whose checksum is wrong. Its receiver dropped it, if
+// it was so on the wire; if it acknowledges the bytes and no other segment
+// brought them, they were right.
+type doubtful struct {
+	seq    uint32
+	data   []byte
+	packet int
+	at     int
+}
+
+// maxDoubtful bounds those that are kept, per direction.
+const maxDoubtful = 256
+
+func (f *flow) doubt(p *packet, s tcp.Segment) {
+	list := &f.doubtful[p.dir]
+	if b := s.Payload(); len(b) > 0 && len(*list) < maxDoubtful {
+		*list = append(*list, doubtful{s.Seq(), bytes.Clone(b), p.id, p.payload.at})
+	}
+}
+
+// confirmed takes an acknowledgement of what the other side sent.
+func (f *flow) confirmed(dir capture.Direction, ack uint32) {
+	list := f.doubtful[dir]
+	if len(list) == 0 {
+		return
+	}
+	st := f.streams[dir]
+	f.doubtful[dir] = list[:0]
+	for _, d := range list {
+		switch end := d.seq + uint32(len(d.data)); {
+		case int32(end-ack) > 0:
+			f.doubtful[dir] = append(f.doubtful[dir], d)
+		case st.Offset(end) > st.Next():
+			if len(f.sent[dir]) < maxSent {
+				f.sent[dir] = append(f.sent[dir], sent{st.Offset(d.seq), uint32(d.packet), uint32(len(d.data)), uint16(min(d.at, 65535))})
+			}
+			st.Input(f.a.now, d.seq, d.data, false)
+		}
+	}
 }
 
 // reopened tells whether a SYN begins a new connection on the ports of f.
@@ -176,7 +225,7 @@ func serverSpeaks(p *packet, s tcp.Segment) bool {
 	switch {
 	case bytes.HasPrefix(b, []byte("HTTP/1.")):
 		return true
-	case bytes.HasPrefix(b, preface), looksLikeHTTP1(b) && len(b) > 16:
+	case bytes.HasPrefix(b, preface), looksLikeHTTP1(b) == yes:
 		return false
 	case len(b) > 5 && b[0] == 0x16 && b[1] == 3:
 		return b[5] == 2 // ServerHello
@@ -216,25 +265,32 @@ func (f *flow) take(p *packet, s tcp.Segment, length int) {
 		p.notes = append(p.notes, f.analysis.Text(int(dir), p.note))
 	}
 	f.narrate(p, s, length)
-	payload := s.Payload()
-	st := f.streams[dir]
 	seq := s.Seq()
 	if flags.Has(tcp.SYN) {
 		seq++ // data on a SYN begins behind it (RFC 9293 §3.4)
 	}
-	if len(payload) > 0 && !p.note.Has(tcp.KeepAlive) {
-		st.Start(seq)
-		p.offset = st.Offset(seq)
+	payload := s.Payload()
+	if p.note.Has(tcp.KeepAlive) {
+		payload = nil
+	}
+	if len(payload) > 0 {
+		f.streams[dir].Start(seq)
+		p.offset = f.streams[dir].Offset(seq)
 		f.carry(p, payload)
-		conflicts := st.Conflicts
-		st.Input(now, seq, payload, flags.Has(tcp.FIN))
-		f.conflict += st.Conflicts - conflicts
-	} else if flags.Has(tcp.FIN) {
-		st.Input(now, seq, nil, true)
+	}
+	if len(payload) > 0 || flags.Has(tcp.FIN) {
+		h := held{at: now, seq: seq, data: payload, fin: flags.Has(tcp.FIN), ack: s.Ack(), acks: flags.Has(tcp.ACK)}
+		if len(f.waiting[dir]) > 0 || f.early(dir, &h) {
+			f.hold(dir, h)
+		} else {
+			f.deliver(dir, &h)
+		}
 	}
 	if flags.Has(tcp.ACK) && !flags.Has(tcp.RST) {
+		f.confirmed(1-dir, s.Ack())
 		f.streams[1-dir].Acked(now, s.Ack())
 	}
+	f.unhold(now)
 	if flags.Has(tcp.RST) {
 		f.reset(now, dir)
 	} else if f.ended[0] && f.ended[1] && !f.closed {
@@ -242,6 +298,78 @@ func (f *flow) take(p *packet, s tcp.Segment, length int) {
 		at := a.time(now)
 		f.conn.tr.Closed = &at
 		f.conn.release()
+	}
+}
+
+// held is a segment that acknowledges bytes which have not come yet: a capture
+// can have the two directions out of step. Its sender had them, so what it
+// says comes after them.
+type held struct {
+	at   clock.Time
+	seq  uint32
+	data []byte
+	fin  bool
+	ack  uint32
+	acks bool
+}
+
+// Bounds of what is held, per direction: segments, and time in the capture.
+const (
+	maxHeld  = 512
+	heldLife = 200e6
+)
+
+// early tells whether a segment acknowledges bytes that have not come.
+func (f *flow) early(dir capture.Direction, h *held) bool {
+	st := f.streams[1-dir]
+	return h.acks && st.Started() && f.analysis.Sides[1-dir].SawSYN && st.Missing(h.ack)
+}
+
+// hold keeps a segment, in the order of the stream: what was sent again for a
+// loss is what the others wait for.
+func (f *flow) hold(dir capture.Direction, h held) {
+	h.data = bytes.Clone(h.data)
+	list := f.waiting[dir]
+	i := len(list)
+	for i > 0 && int32(h.seq-list[i-1].seq) < 0 {
+		i--
+	}
+	f.waiting[dir] = slices.Insert(list, i, h)
+}
+
+// unhold hands on what has waited long enough, or for what is there now.
+func (f *flow) unhold(now clock.Time) {
+	for again := true; again; {
+		again = false
+		for dir := range f.waiting {
+			d := capture.Direction(dir)
+			for len(f.waiting[dir]) > 0 {
+				h := &f.waiting[dir][0]
+				if f.early(d, h) && len(f.waiting[dir]) <= maxHeld && now-h.at <= heldLife {
+					break
+				}
+				f.deliver(d, h)
+				f.waiting[dir] = f.waiting[dir][1:]
+				again = true
+			}
+		}
+	}
+}
+
+func (f *flow) deliver(dir capture.Direction, h *held) {
+	st := f.streams[dir]
+	conflicts := st.Conflicts
+	st.Input(f.a.now, h.seq, h.data, h.fin)
+	f.conflict += st.Conflicts - conflicts
+}
+
+// flush hands on what is held, at the end.
+func (f *flow) flush() {
+	for dir := range f.waiting {
+		for i := range f.waiting[dir] {
+			f.deliver(capture.Direction(dir), &f.waiting[dir][i])
+		}
+		f.waiting[dir] = nil
 	}
 }
 
@@ -278,6 +406,7 @@ func (f *flow) reset(now clock.Time, dir capture.Direction) {
 		return
 	}
 	f.cut = true
+	f.flush()
 	f.streams[dir].Close(now)
 	f.streams[1-dir].Close(now)
 	f.closed = true
@@ -294,6 +423,7 @@ func (f *flow) close(now clock.Time) {
 	if f.closed {
 		return
 	}
+	f.flush()
 	f.streams[0].Close(now)
 	f.streams[1].Close(now)
 	f.closed = true

@@ -22,6 +22,9 @@ type h1conn struct {
 		body   int64
 	}
 	stopped [2]bool
+	over    [2]bool // no more bytes will come
+	// switched is the protocol that a 101 response has just changed to.
+	switched string
 }
 
 func newH1(c *conn) *h1conn {
@@ -32,22 +35,33 @@ func newH1(c *conn) *h1conn {
 }
 
 // run takes what is there in one direction.
-func (h *h1conn) run(t clock.Time, dir capture.Direction) { h.read(t, dir, false) }
-
-func (h *h1conn) close(t clock.Time) {
-	h.read(t, capture.Out, true)
-	h.read(t, capture.In, true)
+func (h *h1conn) run(t clock.Time, dir capture.Direction) {
+	h.read(t, dir)
+	if dir == capture.Out {
+		h.read(t, capture.In) // what waited for the request
+	}
 }
 
-func (h *h1conn) read(t clock.Time, dir capture.Direction, eof bool) {
+// close takes the end of one direction.
+func (h *h1conn) close(t clock.Time, dir capture.Direction) {
+	h.over[dir] = true
+	h.run(t, dir)
+}
+
+func (h *h1conn) read(t clock.Time, dir capture.Direction) {
 	f := &h.c.app[dir]
 	for !h.stopped[dir] {
-		if dir == capture.In && len(h.pending) == 0 && !eof {
+		if dir == capture.In && len(h.pending) == 0 {
 			// Bytes that no request asked for wait until there is one.
+			if h.over[capture.In] && h.over[capture.Out] && len(f.buf) > 0 {
+				h.stopped[dir] = true
+				e := h.c.message(t, trace.LayerHTTP1, "http1.unasked", fmt.Sprintf("%d bytes from the server that no request asked for", len(f.buf)), dir, f.offset, len(f.buf), f.buf)
+				e.RawLength = len(f.buf)
+			}
 			return
 		}
 		first := f.first
-		ev, n, err := h.reader[dir].Next(f.buf, eof)
+		ev, n, err := h.reader[dir].Next(f.buf, h.over[dir])
 		if err != nil {
 			h.malformed(t, dir, err)
 			h.stopped[dir] = true
@@ -74,6 +88,12 @@ func (h *h1conn) read(t clock.Time, dir capture.Direction, eof bool) {
 			h.stopped[dir] = true
 		}
 		f.take(n, t)
+		if h.switched != "" {
+			to, x := h.switched, h.pending[0]
+			h.switched, h.pending = "", nil
+			h.c.upgrade(t, x, to)
+			return
+		}
 	}
 }
 
@@ -116,6 +136,10 @@ func (h *h1conn) response(first, t clock.Time, f *stretch, n int, head *http1.He
 	x.respFirst, x.respLast = e, e
 	x.tr.Response = &trace.Response{Status: head.Status, Reason: head.Reason, Headers: h.headers(capture.In, f, n, head.Fields),
 		HeadersSize: int64(n), Body: body(head)}
+	if head.Status == 101 {
+		h.switched = strings.ToLower(strings.TrimSpace(head.Fields.Value("Upgrade")))
+		x.tr.Response.Body.Complete = true
+	}
 	for _, d := range head.Deviations {
 		o := h.c.a.event(t, trace.LayerHTTP1, "http1.deviation", "the response bends the rules: "+d)
 		o.Exchange, o.Connection = x.tr.ID, h.c.tr.ID

@@ -16,7 +16,7 @@ var ecnNames = layout.Names(map[uint64]string{0: "not ECN-capable", 1: "ECT(1)",
 
 var fields4 = []layout.Field{
 	{Name: "ip.version", Bit: 0, Bits: 4},
-	{Name: "ip.hdr_len", Bit: 4, Bits: 4, Meaning: func(v uint64) string { return strconv.FormatUint(v*4, 10) + " bytes" }},
+	{Name: "ip.hdr_len", Bit: 4, Bits: 4, Scale: 4},
 	{Name: "ip.dsfield.dscp", Bit: 8, Bits: 6, Meaning: dscpNames},
 	{Name: "ip.dsfield.ecn", Bit: 14, Bits: 2, Meaning: ecnNames},
 	{Name: "ip.len", Bit: 16, Bits: 16},
@@ -24,12 +24,7 @@ var fields4 = []layout.Field{
 	{Name: "ip.flags.rb", Bit: 48, Bits: 1, Kind: layout.Flag},
 	{Name: "ip.flags.df", Bit: 49, Bits: 1, Kind: layout.Flag},
 	{Name: "ip.flags.mf", Bit: 50, Bits: 1, Kind: layout.Flag},
-	{Name: "ip.frag_offset", Bit: 51, Bits: 13, Meaning: func(v uint64) string {
-		if v == 0 {
-			return ""
-		}
-		return strconv.FormatUint(v*8, 10) + " bytes"
-	}},
+	{Name: "ip.frag_offset", Bit: 51, Bits: 13, Scale: 8},
 	{Name: "ip.ttl", Bit: 64, Bits: 8},
 	{Name: "ip.proto", Bit: 72, Bits: 8, Meaning: protoName},
 	{Name: "ip.checksum", Bit: 80, Bits: 16, Kind: layout.Hex},
@@ -51,7 +46,7 @@ var fields6 = []layout.Field{
 
 var fragmentFields = []layout.Field{
 	{Name: "ipv6.fraghdr.nxt", Bit: 0, Bits: 8, Meaning: protoName},
-	{Name: "ipv6.fraghdr.offset", Bit: 16, Bits: 13, Meaning: func(v uint64) string { return strconv.FormatUint(v*8, 10) + " bytes" }},
+	{Name: "ipv6.fraghdr.offset", Bit: 16, Bits: 13, Scale: 8},
 	{Name: "ipv6.fraghdr.more", Bit: 31, Bits: 1, Kind: layout.Flag},
 	{Name: "ipv6.fraghdr.ident", Bit: 32, Bits: 32, Kind: layout.Hex},
 }

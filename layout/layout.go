@@ -18,6 +18,9 @@ type Field struct {
 	Name      string
 	Bit, Bits int
 	Kind      Kind
+	// Scale is what the number counts: 4 for a length in 32-bit words, shown
+	// in bytes. 0 means 1.
+	Scale uint64
 	// Meaning says what a value means; nil or "" for nothing to say.
 	Meaning func(v uint64) string
 }
@@ -59,7 +62,7 @@ func Tree(h []byte, base int, fields []Field) []trace.Field {
 			if f.Kind == Hex {
 				t.Value = HexValue(v, (f.Bits+3)/4)
 			} else {
-				t.Value = strconv.FormatUint(v, 10)
+				t.Value = strconv.FormatUint(v*max(f.Scale, 1), 10)
 			}
 			if f.Meaning != nil {
 				t.Meaning = f.Meaning(v)

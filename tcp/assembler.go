@@ -99,6 +99,23 @@ func (a *Assembler) Offset(seq uint32) int64 {
 // Next is the stream offset up to which bytes were handed on.
 func (a *Assembler) Next() int64 { return a.next }
 
+// Missing tells whether bytes before a sequence number, as an acknowledgement
+// names it, have not been handed on.
+func (a *Assembler) Missing(ack uint32) bool {
+	off := a.Offset(ack)
+	if a.fin >= 0 && off > a.fin {
+		off = a.fin // the FIN takes a number
+	}
+	if a.ended {
+		return false
+	}
+	if off == a.next+1 && a.fin < 0 {
+		// One more than the bytes that came: perhaps a FIN that was not seen.
+		return false
+	}
+	return off > a.next && off < a.next+1<<30
+}
+
 // Waiting is the number of bytes that wait behind a hole.
 func (a *Assembler) Waiting() int { return a.queued }
 

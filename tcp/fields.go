@@ -15,7 +15,7 @@ var headerFields = []layout.Field{
 	{Name: "tcp.dstport", Bit: 16, Bits: 16},
 	{Name: "tcp.seq_raw", Bit: 32, Bits: 32},
 	{Name: "tcp.ack_raw", Bit: 64, Bits: 32},
-	{Name: "tcp.hdr_len", Bit: 96, Bits: 4, Meaning: func(v uint64) string { return strconv.FormatUint(v*4, 10) + " bytes" }},
+	{Name: "tcp.hdr_len", Bit: 96, Bits: 4, Scale: 4},
 	{Name: "tcp.flags.res", Bit: 100, Bits: 3},
 	{Name: "tcp.flags", Bit: 100, Bits: 12, Kind: layout.Hex, Meaning: func(v uint64) string { return Flags(v & 0x1ff).String() }},
 	{Name: "tcp.window_size_value", Bit: 112, Bits: 16},

@@ -71,12 +71,13 @@ const (
 	LayerICMP  = "icmp"
 	LayerARP   = "arp"
 	// LayerCapture is what is said about the evidence itself.
-	LayerCapture = "capture"
-	LayerTLS     = "tls"
-	LayerHTTP1   = "http1"
-	LayerHTTP2   = "http2"
-	LayerHTTP    = "http"
-	LayerPeel    = "peel"
+	LayerCapture   = "capture"
+	LayerTLS       = "tls"
+	LayerHTTP1     = "http1"
+	LayerHTTP2     = "http2"
+	LayerWebSocket = "websocket"
+	LayerHTTP      = "http"
+	LayerPeel      = "peel"
 )
 
 // Directions of bytes, as the observed client sees them.

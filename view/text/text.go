@@ -114,6 +114,8 @@ func (s *writer) row(label, text string) {
 // status shows a response's status, or that there is none.
 func (s *writer) status(x *trace.Exchange) string {
 	switch {
+	case x.Response == nil && x.Failure == nil:
+		return s.warn("no response seen")
 	case x.Response == nil:
 		return s.bad("failed")
 	case x.Response.Status >= 400:
@@ -159,6 +161,8 @@ func (s *writer) list() {
 		status := "failed"
 		if x.Response != nil {
 			status = fmt.Sprint(x.Response.Status)
+		} else if x.Failure == nil {
+			status = "none"
 		}
 		colour := s.good
 		if x.Response == nil || x.Response.Status >= 400 {
