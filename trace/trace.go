@@ -27,7 +27,7 @@ type Trace struct {
 	// Packets are those that the analysis was asked to keep.
 	Packets []*Packet `json:"packets"`
 	// Account is of all packets; nil when none was seen.
-	Account  *Account   `json:"account,omitempty"`
+	Account  *Account   `json:"-"`
 	Events   []*Event   `json:"events"`
 	Findings []*Finding `json:"findings"`
 }
