@@ -36,7 +36,13 @@ func (r *Reader) nextBlock() (Block, error) {
 	n := int(total)
 	b := r.need(n)
 	if len(b) < n {
-		return r.cut(len(b), n)
+		// The file ends here, or the length is wrong: then other blocks stand
+		// in what it claims.
+		rest := len(b)
+		if blk, err := r.lostBlock(fmt.Sprintf("a block of type %#x with length %d, which is more than the file has", typ, total)); !r.done {
+			return blk, err
+		}
+		return r.cut(rest, n)
 	}
 	if end := r.order.Uint32(b[n-4:]); end != total {
 		return r.lostBlock(fmt.Sprintf("a block of type %#x has length %d at its beginning and %d at its end", typ, total, end))

@@ -190,7 +190,11 @@ func (r *Reader) nextRecord() (Block, error) {
 	n := head + int(caplen)
 	b := r.need(n)
 	if len(b) < n {
-		return r.cut(len(b), n)
+		rest := len(b)
+		if blk, err := r.resync(fmt.Sprintf("a record of %d bytes, which is more than the file has", caplen), head, func(b []byte) bool { return r.recordWrong(b) == "" && r.near(b) }); !r.done {
+			return blk, err
+		}
+		return r.cut(rest, n)
 	}
 	blk := Block{Kind: KindPacket, Offset: r.Offset(), DataOffset: r.Offset() + int64(head), Length: int(r.order.Uint32(b[12:])), Data: b[head:n:n],
 		Time: clock.Time(uint64(r.order.Uint32(b))*1e9 + uint64(r.order.Uint32(b[4:]))*(1e9/i.perSecond))}
@@ -247,5 +251,8 @@ func (r *Reader) resync(why string, head int, fits func([]byte) bool) (Block, er
 		}
 	}
 	r.done = true
+	if at >= r.base {
+		r.r = int(at - r.base)
+	}
 	return Block{Kind: KindDamage, Offset: at, Err: &Error{Offset: at, What: why + ", and nothing readable follows"}}, nil
 }
