@@ -106,6 +106,10 @@ func (a *Analyzer) segment(w *wire, p *packet, s tcp.Segment, length int) {
 	case ip.Bad:
 		f.bad++
 		if f.good[dir] > 0 {
+			if f.analysis.Next(int(dir)) == s.Seq() {
+				// It continues what was sent: its header can be believed.
+				p.note |= f.analysis.Input(a.now, int(dir), s, length)
+			}
 			f.doubt(p, s)
 			return
 		}

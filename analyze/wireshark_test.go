@@ -328,3 +328,69 @@ func tsharkRequests(t *testing.T, file, keys string) []string {
 	}
 	return out
 }
+
+// analysisFields are tshark's notes on segments, and ours.
+var analysisFields = []struct{ field, note string }{
+	{"tcp.analysis.retransmission", "retransmission"},
+	{"tcp.analysis.spurious_retransmission", "spurious retransmission"},
+	{"tcp.analysis.out_of_order", "out of order"},
+	{"tcp.analysis.lost_segment", "previous segment not captured"},
+	{"tcp.analysis.ack_lost_segment", "acknowledges bytes not captured"},
+	{"tcp.analysis.duplicate_ack", "duplicate ACK"},
+	{"tcp.analysis.zero_window", "zero window"},
+	{"tcp.analysis.zero_window_probe", "zero window probe"},
+	{"tcp.analysis.window_full", "window full"},
+	{"tcp.analysis.keep_alive", "keep-alive"},
+	{"tcp.analysis.window_update", "window update"},
+}
+
+// What both say of TCP segments. They are judgements, and Wireshark's differ
+// in places where it cannot know: the counts of agreement are bars.
+func TestWiresharkCapturesAnalysis(t *testing.T) {
+	t.Parallel()
+	dir := wiresharkCaptures(t)
+	files, _ := filepath.Glob(filepath.Join(dir, "*.pcap*"))
+	agree, onlyOurs, onlyTheirs := map[string]int{}, map[string]int{}, map[string]int{}
+	for _, file := range files {
+		name := filepath.Base(file)
+		if strings.HasPrefix(name, "many_interfaces.pcapng.") {
+			continue
+		}
+		ours, _ := peelPackets(t, file, nil)
+		fields := []string{"frame.number", "frame.protocols"}
+		for _, f := range analysisFields {
+			fields = append(fields, f.field)
+		}
+		rows := tsharkPackets(t, file, "", fields, "-E", "occurrence=f", "-o", "ip.defragment:FALSE")
+		rows = slices.DeleteFunc(rows, func(r []string) bool { return strings.Contains(r[1], "pcapng") })
+		if len(rows) != len(ours) {
+			continue // another test tells
+		}
+		for i, row := range rows {
+			for j, f := range analysisFields {
+				theirs := len(row) > 2+j && row[2+j] != ""
+				mine := false
+				for _, n := range strings.Split(strings.ReplaceAll(ours[i].notes, "; ", ", "), ", ") {
+					mine = mine || n == f.note || f.note == "duplicate ACK" && strings.HasPrefix(n, f.note)
+				}
+				switch {
+				case mine && theirs:
+					agree[f.note]++
+				case mine:
+					onlyOurs[f.note]++
+					t.Logf("%s packet %d: only peel says %q (%s)", name, i+1, f.note, ours[i].notes)
+				case theirs:
+					onlyTheirs[f.note]++
+					t.Logf("%s packet %d: only tshark says %q (peel: %s)", name, i+1, f.note, ours[i].notes)
+				}
+			}
+		}
+	}
+	for _, f := range analysisFields {
+		a, o, th := agree[f.note], onlyOurs[f.note], onlyTheirs[f.note]
+		t.Logf("%-34s agree %4d, only peel %3d, only tshark %3d", f.note, a, o, th)
+		if o > a/3+1 || th > a/3+1 {
+			t.Errorf("%s: %d agree, only peel %d, only tshark %d", f.note, a, o, th)
+		}
+	}
+}

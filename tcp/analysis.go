@@ -118,6 +118,9 @@ func (f *Flow) Scale(d int) int {
 	return 0
 }
 
+// Next is the sequence number that side d has sent up to.
+func (f *Flow) Next(d int) uint32 { return f.Sides[d].next }
+
 // Input takes a segment from side d, whose payload was length bytes long
 // before any snap length. It returns what is to be noted.
 func (f *Flow) Input(now clock.Time, d int, s Segment, length int) Note {
