@@ -33,6 +33,9 @@ func portFilter(ports []uint16) []bpf.Instruction {
 	wide := len(ports) > widePorts
 	ports = slices.Clone(ports)
 	slices.Sort(ports)
+	if wide {
+		ports = nil
+	}
 	a := assembler{}
 	a.emit(bpf.LoadAbsolute{Off: adHatype, Size: 4})
 	a.unless(hwLoopback, "ethertype")

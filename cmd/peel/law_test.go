@@ -144,3 +144,27 @@ func plain(t *testing.T, args ...string) ran {
 	t.Helper()
 	return finish(t, peelCommand(t, args...))
 }
+
+// At full loopback speed, no packet is dropped by peel, and the packets carry
+// every byte.
+func TestLiveCaptureKeepsUp(t *testing.T) {
+	needRoot(t)
+	for _, url := range []string{"http://example.com/bytes/100000000", "https://example.com/bytes/100000000"} {
+		r := peel(t, "--lab", "-s", "-o", os.DevNull, "--packets=on", url)
+		if r.code != 0 || len(r.trace.Exchanges) != 1 {
+			t.Fatalf("%s: exit %d, %s", url, r.code, r.stderr)
+		}
+		if b := r.trace.Exchanges[0].Response.Body; b.WireSize != 100_000_000 || !b.Complete {
+			t.Errorf("%s: the packets carried %d bytes, complete %v", url, b.WireSize, b.Complete)
+		}
+		for _, e := range r.trace.Events {
+			if e.Layer == "capture" || e.Name == "tcp.gap" {
+				t.Errorf("%s: %s", url, e.Text)
+			}
+		}
+		c := r.trace.Connections[len(r.trace.Connections)-1]
+		if c.Segments == nil || c.Segments.Missing != 0 || c.Segments.Account.Content != 100_000_000 {
+			t.Errorf("%s: segments %+v", url, c.Segments)
+		}
+	}
+}

@@ -127,7 +127,7 @@ func (s *writer) account() {
 		name string
 		n    int64
 	}
-	shares := []share{{"content", a.Content}, {"http, dns", a.HTTP}, {"tls", a.TLS}, {"tcp, udp", a.Transport}, {"ip", a.Network}, {"link", a.Link}, {"sent again", a.Repeated}, {"other", a.Other}}
+	shares := []share{{"content", a.Content}, {"http/dns", a.HTTP}, {"tls", a.TLS}, {"tcp/udp", a.Transport}, {"ip", a.Network}, {"link", a.Link}, {"sent again", a.Repeated}, {"other", a.Other}}
 	if !s.o.Offline && s.o.Verbose == 0 {
 		var parts []string
 		for _, l := range shares {
