@@ -15,6 +15,7 @@ var rules = []rule{
 	dnsTimeout, dnsTruncated, dnsSearchStorm, dnsFailure,
 	connectRefused, connectTimeout, ipv6Broken,
 	certificate, tlsAlert, helloRetry, certificateSoon, noALPN,
+	refusedSeen, unanswered, retransmissions, zeroWindow, tooBig, arpConflict, incomplete,
 	truncatedBody, redirectLoop, reuseRace, uncompressed, goAway, streamLimit,
 }
 

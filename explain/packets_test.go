@@ -1,0 +1,47 @@
+package explain
+
+import (
+	"testing"
+
+	"peel/trace"
+)
+
+// Each finding by a connection that earns it, and none by one that does not.
+func TestPacketFindings(t *testing.T) {
+	at := func(ms int) trace.Time { return trace.Time(ms) * 1e6 }
+	connected := at(10)
+	for _, c := range []struct {
+		id     string
+		conn   trace.Connection
+		events []*trace.Event
+	}{
+		{"", trace.Connection{Connected: &connected, Segments: &trace.Segments{Complete: true, Client: trace.SegmentSide{Segments: 500, Bytes: 1000, Retransmissions: 1}, Server: trace.SegmentSide{Segments: 500, Bytes: 100000}}}, nil},
+		{"CONNECT-REFUSED", trace.Connection{ClosedBy: "reset", Segments: &trace.Segments{Complete: true, Client: trace.SegmentSide{Segments: 1}, Server: trace.SegmentSide{Segments: 1}}}, nil},
+		{"CONNECT-TIMEOUT", trace.Connection{Segments: &trace.Segments{Complete: true, Client: trace.SegmentSide{Segments: 4, Retransmissions: 3}}}, nil},
+		{"TCP-LOSS", trace.Connection{Connected: &connected, Segments: &trace.Segments{Complete: true, Server: trace.SegmentSide{Segments: 200, Bytes: 200000, Retransmissions: 6, Fast: 4}}}, nil},
+		{"REORDER-DUP", trace.Connection{Connected: &connected, Segments: &trace.Segments{Complete: true, Server: trace.SegmentSide{Segments: 100, Bytes: 200000, OutOfOrder: 9}}}, nil},
+		{"ZERO-WINDOW", trace.Connection{Connected: &connected, Segments: &trace.Segments{Complete: true, Client: trace.SegmentSide{Segments: 100, ZeroWindows: 2}}},
+			[]*trace.Event{{Time: at(100), Name: "tcp.zero_window", Direction: trace.Out}, {Time: at(900), Name: "tcp.zero_window", Direction: trace.Out}}},
+		{"", trace.Connection{Connected: &connected, Segments: &trace.Segments{Complete: true, Client: trace.SegmentSide{Segments: 100, ZeroWindows: 2}}},
+			[]*trace.Event{{Time: at(100), Name: "tcp.zero_window", Direction: trace.Out}, {Time: at(101), Name: "tcp.zero_window", Direction: trace.Out}}},
+		{"PMTU-REDUCED", trace.Connection{}, []*trace.Event{{Name: "icmp.error", Text: "10.0.0.1 → 10.0.0.2: fragmentation needed, next MTU 1400"}}},
+		{"ARP-CONFLICT", trace.Connection{}, []*trace.Event{{Name: "arp.reply", Text: "10.0.0.9 is at 02:00:00:00:00:01"}, {Name: "arp.reply", Text: "10.0.0.9 is at 02:00:00:00:00:02"}}},
+		{"", trace.Connection{}, []*trace.Event{{Name: "arp.reply", Text: "10.0.0.9 is at 02:00:00:00:00:01"}, {Name: "arp.reply", Text: "10.0.0.9 is at 02:00:00:00:00:01"}}},
+		{"CAPTURE-GAP", trace.Connection{Segments: &trace.Segments{Missing: 10}}, nil},
+		{"CAPTURE-DROPPED", trace.Connection{}, []*trace.Event{{Name: "capture.dropped", Text: "7 packets were dropped by the capture"}}},
+		{"CAPTURE-DAMAGED", trace.Connection{}, []*trace.Event{{Name: "capture.damage", Text: "byte 7: …"}}},
+		{"CHECKSUM-WRONG", trace.Connection{Segments: &trace.Segments{BadChecksums: 3}}, nil},
+	} {
+		c.conn.ID, c.conn.RemoteAddr = 1, "192.0.2.1:443"
+		for i, e := range c.events {
+			e.ID, e.Connection = i+1, 1
+		}
+		got := Findings(&trace.Trace{Connections: []*trace.Connection{&c.conn}, Events: c.events})
+		switch {
+		case c.id == "" && len(got) > 0:
+			t.Errorf("%s where nothing is wrong: %s", got[0].ID, got[0].Title)
+		case c.id != "" && (len(got) != 1 || got[0].ID != c.id || got[0].Title == "" || got[0].WhatToDo == ""):
+			t.Errorf("want %s, got %+v", c.id, got)
+		}
+	}
+}
