@@ -35,6 +35,10 @@ type Limits struct {
 	PacketBytes int
 	// Body bounds the bytes kept of each message's content; 0 keeps none.
 	Body int
+	// Exchanges and Connections bound those that become part of the trace;
+	// the ones past them are analysed, counted, and let go. 0 means 200,000
+	// and 100,000.
+	Exchanges, Connections int
 	// Flows bounds the TCP connections that are open at once, and the UDP
 	// flows; 0 means 65,536. Past it idle ones are forgotten.
 	Flows int
@@ -58,6 +62,7 @@ type Analyzer struct {
 	sessions map[string][]byte // TLS 1.2: ticket or session ID → master secret
 	events   []*trace.Event
 	skipped  int
+	cut      struct{ exchanges, connections int } // past the limits
 	lost     int
 
 	rec       capture.Record // the current one
@@ -76,6 +81,8 @@ func New(l Limits) *Analyzer {
 	setDefault(&l.Raw, 64<<10)
 	setDefault(&l.DataEvents, 64)
 	setDefault(&l.Flows, 1<<16)
+	setDefault(&l.Exchanges, 200_000)
+	setDefault(&l.Connections, 100_000)
 	return &Analyzer{lim: l, conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{}, sessions: map[string][]byte{}, keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}}}
 }
 
@@ -169,7 +176,11 @@ func (a *Analyzer) conn(socket uint32) *conn {
 	if c == nil {
 		c = newConn(a, socket)
 		a.conns[socket] = c
-		a.order.conns = append(a.order.conns, c)
+		if len(a.order.conns) < a.lim.Connections {
+			a.order.conns = append(a.order.conns, c)
+		} else {
+			a.cut.connections++
+		}
 	}
 	return c
 }
@@ -186,9 +197,13 @@ func (a *Analyzer) exchange(n uint32) *exchange {
 func (a *Analyzer) newExchange() *exchange {
 	x := &exchange{}
 	x.tr.Start = a.time(a.now)
-	x.tr.ID = len(a.order.exchanges) + 1
+	x.tr.ID = len(a.order.exchanges) + a.cut.exchanges + 1
 	x.tr.Request.Body = emptyBody()
-	a.order.exchanges = append(a.order.exchanges, x)
+	if len(a.order.exchanges) < a.lim.Exchanges {
+		a.order.exchanges = append(a.order.exchanges, x)
+	} else {
+		a.cut.exchanges++
+	}
 	return x
 }
 
@@ -230,6 +245,11 @@ func (a *Analyzer) Trace() *trace.Trace {
 		t.Findings = append(t.Findings, &trace.Finding{ID: "TRACE-CUT", Severity: "info", Evidence: []int{},
 			Title:       fmt.Sprintf("%d events past the first %d are counted but not listed", a.skipped, a.lim.Events),
 			Explanation: "The trace keeps a bounded number of events.", WhatToDo: "Trace fewer requests at once."})
+	}
+	if a.cut.exchanges+a.cut.connections > 0 {
+		t.Findings = append(t.Findings, &trace.Finding{ID: "TRACE-CUT", Severity: "info", Evidence: []int{},
+			Title:       fmt.Sprintf("%d requests and %d connections past the first %d and %d are counted but not listed", a.cut.exchanges, a.cut.connections, a.lim.Exchanges, a.lim.Connections),
+			Explanation: "A trace is of bounded size, however long the capture.", WhatToDo: "Read a part of the capture: --from and --to, or editcap."})
 	}
 	for _, l := range a.order.lookups {
 		t.Lookups = append(t.Lookups, l.trace())

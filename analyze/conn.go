@@ -30,8 +30,9 @@ var dirNames = [...]string{capture.Out: trace.Out, capture.In: trace.In}
 // conn is one connection while its evidence comes in: a stack of decoders,
 // each fed by the one below.
 type conn struct {
-	a  *Analyzer
-	tr trace.Connection
+	a      *Analyzer
+	socket uint32
+	tr     trace.Connection
 
 	start, done                  *trace.Event
 	tlsStart, tlsDone, tlsFailed *trace.Event
@@ -100,7 +101,7 @@ func (f *stretch) take(n int, at clock.Time) {
 }
 
 func newConn(a *Analyzer, socket uint32) *conn {
-	c := &conn{a: a}
+	c := &conn{a: a, socket: socket}
 	c.tr.ID = int(socket)
 	c.tr.Network = "tcp"
 	return c
@@ -162,9 +163,13 @@ func (c *conn) bytes(t clock.Time, dir capture.Direction, b []byte) {
 }
 
 // looksLikeTLS recognises the first bytes of a connection: a handshake or
-// alert record of version 3.x (RFC 8446 §5.1).
+// alert record of version 3.x (RFC 8446 §5.1), or application data where the
+// handshake was before the capture.
 func looksLikeTLS(offset int64, b []byte) bool {
-	return offset == 0 && len(b) >= 2 && (b[0] == 0x16 || b[0] == 0x15) && b[1] == 3
+	if offset != 0 || len(b) < 2 || b[1] != 3 {
+		return false
+	}
+	return b[0] == 0x16 || b[0] == 0x15 || b[0] == 0x17 && len(b) >= 5 && b[2] <= 4 && int(b[3])<<8|int(b[4]) <= 1<<14+2048
 }
 
 var preface = []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")

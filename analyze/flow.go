@@ -380,15 +380,19 @@ func (f *flow) flush() {
 // maxSent bounds the map from a stream to its packets, per direction.
 const maxSent = 1 << 20
 
+// maxSentInAll bounds it for all connections together: 96 MB.
+const maxSentInAll = 4 << 20
+
 // carry remembers which packet carried which bytes, and notes bytes that
 // differ from those that were sent in their place before.
 func (f *flow) carry(p *packet, payload []byte) {
 	list := &f.sent[p.dir]
 	add := func(offset int64, packet, at, n int) {
-		if len(*list) >= maxSent {
+		if len(*list) >= maxSent || f.a.wire.sent >= maxSentInAll {
 			f.lost++
 			return
 		}
+		f.a.wire.sent++
 		*list = append(*list, sent{offset, uint32(packet), uint32(n), uint16(min(at, 65535))})
 	}
 	if len(p.parts) == 0 {
@@ -548,6 +552,7 @@ func (a *Analyzer) expireFlows(w *wire) {
 		if f.closed || a.now-f.idle > flowLife {
 			f.close(a.now)
 			delete(w.flows, k)
+			a.forget(f.conn)
 		}
 	}
 	if len(w.flows) < a.lim.Flows {
@@ -568,6 +573,14 @@ func (a *Analyzer) expireFlows(w *wire) {
 	for _, f := range all[:len(all)/4+1] {
 		f.close(a.now)
 		delete(w.flows, keys[f])
+		a.forget(f.conn)
+	}
+}
+
+// forget lets go of a connection that is past the trace's limit and over.
+func (a *Analyzer) forget(c *conn) {
+	if a.cut.connections > 0 {
+		delete(a.conns, c.socket)
 	}
 }
 

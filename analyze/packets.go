@@ -38,6 +38,7 @@ type wire struct {
 	mentioned map[string]int // kinds of trouble told, to tell each a few times
 	names     nameBook
 	rawKept   int
+	sent      int // entries of the maps from streams to packets
 	// datagramBytes counts the payloads of DNS.
 	datagramBytes int64
 	shown         trace.Packet // handed to the hook, and used again

@@ -73,6 +73,9 @@ func NewReader(src io.Reader) (*Reader, error) {
 // Close lets go of what decompression holds. It does not close the source.
 func (r *Reader) Close() { r.close() }
 
+// Blocks tells whether the file is pcapng, which has blocks of many kinds.
+func (r *Reader) Blocks() bool { return r.ng }
+
 // Interfaces returns the interfaces so far; Block.Interface is a place in it.
 func (r *Reader) Interfaces() []Interface { return r.ifaces }
 

@@ -17,6 +17,7 @@ import (
 	"peel/analyze"
 	"peel/capture"
 	"peel/explain"
+	"peel/pcap"
 	"peel/trace"
 	"peel/view/jsontrace"
 	"peel/view/redact"
@@ -136,6 +137,7 @@ func (r *read) run(ctx context.Context) int {
 			fmt.Fprintf(r.std.err, "peel: %s: %d lines are no key-log lines (RFC 9850) and were left out\n", name, n)
 		}
 	}
+	r.secretsFirst(a)
 	src, closeAll, err := r.sources(ctx)
 	if err != nil {
 		fmt.Fprintf(r.std.err, "peel: %v\n", err)
@@ -209,6 +211,34 @@ func (r *read) limits() analyze.Limits {
 		l.Body = 16 << 20
 	}
 	return l
+}
+
+// secretsFirst takes the secrets that pcapng files hold, wherever they stand:
+// capturing programs write them when they learn them, which can be after the
+// packets that they open.
+func (r *read) secretsFirst(a *analyze.Analyzer) {
+	for _, name := range r.files {
+		if i, err := os.Stat(name); err != nil || !i.Mode().IsRegular() || r.follow {
+			continue
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			continue // it is told when the file is read
+		}
+		if p, err := pcap.NewReader(f); err == nil {
+			for p.Blocks() {
+				b, err := p.Next()
+				if err != nil {
+					break
+				}
+				if b.Kind == pcap.KindSecrets && b.SecretsType == pcap.SecretsTLS {
+					a.KeyLog(b.Data)
+				}
+			}
+			p.Close()
+		}
+		f.Close()
+	}
 }
 
 // sources opens the files.

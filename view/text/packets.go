@@ -157,6 +157,16 @@ func (s *writer) offline() {
 	if len(t.Exchanges) > 0 {
 		s.list()
 	}
+	silent := s.silent()
+	if len(t.Exchanges) == 0 && !silent {
+		s.line("%s", s.dim("no request was seen"))
+	}
+	s.account()
+}
+
+// silent lists the connections on which no request was seen.
+func (s *writer) silent() bool {
+	t := s.t
 	first := true
 	for _, c := range t.Connections {
 		if c.Network != "tcp" || len(c.Exchanges) > 0 || c.Protocol == "DNS" {
@@ -171,10 +181,7 @@ func (s *writer) offline() {
 		}
 		s.line("  #%d %s → %s  %s", c.ID, clean(c.LocalAddr), clean(c.RemoteAddr), clean(silence(c)))
 	}
-	if len(t.Exchanges) == 0 && first {
-		s.line("%s", s.dim("no request was seen"))
-	}
-	s.account()
+	return !first
 }
 
 // silence says why no request was seen on a connection.

@@ -72,6 +72,9 @@ func Write(w io.Writer, t *trace.Trace, o Options) error {
 		s.line("")
 		s.exchange(last)
 	}
+	if o.Offline {
+		s.silent()
+	}
 	if o.Blind != "" {
 		s.row("packets", "not observed: "+clean(o.Blind))
 	}
