@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"peel/clock"
 	"peel/pcap"
@@ -59,6 +60,9 @@ type Recorder struct {
 	// packets tells that packets are captured: they then stand for the bytes
 	// of sockets, which need not be recorded twice.
 	packets atomic.Bool
+	// passed and carried count the bytes that went through sockets and those
+	// of the packets recorded since.
+	passed, carried atomic.Int64
 
 	mu       sync.Mutex
 	changed  sync.Cond
@@ -135,6 +139,28 @@ func (r *Recorder) ByPackets() {
 // SeesPackets tells whether ByPackets was called.
 func (r *Recorder) SeesPackets() bool { return r != nil && r.packets.Load() }
 
+// maxBehind is how far the recording of packets may stay behind the sockets:
+// less than the ring that the kernel fills.
+const maxBehind = 24 << 20
+
+// Pace tells that n bytes went through a socket whose packets are captured.
+// It makes the program wait, up to a second, when the capture stays behind:
+// otherwise a fast transfer would lose packets on a busy machine. Flow control
+// then slows the peer down.
+func (r *Recorder) Pace(n int) {
+	if r == nil || !r.packets.Load() {
+		return
+	}
+	passed := r.passed.Add(int64(n))
+	for range 2000 {
+		if passed-r.carried.Load() < maxBehind {
+			return
+		}
+		time.Sleep(500 * time.Microsecond)
+	}
+	r.carried.Store(passed) // the capture has ended, or sees something else
+}
+
 // packetHead is what stands before a packet's bytes: link type, flags, number
 // of the interface's name, length on the wire.
 const packetHead = 12
@@ -151,6 +177,7 @@ func (r *Recorder) Packet(at clock.Time, l Link, length int, b []byte) {
 	if r == nil {
 		return
 	}
+	r.carried.Add(int64(length))
 	b = b[:min(len(b), chunkSize-headerSize-packetHead)]
 	var flags byte
 	if l.Sent {

@@ -48,6 +48,7 @@ func (t *tap) Read(p []byte) (int, error) {
 // saw records what a read brought, and how the stream ended.
 func (t *tap) saw(b []byte, err error) {
 	t.rec.Stream(t.socket, capture.In, b)
+	t.rec.Pace(len(b))
 	if err == nil || isTimeout(err) || isClosed(err) {
 		return
 	}
@@ -61,5 +62,7 @@ func (t *tap) saw(b []byte, err error) {
 func (t *tap) Write(p []byte) (int, error) {
 	// Recorded before the call: what comes back cannot then stand before it.
 	t.rec.Stream(t.socket, capture.Out, p)
-	return t.Conn.Write(p)
+	n, err := t.Conn.Write(p)
+	t.rec.Pace(n)
+	return n, err
 }

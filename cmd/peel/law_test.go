@@ -162,9 +162,9 @@ func TestLiveCaptureKeepsUp(t *testing.T) {
 				t.Errorf("%s: %s", url, e.Text)
 			}
 		}
-		c := r.trace.Connections[len(r.trace.Connections)-1]
-		if c.Segments == nil || c.Segments.Missing != 0 || c.Segments.Account.Content != 100_000_000 {
-			t.Errorf("%s: segments %+v", url, c.Segments)
+		c := r.trace.Connection(r.trace.Exchanges[0].Connection)
+		if c == nil || c.Segments == nil || c.Segments.Missing != 0 || c.Segments.Account.Content != 100_000_000 {
+			t.Errorf("%s: connection %+v", url, c)
 		}
 	}
 }
