@@ -3,14 +3,16 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"encoding/json"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"peel/pcap"
 )
 
 // stored is a capture of a few requests to the lab, with packets.
@@ -172,19 +174,41 @@ func TestReadRoads(t *testing.T) {
 		}
 	})
 	t.Run("two files", func(t *testing.T) {
-		tool(t, "editcap")
-		a, b := filepath.Join(t.TempDir(), "a.pcap"), filepath.Join(t.TempDir(), "b.pcap")
 		keys := filepath.Join(t.TempDir(), "keys")
-		whole := filepath.Join(t.TempDir(), "whole.pcap")
-		for _, args := range [][]string{{"-F", "nsecpcap", file, whole}, {"-F", "nsecpcap", "-r", whole, a, "1-15", "30-40"}, {"-F", "nsecpcap", "-r", whole, b, "16-29", "41-9999"}} {
-			if out, err := exec.Command("editcap", args...).CombinedOutput(); err != nil {
-				t.Skipf("editcap %v: %v %s", args, err, out)
-			}
-		}
+		a := writeFile(t, "a.pcap", onlyPackets(t, raw, func(n int) bool { return n/15%2 == 0 }))
+		b := writeFile(t, "b.pcap", onlyPackets(t, raw, func(n int) bool { return n/15%2 == 1 }))
 		os.WriteFile(keys, dsb(raw), 0o600)
 		got := plain(t, "read", b, a, "--keylog", keys)
 		wantIn(t, "two files", got.stdout, "https://example.com/api/users", "https://example.com/nothing/here", "http://www.example.com/bytes/50000")
 	})
+}
+
+// onlyPackets makes a pcap file of some of the packets of a pcapng file.
+func onlyPackets(t *testing.T, raw []byte, keep func(n int) bool) []byte {
+	t.Helper()
+	r, err := pcap.NewReader(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	le := binary.LittleEndian
+	out := []byte{0x4d, 0x3c, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0} // nanoseconds, Ethernet
+	for n := 0; ; {
+		b, err := r.Next()
+		if err != nil {
+			return out
+		}
+		if b.Kind != pcap.KindPacket {
+			continue
+		}
+		if n++; !keep(n) {
+			continue
+		}
+		out = le.AppendUint32(out, uint32(int64(b.Time)/1e9))
+		out = le.AppendUint32(out, uint32(int64(b.Time)%1e9))
+		out = le.AppendUint32(out, uint32(len(b.Data)))
+		out = le.AppendUint32(out, uint32(b.Length))
+		out = append(out, b.Data...)
+	}
 }
 
 // dsb finds the key log in a file that peel wrote.
@@ -241,11 +265,11 @@ func TestReadWithoutKeys(t *testing.T) {
 	needRoot(t)
 	file := filepath.Join(t.TempDir(), "f.pcapng")
 	plain(t, "--lab", "-s", "-o", os.DevNull, "--packets=on", "--pcap", file, "https://example.com/api/users")
-	tool(t, "editcap")
-	bare := filepath.Join(t.TempDir(), "bare.pcap")
-	if out, err := exec.Command("editcap", "-F", "nsecpcap", file, bare).CombinedOutput(); err != nil {
-		t.Skipf("editcap: %v %s", err, out)
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
 	}
+	bare := writeFile(t, "bare.pcap", onlyPackets(t, raw, func(int) bool { return true }))
 	r := plain(t, "read", bare)
 	wantIn(t, "no keys", r.stdout, "connections without a request that could be read", "TLS 1.3 example.com", "not decrypted:")
 }
