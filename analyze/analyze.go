@@ -34,7 +34,8 @@ type Limits struct {
 	// dump.
 	PacketBytes int
 	// Body bounds the bytes kept of each message's content; 0 keeps none.
-	Body int
+	// Bodies bounds those of all messages together; 0 means 512 MiB.
+	Body, Bodies int
 	// Exchanges and Connections bound those that become part of the trace;
 	// the ones past them are analysed, counted, and let go. 0 means 200,000
 	// and 100,000.
@@ -67,6 +68,7 @@ type Analyzer struct {
 
 	rec       capture.Record // the current one
 	ids       []int
+	bodies    int // bytes of content kept
 	wire      *wire
 	hook      func(*trace.Packet)
 	keys      keyRing
@@ -81,6 +83,7 @@ func New(l Limits) *Analyzer {
 	setDefault(&l.Raw, 64<<10)
 	setDefault(&l.DataEvents, 64)
 	setDefault(&l.Flows, 1<<16)
+	setDefault(&l.Bodies, 512<<20)
 	setDefault(&l.Exchanges, 200_000)
 	setDefault(&l.Connections, 100_000)
 	return &Analyzer{lim: l, conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{}, sessions: map[string][]byte{}, keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}}}

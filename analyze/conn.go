@@ -43,7 +43,7 @@ type conn struct {
 	// Of the packets that carry it, where packets are seen.
 	flow                       *flow
 	synEvent, established, rst *trace.Event
-	told                       int
+	told, idleGaps             int
 	account                    trace.Account
 	content                    int64   // bytes of bodies
 	resolved                   *lookup // of a name, to the server's address

@@ -165,8 +165,10 @@ func (c *conn) space() string {
 
 // keep keeps the beginning of a message's content, as far as is asked for.
 func (a *Analyzer) keep(b *trace.Body, data []byte) {
-	if n := a.lim.Body - len(b.Content); n > 0 && int64(len(b.Content)+len(data)) <= b.WireSize {
-		b.Content = append(b.Content, data[:min(n, len(data))]...)
+	n := min(a.lim.Body-len(b.Content), a.lim.Bodies-a.bodies, len(data))
+	if n > 0 && int64(len(b.Content)+len(data)) <= b.WireSize {
+		a.bodies += n
+		b.Content = append(b.Content, data[:n]...)
 	}
 }
 

@@ -101,6 +101,11 @@ func (a *Analyzer) segment(w *wire, p *packet, s tcp.Segment, length int) {
 		dir = capture.Out
 	}
 	p.flow, p.conn, p.dir, p.inflow = f, f.conn, dir, true
+	if gap := a.now - f.idle; f.idle > 0 && gap >= idleGap && f.conn.idleGaps < maxTold && !s.Flags().Any(tcp.SYN|tcp.RST) {
+		f.conn.idleGaps++
+		e := a.aboutPacket(trace.LayerTCP, "tcp.idle", fmt.Sprintf("nothing for %v, then %s from the %s", short(a.now.Sub(f.idle)), segmentWord(s, length), sideName(dir)))
+		e.Connection, e.Direction = f.conn.tr.ID, dirNames[dir]
+	}
 	f.idle = a.now
 	switch p.sum {
 	case ip.Bad:
@@ -125,6 +130,16 @@ func (a *Analyzer) segment(w *wire, p *packet, s tcp.Segment, length int) {
 		f.mac[dir], _ = p.macs()
 	}
 	f.take(p, s, length)
+}
+
+// idleGap is the silence that is told of.
+const idleGap = 1e9
+
+func segmentWord(s tcp.Segment, length int) string {
+	if length > 0 {
+		return fmt.Sprintf("%d bytes", length)
+	}
+	return s.Flags().String()
 }
 
 // doubtful is a segment whose checksum is wrong. Its receiver dropped it, if

@@ -159,7 +159,7 @@ func (f *FileWriter) flush() {
 		var lines []byte
 		for i := range f.held {
 			if f.held[i].Kind == Secret {
-				lines = append(append(lines, f.held[i].Data...), '\n')
+				lines = append(append(lines, bytes.TrimRight(f.held[i].Data, "\n")...), '\n')
 			}
 		}
 		if len(lines) > 0 {
@@ -184,7 +184,7 @@ func (f *FileWriter) store(r *Record) {
 	case Stream:
 		f.stream(r)
 	case Secret:
-		if f.o.Secrets {
+		if f.o.Secrets && r.Socket != 0 {
 			f.w.Custom(pcap.Custom{Number: enterprise, Data: block(r, r.Data)})
 		}
 	case Decided:

@@ -71,7 +71,7 @@ func (g *get) run(ctx context.Context) int {
 			g.client.Network = kernel.Network{Watch: packets.s.Watch}
 		}
 	}
-	file, err := g.openPcap()
+	file, err := createPcap(g.o.pcap, g.o.pcapSecrets, g.mode())
 	if err != nil {
 		return bad(g.std, err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,12 +50,16 @@ type read struct {
 	color   string
 	redact  string
 	failOn  string
+	pcap    string
 	packets bool
 	follow  bool
-	open    int
-	why     string
-	limit   int
-	filter  filter
+
+	pcapSecrets bool
+
+	open   int
+	why    string
+	limit  int
+	filter filter
 
 	readers []*capture.FileReader
 	damaged int
@@ -82,6 +87,8 @@ func newReadFlags(r *read) *pflag.FlagSet {
 	f.StringVar(&r.json, "json", "", "print the trace as JSON, on stdout or to --json=FILE; with --packets a line for each packet")
 	f.Lookup("json").NoOptDefVal = "-"
 	f.StringVar(&r.har, "har", "", "write the requests as HAR 1.2 to that file (- is stdout)")
+	f.StringVar(&r.pcap, "pcap", "", "store what was read as one pcapng file")
+	f.BoolVar(&r.pcapSecrets, "pcap-secrets", false, "store the TLS secrets in it too, those of --keylog among them")
 	f.IntVar(&r.limit, "max-packets", 10_000, "at most that many packets in --json")
 	f.StringVar(&r.redact, "redact", "on", "hide secrets in stored output; off shows them")
 	f.StringVar(&r.failOn, "fail-on", "", "exit with 4 when there is a finding of that level: info, warning, error")
@@ -117,6 +124,9 @@ func (r *read) check() error {
 			return fmt.Errorf("%s is %q; it takes one of %q", name, v, allowed)
 		}
 	}
+	if r.pcapSecrets && r.pcap == "" {
+		return errors.New("--pcap-secrets needs --pcap FILE")
+	}
 	if r.follow && len(r.files) > 1 {
 		return errors.New("--follow takes one file")
 	}
@@ -128,11 +138,16 @@ func (r *read) check() error {
 
 func (r *read) run(ctx context.Context) int {
 	a := analyze.New(r.limits())
+	file, err := createPcap(r.pcap, r.pcapSecrets, r.mode())
+	if err != nil {
+		return bad(r.std, err)
+	}
 	for _, name := range r.keylogs {
 		log, err := os.ReadFile(name)
 		if err != nil {
 			return bad(r.std, fmt.Errorf("--keylog: %w", err))
 		}
+		file.write(capture.Record{Kind: capture.Secret, Data: log, Length: len(log)})
 		if n := a.KeyLog(log); n > 0 {
 			fmt.Fprintf(r.std.err, "peel: %s: %d lines are no key-log lines (RFC 9850) and were left out\n", name, n)
 		}
@@ -170,6 +185,11 @@ func (r *read) run(ctx context.Context) int {
 			r.damaged++
 			fmt.Fprintf(r.std.err, "peel: %s: %s\n", r.files[0], rec.Decision.Get("text"))
 		}
+		if file != nil {
+			kept := rec
+			kept.Data = bytes.Clone(rec.Data)
+			file.write(kept)
+		}
 		a.Add(rec)
 		show.step(a)
 		if lines != nil && lines.err != nil {
@@ -178,6 +198,10 @@ func (r *read) run(ctx context.Context) int {
 	}
 	a.End()
 	show.end()
+	if err := file.close(0, 0); err != nil {
+		fmt.Fprintf(r.std.err, "peel: --pcap: %v\n", err)
+		return exitFailed
+	}
 	if lines != nil {
 		if err := lines.flush(); err != nil {
 			return exitFailed

@@ -18,17 +18,18 @@ type pcapFile struct {
 	err error
 }
 
-func (g *get) openPcap() (*pcapFile, error) {
-	if g.o.pcap == "" {
+// createPcap creates the file of --pcap.
+func createPcap(name string, secrets bool, mode redact.Mode) (*pcapFile, error) {
+	if name == "" {
 		return nil, nil
 	}
-	f, err := os.OpenFile(g.o.pcap, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("--pcap: %w", err)
 	}
 	p := &pcapFile{f: f, buf: bufio.NewWriterSize(f, 1<<18)}
-	o := capture.FileOptions{Application: "peel " + version, Secrets: g.o.pcapSecrets}
-	if g.mode() == redact.On {
+	o := capture.FileOptions{Application: "peel " + version, Secrets: secrets}
+	if mode == redact.On {
 		o.Redact = redactDecision
 	}
 	p.w = capture.NewFileWriter(p.buf, o)
