@@ -186,6 +186,9 @@ func (f *flow) confirmed(dir capture.Direction, ack uint32) {
 // reopened tells whether a SYN begins a new connection on the ports of f.
 func (f *flow) reopened(p *packet, s tcp.Segment) bool {
 	c := &f.analysis.Sides[0]
+	if !c.SawSYN && f.analysis.Sides[1].SawSYN && f.relative[0] == s.Seq()+1 {
+		return false // its SYN-ACK stands before it in the capture
+	}
 	return !c.SawSYN || c.ISN != s.Seq() || f.closed
 }
 

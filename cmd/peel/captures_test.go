@@ -230,6 +230,13 @@ func TestCapturesOfCurl(t *testing.T) {
 		t.Helper()
 		if got := fetched(tr); !slices.Equal(got, want) {
 			t.Errorf("%d exchanges, want %d:\n%s", len(got), len(want), strings.Join(difference(got, want), "\n"))
+			for _, x := range tr.Exchanges {
+				for _, e := range tr.Events {
+					if x.Response == nil && e.Connection == x.Connection {
+						t.Logf("%4d %v %s %s %d %s %v", e.ID, time.Duration(e.Time), e.Layer, e.Direction, e.Stream, e.Text, e.Packets)
+					}
+				}
+			}
 		}
 	}
 	for name, change := range changes {
@@ -238,7 +245,11 @@ func TestCapturesOfCurl(t *testing.T) {
 	t.Run("tshark", func(t *testing.T) {
 		tool(t, "tshark")
 		dir := t.TempDir()
-		out, err := exec.Command("tshark", "-n", "-r", file, "-o", "tls.keylog_file:"+keys, "-o", "tcp.reassemble_out_of_order:TRUE", "-q", "--export-objects", "http,"+dir).CombinedOutput()
+		args := []string{"-n", "-r", file, "-o", "tls.keylog_file:" + keys, "-o", "tcp.reassemble_out_of_order:TRUE", "-q", "--export-objects", "http," + dir}
+		for way, port := range s.ports { // a port can be somebody else's by chance
+			args = append(args, "-d", "tcp.port=="+port+","+map[bool]string{true: "http", false: "tls"}[way == "http"])
+		}
+		out, err := exec.Command("tshark", args...).CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
