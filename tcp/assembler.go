@@ -143,7 +143,7 @@ func (a *Assembler) Input(now clock.Time, seq uint32, b []byte, fin bool) {
 		a.wait(off, b)
 		a.drain(now)
 	}
-	if len(a.queue) > 0 && (a.queued > a.lim.Bytes || len(a.queue) > a.lim.Segments) {
+	for len(a.queue) > 0 && (a.queued > a.lim.Bytes || len(a.queue) > a.lim.Segments) {
 		a.giveUp(now)
 	}
 	a.checkEnd(now)
