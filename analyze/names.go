@@ -52,7 +52,7 @@ func (c *conn) overheard(t clock.Time, dir capture.Direction, msg []byte, e *tra
 	}
 	q := m.Questions[0]
 	key := question{c.tr.LocalAddr, c.tr.RemoteAddr, m.Header.ID, strings.ToLower(q.Name.String()), q.Type}
-	if c.tr.Network == "udp" && strings.Contains(c.tr.RemoteAddr, ":53") == false {
+	if c.tr.Network == "udp" && !strings.Contains(c.tr.RemoteAddr, ":53") {
 		return
 	}
 	if !m.Header.Response {

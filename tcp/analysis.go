@@ -107,7 +107,6 @@ type Flow struct {
 	MinRTT [2]clock.Time
 	SumRTT [2]clock.Time
 	NRTT   [2]int
-	scaled bool
 }
 
 // Scale returns the shift of the windows that side d announces.

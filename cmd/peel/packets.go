@@ -43,8 +43,7 @@ func (l *packetLines) packet(p *trace.Packet) {
 		return
 	}
 	if l.json {
-		var fields []trace.Field
-		fields = analyze.PacketFields(p)
+		fields := analyze.PacketFields(p)
 		if l.r.verbose > 1 {
 			p.Hex = jsontrace.HexOf(p)
 		}
