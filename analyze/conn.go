@@ -5,6 +5,7 @@ import (
 
 	"peel/capture"
 	"peel/clock"
+	"peel/http2"
 	"peel/tlswire"
 	"peel/trace"
 )
@@ -151,6 +152,7 @@ func (c *conn) bytes(t clock.Time, dir capture.Direction, b []byte) {
 	if c.tls == nil || !c.tls.active {
 		if c.spoken == protoUnknown && looksLikeTLS(c.wire[dir].offset, b) {
 			c.tlsOf().active = true
+			c.tls.midway = b[0] == 0x17
 		}
 	}
 	if c.tls != nil && c.tls.active {
@@ -217,6 +219,10 @@ func (c *conn) sniff(t clock.Time, dir capture.Direction, b []byte) {
 	case bytes.HasPrefix(out, preface):
 		c.h2 = newH2(c)
 		c.speak(protoHTTP2)
+	case c.late() && looksLikeFrames(out):
+		c.h2 = newH2(c)
+		c.h2.begun, c.h2.late = true, true
+		c.speak(protoHTTP2)
 	default:
 		switch looksLikeHTTP1(out) {
 		case yes:
@@ -238,6 +244,26 @@ func (c *conn) sniff(t clock.Time, dir capture.Direction, b []byte) {
 			c.feed(e.t, d, e.data)
 		}
 	}
+}
+
+// late tells that the beginning of the connection was not captured.
+func (c *conn) late() bool {
+	return c.tls != nil && c.tls.midway || c.flow != nil && !c.flow.analysis.Sides[0].SawSYN
+}
+
+// looksLikeFrames tells whether bytes are HTTP/2 frames from their first byte
+// on: one or more whole ones of known types.
+func looksLikeFrames(b []byte) bool {
+	n := 0
+	for len(b) >= http2.FrameHeaderLen {
+		h := http2.ParseFrameHeader(b)
+		if h.Type > http2.FrameContinuation || h.Length > 1<<14 || b[5]&0x80 != 0 || h.StreamID > 1<<24 {
+			return false
+		}
+		n++
+		b = b[min(http2.FrameHeaderLen+int(h.Length), len(b)):]
+	}
+	return n > 0
 }
 
 // guess is what first bytes look like.

@@ -19,6 +19,9 @@ type h2conn struct {
 	streams map[uint32]*h2stream
 	open    int
 	begun   bool // the preface was seen
+	// late tells that the connection's beginning was not captured: what the
+	// HPACK tables hold is not known, and nothing is guessed.
+	late    bool
 	block   [2]headerBlock
 	stopped [2]bool
 	window  [2]int64 // what each side may still send on the connection
@@ -212,6 +215,10 @@ func (h *h2conn) headerFrame(e *trace.Event, first, t clock.Time, dir capture.Di
 
 // headers takes a complete header block.
 func (h *h2conn) headers(e *trace.Event, t clock.Time, dir capture.Direction, b *headerBlock) {
+	if h.late {
+		e.Text += fmt.Sprintf(": %d bytes of HPACK, whose table was begun before the capture", len(b.block))
+		return
+	}
 	reps, err := h.dec[dir].Explain(b.block, hpack.Limits{})
 	if err != nil {
 		e.Text += ": " + err.Error()

@@ -3,7 +3,9 @@ package analyze
 import (
 	"bytes"
 
+	"peel/capture"
 	"peel/tlswire"
+	"peel/trace"
 )
 
 // keyRing holds the lines of key logs that belong to no known socket, by
@@ -12,9 +14,9 @@ type keyRing struct {
 	lines   map[string][][]byte
 	waiting map[string][]*tlsConn
 	n       int
-	// unused counts randoms that no connection had; others are errors in a
-	// log.
-	bad int
+	order   []string // the randoms, in the order of the log
+	tries   int      // to open records of connections without a handshake
+	bad     int      // lines that are none
 }
 
 // maxKeyLines bounds the lines kept: ten million connections of the newest
@@ -36,6 +38,9 @@ func (a *Analyzer) shared(log []byte) {
 			continue
 		}
 		a.keys.n++
+		if a.keys.lines[string(random)] == nil {
+			a.keys.order = append(a.keys.order, string(random))
+		}
 		a.keys.lines[string(random)] = append(a.keys.lines[string(random)], bytes.Clone(line))
 		for _, t := range a.keys.waiting[string(random)] {
 			if t.dec != nil && t.dec.SharedSecret(line) {
@@ -68,4 +73,61 @@ func (c *tlsConn) open() {
 		k.waiting[random] = append(k.waiting[random], c)
 	}
 	c.opened = true
+}
+
+// Bounds of the search for the secret of a connection whose handshake was
+// before the capture: attempts for one direction, and for all.
+const (
+	maxTries      = 100_000
+	maxTriesInAll = 3_000_000
+)
+
+// join looks for the secret that opens the first record of a direction, when
+// its handshake was not captured: a key log has secrets of connections, and a
+// record that opens proves whose it is. It returns the bytes to read once the
+// record is whole.
+func (c *tlsConn) join(dir capture.Direction, b []byte, offset int64) ([]byte, int64) {
+	c.first[dir] = append(c.first[dir], b...)
+	all := c.first[dir]
+	start := offset + int64(len(b)) - int64(len(all))
+	rec := tlswire.WholeRecord(all)
+	if rec == nil && len(all) < 1<<15 {
+		return nil, 0
+	}
+	c.tried[dir], c.first[dir] = true, nil
+	k := &c.c.a.keys
+	randoms := k.order
+	if c.random != "" {
+		randoms = []string{c.random} // the other direction has told
+	}
+	if rec == nil || len(randoms) == 0 {
+		return all, start
+	}
+	label := "CLIENT_TRAFFIC_SECRET_0"
+	if dir == capture.In {
+		label = "SERVER_TRAFFIC_SECRET_0"
+	}
+	most := min(max(maxTries/len(randoms), 8), 1<<15)
+	for _, random := range randoms {
+		for _, line := range k.lines[random] {
+			l, _, secret, err := tlswire.ParseKeyLogLine(line)
+			if err != nil || l != label {
+				continue
+			}
+			if k.tries > maxTriesInAll {
+				return all, start
+			}
+			n, ok := c.dec.Join(tlswire.Dir(dir), secret, rec, most)
+			k.tries += n
+			if ok {
+				c.random = random
+				c.c.facts().Version = tlswire.VersionName(c.dec.Version())
+				c.c.facts().Suite = tlswire.SuiteName(c.dec.Suite())
+				e := c.c.a.event(c.c.a.now, trace.LayerTLS, "tls.joined", "the handshake was before the capture; a secret of the key log opens the records")
+				e.Connection, e.Direction = c.c.tr.ID, dirNames[dir]
+				return all, start
+			}
+		}
+	}
+	return all, start
 }

@@ -33,6 +33,11 @@ type tlsConn struct {
 	unnamed   [][]byte // sessions of this connection whose secret is to come
 	random    string   // client random that shared secrets were looked up by
 	opened    bool     // they were given to the decoder just now
+
+	// Of a connection whose handshake was before the capture.
+	midway bool
+	tried  [2]bool
+	first  [2][]byte // bytes up to the end of the first record
 }
 
 // maxRecords bounds the map from plaintext to records, per direction. Bytes
@@ -56,6 +61,11 @@ func (c *tlsConn) secret(line []byte) {
 func (c *tlsConn) input(t clock.Time, dir capture.Direction, b []byte, offset int64) {
 	if c.dec == nil {
 		return
+	}
+	if c.midway && !c.tried[dir] {
+		if b, offset = c.join(dir, b, offset); b == nil {
+			return
+		}
 	}
 	c.take(c.dec.Input(tlswire.Dir(dir), b, offset, t))
 	if c.resumed || c.opened {

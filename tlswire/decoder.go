@@ -112,6 +112,9 @@ func NewDecoder(l Limits) *Decoder {
 // Version returns the version agreed on, or 0.
 func (d *Decoder) Version() uint16 { return d.version }
 
+// Suite returns the number of the cipher suite agreed on, or 0.
+func (d *Decoder) Suite() uint16 { return d.suiteID }
+
 // ClientRandom returns the random of the last ClientHello read, by which a key
 // log that many connections share is searched, or nil. With an encrypted
 // ClientHello the log has the inner one's, which nobody else knows.
