@@ -79,9 +79,18 @@ func TestPacketsAndSocketsTellTheSame(t *testing.T) {
 			}
 		}
 	}
-	ca, cb := told[0]["connections"].([]any), told[1]["connections"].([]any)
-	if len(ca) != len(cb) {
-		t.Errorf("%d connections by packets, %d by sockets", len(ca), len(cb))
+	// The races of names and addresses can end differently in two runs; the
+	// connections that carried the requests are the same.
+	carrying := func(trace map[string]any) (n int) {
+		for _, c := range trace["connections"].([]any) {
+			if c.(map[string]any)["exchanges"] != nil {
+				n++
+			}
+		}
+		return n
+	}
+	if x, y := carrying(told[0]), carrying(told[1]); x != y {
+		t.Errorf("%d connections carried requests by packets, %d by sockets", x, y)
 	}
 }
 
