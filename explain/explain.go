@@ -15,7 +15,7 @@ var rules = []rule{
 	dnsTimeout, dnsTruncated, dnsSearchStorm, dnsFailure,
 	connectRefused, connectTimeout, ipv6Broken,
 	certificate, tlsAlert, helloRetry, certificateSoon, noALPN,
-	refusedSeen, unanswered, retransmissions, zeroWindow, tooBig, arpConflict, incomplete,
+	refusedSeen, unanswered, retransmissions, zeroWindow, tooBig, arpConflict, arpSilence, incomplete,
 	truncatedBody, redirectLoop, reuseRace, uncompressed, goAway, streamLimit,
 }
 

@@ -147,6 +147,41 @@ func arpConflict(t *trace.Trace) []*trace.Finding {
 	return out
 }
 
+// arpSilence: nobody answers for an address on this link.
+func arpSilence(t *trace.Trace) []*trace.Finding {
+	asked := map[string][]int{}
+	var order []string
+	answered := map[string]bool{}
+	for _, e := range t.Events {
+		switch e.Name {
+		case "arp.request":
+			_, rest, _ := strings.Cut(e.Text, "who has ")
+			ip, _, ok := strings.Cut(rest, "?")
+			if !ok {
+				continue
+			}
+			if asked[ip] == nil {
+				order = append(order, ip)
+			}
+			asked[ip] = append(asked[ip], e.ID)
+		case "arp.reply":
+			ip, _, _ := strings.Cut(e.Text, " is at ")
+			answered[ip] = true
+		}
+	}
+	var out []*trace.Finding
+	for _, ip := range order {
+		if answered[ip] || len(asked[ip]) < 2 {
+			continue
+		}
+		out = append(out, &trace.Finding{ID: "ARP-SILENCE", Severity: "error", Evidence: asked[ip],
+			Title:       fmt.Sprintf("nobody answers for %s on this link (%d ARP requests)", ip, len(asked[ip])),
+			Explanation: "No packet can be sent to an address whose machine is down, or which is not on this link at all: a wrong netmask makes a distant address look near.",
+			WhatToDo:    "Check that the machine is up, and the netmask and route of this one (ip route get " + ip + ").", Source: "RFC 826"})
+	}
+	return out
+}
+
 // incomplete: what the capture itself lacks.
 func incomplete(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding

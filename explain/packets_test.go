@@ -27,6 +27,8 @@ func TestPacketFindings(t *testing.T) {
 		{"PMTU-REDUCED", trace.Connection{}, []*trace.Event{{Name: "icmp.error", Text: "10.0.0.1 → 10.0.0.2: fragmentation needed, next MTU 1400"}}},
 		{"ARP-CONFLICT", trace.Connection{}, []*trace.Event{{Name: "arp.reply", Text: "10.0.0.9 is at 02:00:00:00:00:01"}, {Name: "arp.reply", Text: "10.0.0.9 is at 02:00:00:00:00:02"}}},
 		{"", trace.Connection{}, []*trace.Event{{Name: "arp.reply", Text: "10.0.0.9 is at 02:00:00:00:00:01"}, {Name: "arp.reply", Text: "10.0.0.9 is at 02:00:00:00:00:01"}}},
+		{"ARP-SILENCE", trace.Connection{}, []*trace.Event{{Name: "arp.request", Text: "who has 10.0.0.9? tell 10.0.0.1"}, {Name: "arp.request", Text: "who has 10.0.0.9? tell 10.0.0.1"}}},
+		{"", trace.Connection{}, []*trace.Event{{Name: "arp.request", Text: "who has 10.0.0.9? tell 10.0.0.1"}, {Name: "arp.request", Text: "who has 10.0.0.9? tell 10.0.0.1"}, {Name: "arp.reply", Text: "10.0.0.9 is at 02:00:00:00:00:01"}}},
 		{"CAPTURE-GAP", trace.Connection{Segments: &trace.Segments{Missing: 10}}, nil},
 		{"CAPTURE-DROPPED", trace.Connection{}, []*trace.Event{{Name: "capture.dropped", Text: "7 packets were dropped by the capture"}}},
 		{"CAPTURE-DAMAGED", trace.Connection{}, []*trace.Event{{Name: "capture.damage", Text: "byte 7: …"}}},

@@ -211,13 +211,20 @@ func (s *writer) segments(c *trace.Connection) {
 	if g.HandshakeRTT > 0 {
 		parts = append(parts, "handshake in "+duration(g.HandshakeRTT))
 	}
-	if g.Complete {
+	answered := g.Server.WindowScale >= 0 || g.Server.MSS > 0 || g.Server.ISN > 0
+	switch {
+	case g.Complete && answered:
 		parts = append(parts, fmt.Sprintf("ISN %d and %d", g.Client.ISN, g.Server.ISN))
+	case g.Complete:
+		parts = append(parts, fmt.Sprintf("ISN %d, no SYN-ACK", g.Client.ISN))
 	}
-	if g.Client.MSS > 0 {
+	if g.Client.MSS > 0 && g.Server.MSS > 0 {
 		parts = append(parts, fmt.Sprintf("MSS %d and %d", g.Client.MSS, g.Server.MSS))
 	}
-	parts = append(parts, fmt.Sprintf("%s out, %d in", plural(g.Client.Segments, "segment"), g.Server.Segments), fmt.Sprintf("TTL %d and %d", g.Client.TTL, g.Server.TTL))
+	parts = append(parts, fmt.Sprintf("%s out, %d in", plural(g.Client.Segments, "segment"), g.Server.Segments))
+	if g.Server.Segments > 0 {
+		parts = append(parts, fmt.Sprintf("TTL %d and %d", g.Client.TTL, g.Server.TTL))
+	}
 	if g.Client.MAC != "" && g.Client.MAC != "00:00:00:00:00:00" {
 		parts = append(parts, g.Client.MAC+" → "+g.Server.MAC)
 	}
