@@ -63,7 +63,7 @@ type Analyzer struct {
 	sessions map[string][]byte // TLS 1.2: ticket or session ID → master secret
 	events   []*trace.Event
 	skipped  int
-	cut      struct{ exchanges, connections int } // past the limits
+	cut      struct{ exchanges, connections, lookups int } // past the limits
 	lost     int
 
 	rec       capture.Record // the current one

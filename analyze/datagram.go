@@ -19,7 +19,10 @@ func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 			return
 		}
 		if len(w.datagrams) >= a.lim.Flows {
-			clear(w.datagrams) // they hold no state but their number
+			for _, old := range w.datagrams { // they hold no state but their number
+				a.forget(old)
+			}
+			clear(w.datagrams)
 		}
 		if !mine {
 			socket = a.stranger(w)

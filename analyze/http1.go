@@ -97,7 +97,15 @@ func (h *h1conn) read(t clock.Time, dir capture.Direction) {
 	}
 }
 
+// maxPipelined bounds the requests that wait for their responses.
+const maxPipelined = 10_000
+
 func (h *h1conn) request(first, t clock.Time, f *stretch, n int, head *http1.Head) {
+	if len(h.pending) >= maxPipelined {
+		h.malformed(t, capture.Out, fmt.Errorf("more than %d requests without a response", maxPipelined))
+		h.stopped[capture.Out] = true
+		return
+	}
 	x := h.c.request(0)
 	h.sending = x
 	h.pending = append(h.pending, x)

@@ -34,6 +34,10 @@ type h2conn struct {
 // maxUnacked bounds the SETTINGS frames remembered.
 const maxUnacked = 64
 
+// maxStreams bounds the streams of a connection that are open at once, which
+// a peer's SETTINGS bound far lower.
+const maxStreams = 20_000
+
 // h2stream is a stream with its exchange.
 type h2stream struct {
 	x      *exchange
@@ -248,7 +252,7 @@ func (h *h2conn) headers(e *trace.Event, t clock.Time, dir capture.Direction, b 
 	}
 	s := h.streams[b.stream]
 	if s == nil {
-		if dir == capture.In {
+		if dir == capture.In || len(h.streams) >= maxStreams {
 			return
 		}
 		s = &h2stream{id: b.stream, x: h.c.request(b.stream)}

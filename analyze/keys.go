@@ -69,7 +69,7 @@ func (c *tlsConn) open() {
 	for _, line := range k.lines[random] {
 		c.dec.SharedSecret(line)
 	}
-	if len(k.waiting) < 1<<16 {
+	if len(k.waiting) < 1<<16 && len(k.waiting[random]) < 16 {
 		k.waiting[random] = append(k.waiting[random], c)
 	}
 	c.opened = true

@@ -136,10 +136,14 @@ func (a *Analyzer) lookupFor(t clock.Time, c *conn, name string, e *trace.Event)
 		clear(w.names.open)
 	}
 	l := &lookup{start: e}
-	l.tr.ID = len(a.order.lookups) + 1
+	l.tr.ID = len(a.order.lookups) + a.cut.lookups + 1
 	l.tr.Start, l.tr.End = a.time(t), a.time(t)
 	l.tr.Name = strings.TrimSuffix(name, ".")
-	a.order.lookups = append(a.order.lookups, l)
+	if len(a.order.lookups) < a.lim.Connections {
+		a.order.lookups = append(a.order.lookups, l)
+	} else {
+		a.cut.lookups++
+	}
 	w.names.open[k] = l
 	return l
 }

@@ -40,6 +40,10 @@ type tlsConn struct {
 	first  [2][]byte // bytes up to the end of the first record
 }
 
+// maxMessages bounds the handshake messages and the alerts of one connection
+// that are listed among its facts; events tell of all.
+const maxMessages = 1000
+
 // maxRecords bounds the map from plaintext to records, per direction. Bytes
 // past it keep their place in the plaintext and lose the way to the record.
 const maxRecords = 1 << 16
@@ -112,7 +116,9 @@ func (c *tlsConn) event(ev *tlswire.Event) {
 		c.c.application(ev.Time, dir, ev.Data)
 	case tlswire.KindAlert:
 		text := ev.Alert.String()
-		f.Alerts = append(f.Alerts, dirNames[dir]+": "+text)
+		if len(f.Alerts) < maxMessages {
+			f.Alerts = append(f.Alerts, dirNames[dir]+": "+text)
+		}
 		c.low(ev, dir, "tls.alert", "alert: "+text)
 	case tlswire.KindChangeCipherSpec:
 		c.low(ev, dir, "tls.change_cipher_spec", "ChangeCipherSpec")
@@ -142,8 +148,10 @@ func (c *tlsConn) handshake(f *trace.TLS, dir capture.Direction, ev *tlswire.Eve
 	if ev.Encrypted {
 		e.Text += " (encrypted)"
 	}
-	f.Messages = append(f.Messages, trace.TLSMessage{Type: typ.String(), Direction: dirNames[dir], Time: e.Time, Size: len(ev.Data), Encrypted: ev.Encrypted})
-	c.messageEvents(e)
+	if len(f.Messages) < maxMessages {
+		f.Messages = append(f.Messages, trace.TLSMessage{Type: typ.String(), Direction: dirNames[dir], Time: e.Time, Size: len(ev.Data), Encrypted: ev.Encrypted})
+		c.messageEvents(e)
+	}
 	if c.c.tlsStart == nil {
 		c.c.tlsStart = e
 	}
