@@ -37,8 +37,8 @@ type Limits struct {
 	// Bodies bounds those of all messages together; 0 means 512 MiB.
 	Body, Bodies int
 	// Exchanges and Connections bound those that become part of the trace;
-	// the ones past them are analysed, counted, and let go. 0 means 200,000
-	// and 100,000.
+	// the ones past them are analysed, counted, and let go. 0 means 50,000
+	// each.
 	Exchanges, Connections int
 	// Flows bounds the TCP connections that are open at once, and the UDP
 	// flows; 0 means 65,536. Past it idle ones are forgotten.
@@ -84,8 +84,8 @@ func New(l Limits) *Analyzer {
 	setDefault(&l.DataEvents, 64)
 	setDefault(&l.Flows, 1<<16)
 	setDefault(&l.Bodies, 512<<20)
-	setDefault(&l.Exchanges, 200_000)
-	setDefault(&l.Connections, 100_000)
+	setDefault(&l.Exchanges, 50_000)
+	setDefault(&l.Connections, 50_000)
 	return &Analyzer{lim: l, conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{}, sessions: map[string][]byte{}, keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}}}
 }
 
@@ -252,7 +252,7 @@ func (a *Analyzer) Trace() *trace.Trace {
 	if a.cut.exchanges+a.cut.connections > 0 {
 		t.Findings = append(t.Findings, &trace.Finding{ID: "TRACE-CUT", Severity: "info", Evidence: []int{},
 			Title:       fmt.Sprintf("%d requests and %d connections past the first %d and %d are counted but not listed", a.cut.exchanges, a.cut.connections, a.lim.Exchanges, a.lim.Connections),
-			Explanation: "A trace is of bounded size, however long the capture.", WhatToDo: "Read a part of the capture: --from and --to, or editcap."})
+			Explanation: "A trace is of bounded size, however long the capture.", WhatToDo: "Raise --max-requests, or read a part of the capture (editcap -A, -B)."})
 	}
 	for _, l := range a.order.lookups {
 		t.Lookups = append(t.Lookups, l.trace())

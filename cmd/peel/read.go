@@ -59,6 +59,7 @@ type read struct {
 	open   int
 	why    string
 	limit  int
+	most   int
 	filter filter
 
 	readers []*capture.FileReader
@@ -89,6 +90,7 @@ func newReadFlags(r *read) *pflag.FlagSet {
 	f.StringVar(&r.har, "har", "", "write the requests as HAR 1.2 to that file (- is stdout)")
 	f.StringVar(&r.pcap, "pcap", "", "store what was read as one pcapng file")
 	f.BoolVar(&r.pcapSecrets, "pcap-secrets", false, "store the TLS secrets in it too, those of --keylog among them")
+	f.IntVar(&r.most, "max-requests", 50_000, "at most that many requests; the ones past it are counted")
 	f.IntVar(&r.limit, "max-packets", 10_000, "at most that many packets in --json")
 	f.StringVar(&r.redact, "redact", "on", "hide secrets in stored output; off shows them")
 	f.StringVar(&r.failOn, "fail-on", "", "exit with 4 when there is a finding of that level: info, warning, error")
@@ -126,6 +128,9 @@ func (r *read) check() error {
 	}
 	if r.pcapSecrets && r.pcap == "" {
 		return errors.New("--pcap-secrets needs --pcap FILE")
+	}
+	if r.most < 1 || r.limit < 0 {
+		return errors.New("--max-requests takes 1 or more, --max-packets 0 or more")
 	}
 	if r.follow && len(r.files) > 1 {
 		return errors.New("--follow takes one file")
@@ -215,7 +220,7 @@ func (r *read) run(ctx context.Context) int {
 
 // limits say what the analysis has to keep for the output asked for.
 func (r *read) limits() analyze.Limits {
-	l := analyze.Limits{}
+	l := analyze.Limits{Exchanges: r.most}
 	if r.packets {
 		l.Events = 1 // each packet is shown when it comes, and no trace is
 	}
