@@ -188,6 +188,7 @@ func (r *read) run(ctx context.Context) int {
 		}
 		if rec.Kind == capture.Decided && rec.Decision.Name == "capture.damage" {
 			r.damaged++
+			show.end()
 			fmt.Fprintf(r.std.err, "peel: %s: %s\n", r.files[0], rec.Decision.Get("text"))
 		}
 		if file != nil {
@@ -474,11 +475,17 @@ func (p *readProgress) step(a *analyze.Analyzer) {
 	for _, f := range p.r.readers {
 		at += f.Offset()
 	}
-	fmt.Fprintf(p.w, "\r\x1b[K%d packets, %.0f MB of %.0f MB", a.Packets(), float64(at)/1e6, float64(p.size)/1e6)
+	line := fmt.Sprintf("%d packets, %.0f MB", a.Packets(), float64(at)/1e6)
+	if p.size > 0 { // standard input's is not known
+		line += fmt.Sprintf(" of %.0f MB", float64(p.size)/1e6)
+	}
+	fmt.Fprint(p.w, "\r\x1b[K"+line)
 }
 
+// end takes the line away, for other text or for good.
 func (p *readProgress) end() {
 	if p.shown {
 		fmt.Fprint(p.w, "\r\x1b[K")
+		p.shown = false
 	}
 }
