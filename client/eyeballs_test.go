@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"peel/dns"
+	"peel/dns/zone"
 	"peel/kernel"
 )
 
@@ -29,13 +30,13 @@ func nameServer(t *testing.T, silent dns.Type, addrs ...string) *dns.Config {
 	records := []dns.Resource{dns.NewResource(name, 60, dns.SOA{Primary: name, Mailbox: name})}
 	for _, a := range addrs {
 		ip := netip.MustParseAddr(a)
-		var data dns.RData = dns.A{Addr: ip}
+		var data dns.Value = dns.A{Addr: ip}
 		if ip.Is6() {
 			data = dns.AAAA{Addr: ip}
 		}
 		records = append(records, dns.NewResource(name, 60, data))
 	}
-	z, err := dns.NewZone(name, records...)
+	z, err := zone.New(name, records...)
 	if err != nil {
 		t.Fatal(err)
 	}

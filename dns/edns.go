@@ -41,7 +41,9 @@ func (c OptionCode) String() string { return mnemonic(optionNames, uint16(c), "O
 
 func (OPT) Type() Type { return TypeOPT }
 
-func (d OPT) String() string {
+func (d OPT) String() string { return optionsText(d) }
+
+func optionsText(d OPT) string {
 	parts := make([]string, len(d.Options))
 	for i, o := range d.Options {
 		parts[i] = o.String()
@@ -56,24 +58,23 @@ func (o Option) String() string {
 	return o.Code.String() + ": " + hex.EncodeToString(o.Data)
 }
 
-func (d OPT) pack(p *packer) error {
+func (d OPT) appendTo(b []byte) ([]byte, error) {
 	for _, o := range d.Options {
 		if len(o.Data) > 0xffff {
-			return fmt.Errorf("option %s of %d octets, at most 65535 are possible", o.Code, len(o.Data))
+			return nil, fmt.Errorf("option %s of %d octets, at most 65535 are possible", o.Code, len(o.Data))
 		}
-		p.u16(uint16(o.Code))
-		p.u16(uint16(len(o.Data)))
-		p.buf = append(p.buf, o.Data...)
+		b = binary.BigEndian.AppendUint16(b, uint16(o.Code))
+		b = binary.BigEndian.AppendUint16(b, uint16(len(o.Data)))
+		b = append(b, o.Data...)
 	}
-	return nil
+	return b, nil
 }
 
-func (r *reader) opt() OPT {
+func (c *cut) opt() OPT {
 	var d OPT
-	for r.off < r.end && r.err == nil {
-		code := OptionCode(r.u16("option code"))
-		n := int(r.u16("option length"))
-		d.Options = append(d.Options, Option{code, clone(r.bytes(n, "option"))})
+	for c.s != "" && !c.bad {
+		code := OptionCode(c.u16())
+		d.Options = append(d.Options, Option{code, []byte(c.take(int(c.u16())))})
 	}
 	return d
 }
@@ -96,7 +97,7 @@ type EDNS struct {
 func (m *Message) EDNS() (e EDNS, ok bool) {
 	for i := range m.Additional {
 		if rr := &m.Additional[i]; rr.Type == TypeOPT {
-			d, _ := rr.Data.(OPT)
+			d, _ := rr.Value().(OPT)
 			return EDNS{
 				UDPSize: uint16(rr.Class), ExtendedRcode: uint8(rr.TTL >> 24), Version: uint8(rr.TTL >> 16),
 				DNSSECOK: rr.TTL&(1<<15) != 0, Zero: uint16(rr.TTL & 0x7fff), Options: d.Options,
@@ -112,7 +113,8 @@ func (e EDNS) Resource() Resource {
 	if e.DNSSECOK {
 		ttl |= 1 << 15
 	}
-	return Resource{Type: TypeOPT, Class: Class(e.UDPSize), TTL: ttl, Data: OPT{e.Options}}
+	data, _ := OPT{e.Options}.appendTo(nil) // options of more than 65535 octets fit no message
+	return Resource{Type: TypeOPT, Class: Class(e.UDPSize), TTL: ttl, Data: string(data)}
 }
 
 // ExtendedError says why an answer is as it is (RFC 8914).

@@ -12,7 +12,7 @@ import (
 // as far as the message can be read and then says where it broke off, in a
 // field named "_ws.malformed".
 func Fields(msg []byte) []trace.Field {
-	w := &walker{reader{msg: msg, end: len(msg)}}
+	w := &walker{reader: reader{msg: msg, end: len(msg)}}
 	var out []trace.Field
 	if len(msg) > MaxMessage {
 		w.fail("message of %d octets, at most %d are possible", len(msg), MaxMessage)

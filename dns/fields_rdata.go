@@ -2,75 +2,87 @@ package dns
 
 import (
 	"encoding/hex"
+	"net/netip"
 	"strconv"
 	"strings"
 
 	"peel/trace"
 )
 
-// data describes the record data that fills the walker's region.
+// data describes the record data that fills the walker's region, by the form
+// of its type.
 func (w *walker) data(t Type, c Class) []trace.Field {
-	switch t {
-	case TypeA:
-		if c == ClassIN {
-			return []trace.Field{w.address("dns.a", 4)}
-		}
-	case TypeAAAA:
-		return []trace.Field{w.address("dns.aaaa", 16)}
-	case TypeCNAME:
-		return []trace.Field{w.domain("dns.cname")}
-	case TypeNS:
-		return []trace.Field{w.domain("dns.ns")}
-	case TypePTR:
-		return []trace.Field{w.domain("dns.ptr.domain_name")}
-	case TypeDNAME:
-		return []trace.Field{w.domain("dns.dname")}
-	case TypeMX:
-		return []trace.Field{w.number16("dns.mx.preference", "the lowest is tried first", "%d"), w.domain("dns.mx.mail_exchange")}
-	case TypeTXT:
-		return w.texts()
-	case TypeSOA:
-		return []trace.Field{
-			w.domain("dns.soa.mname"), w.domain("dns.soa.rname"), w.number32("dns.soa.serial_number", ""),
-			w.number32("dns.soa.refresh_interval", "seconds"), w.number32("dns.soa.retry_interval", "seconds"),
-			w.number32("dns.soa.expire_limit", "seconds"),
-			w.number32("dns.soa.minimum_ttl", "seconds that a negative answer is kept at most"),
-		}
-	case TypeSRV:
-		return []trace.Field{
-			w.number16("dns.srv.priority", "the lowest is tried first", "%d"), w.number16("dns.srv.weight", "", "%d"),
-			w.number16("dns.srv.port", "", "%d"), w.domain("dns.srv.target"),
-		}
-	case TypeCAA:
-		return w.caaFields()
-	case TypeOPT:
-		return w.options()
-	case TypeDS:
-		return []trace.Field{
-			w.number16("dns.ds.key_id", "", "%#04x"), w.number8("dns.ds.algorithm", ""), w.number8("dns.ds.digest_type", ""),
-			w.octets("dns.ds.digest", w.left()),
-		}
-	case TypeDNSKEY:
-		return []trace.Field{
-			w.number16("dns.dnskey.flags", "", "%#04x"), w.number8("dns.dnskey.protocol", ""),
-			w.number8("dns.dnskey.algorithm", ""), w.octets("dns.dnskey.public_key", w.left()),
-		}
-	case TypeRRSIG:
-		return w.rrsigFields()
-	case TypeNSEC:
-		next := w.domain("dns.nsec.next_domain_name")
-		start := w.off
-		types := NSEC{Types: w.typeBitmap()}
-		return []trace.Field{next, w.field(start, "dns.nsec.types", strings.TrimPrefix(types.String(), ". "), "")}
-	case TypeSVCB, TypeHTTPS:
-		return w.svcbFields()
+	f := formOf(t, c)
+	if f == nil {
+		return []trace.Field{w.octets("dns.data", w.left())}
 	}
-	return []trace.Field{w.octets("dns.data", w.left())}
+	var out []trace.Field
+	for i := range f.fields {
+		out = append(out, w.dataField(f.fields[i])...)
+	}
+	return out
+}
+
+func (w *walker) dataField(f field) []trace.Field {
+	name, start := "dns."+f.name, w.off
+	switch f.kind {
+	case kindU8, kindAlgorithm:
+		return []trace.Field{w.number8(name, f.meaning)}
+	case kindU16:
+		return []trace.Field{w.number16(name, f.meaning, "%d")}
+	case kindTag16:
+		return []trace.Field{w.number16(name, f.meaning, "%#04x")}
+	case kindU32, kindSeconds:
+		return []trace.Field{w.number32(name, f.meaning)}
+	case kindType:
+		t := Type(w.u16(name))
+		return []trace.Field{w.field(start, name, strconv.Itoa(int(t)), t.String())}
+	case kindTime:
+		v := w.u32(name)
+		return []trace.Field{w.field(start, name, strconv.FormatUint(uint64(v), 10), signatureTime(v))}
+	case kindName, kindRead, kindPlain, kindSigner:
+		return []trace.Field{w.domain(name)}
+	case kindIPv4:
+		return []trace.Field{w.address(name, 4)}
+	case kindIPv6:
+		return []trace.Field{w.address(name, 16)}
+	case kindString, kindBare, kindStrings, kindWord:
+		return w.texts(name, f.kind == kindStrings)
+	case kindText:
+		return []trace.Field{w.text(name, w.left())}
+	case kindSalt, kindHash:
+		length := w.number8(strings.TrimSuffix(name, "_value")+"_length", "octets")
+		n, _ := strconv.Atoi(length.Value)
+		return []trace.Field{length, w.octets(name, n)}
+	case kindBitmap:
+		w.bitmap()
+		var words []string
+		if w.err == nil {
+			for _, t := range bitmapTypes(string(w.msg[start:w.off])) {
+				words = append(words, t.String())
+			}
+		}
+		return []trace.Field{w.field(start, name, strings.Join(words, " "), "")}
+	case kindParams:
+		return w.paramFields()
+	case kindOptions:
+		return w.options()
+	case kindHex, kindBase64, kindNSAP, kindLOC, kindAPL, kindGateway, kindRelay, kindHIP:
+		field := w.octets(name, w.left())
+		if w.err == nil && f.kind >= kindLOC {
+			c := cut{s: string(w.msg[start:w.off])}
+			if text := c.text(nil, f.kind); !c.bad {
+				field.Meaning = string(text)
+			}
+		}
+		return []trace.Field{field}
+	}
+	return []trace.Field{w.octets(name, kindSizes[f.kind])}
 }
 
 func (w *walker) address(name string, n int) trace.Field {
 	start := w.off
-	a := w.addr(n)
+	a, _ := netip.AddrFromSlice(w.bytes(n, name))
 	return w.field(start, name, a.String(), "")
 }
 
@@ -80,21 +92,22 @@ func (w *walker) text(name string, n int) trace.Field {
 	return w.field(start, name, strings.ToValidUTF8(s, "\ufffd"), "")
 }
 
-func (w *walker) texts() []trace.Field {
+func (w *walker) texts(name string, all bool) []trace.Field {
 	var out []trace.Field
-	for w.off < w.end && w.err == nil {
-		length := w.number8("dns.txt.length", "octets")
+	for first := true; w.err == nil && (first || all && w.off < w.end); first = false {
+		length := w.number8(name+lengthSuffix(name), "octets")
 		n, _ := strconv.Atoi(length.Value)
-		out = append(out, length, w.text("dns.txt", n))
+		out = append(out, length, w.text(name, n))
 	}
 	return out
 }
 
-func (w *walker) caaFields() []trace.Field {
-	flags := w.number8("dns.caa.flags", "")
-	length := w.number8("dns.caa.tag_length", "octets")
-	n, _ := strconv.Atoi(length.Value)
-	return []trace.Field{flags, length, w.text("dns.caa.tag", n), w.text("dns.caa.value", w.left())}
+// lengthSuffix is how Wireshark names the length of a string.
+func lengthSuffix(name string) string {
+	if name == "dns.txt" || name == "dns.spf" {
+		return ".length"
+	}
+	return "_length"
 }
 
 func (w *walker) options() []trace.Field {
@@ -124,23 +137,8 @@ func (w *walker) options() []trace.Field {
 	return out
 }
 
-func (w *walker) rrsigFields() []trace.Field {
-	start := w.off
-	covered := Type(w.u16("dns.rrsig.type_covered"))
-	out := []trace.Field{w.field(start, "dns.rrsig.type_covered", strconv.Itoa(int(covered)), covered.String())}
-	out = append(out, w.number8("dns.rrsig.algorithm", ""), w.number8("dns.rrsig.labels", ""),
-		w.number32("dns.rrsig.original_ttl", "seconds"))
-	for _, name := range []string{"dns.rrsig.signature_expiration", "dns.rrsig.signature_inception"} {
-		start := w.off
-		v := w.u32(name)
-		out = append(out, w.field(start, name, strconv.FormatUint(uint64(v), 10), signatureTime(v)))
-	}
-	return append(out, w.number16("dns.rrsig.key_tag", "", "%d"), w.domain("dns.rrsig.signers_name"),
-		w.octets("dns.rrsig.signature", w.left()))
-}
-
-func (w *walker) svcbFields() []trace.Field {
-	out := []trace.Field{w.number16("dns.svcb.svcpriority", "0 makes it an alias", "%d"), w.domain("dns.svcb.targetname")}
+func (w *walker) paramFields() []trace.Field {
+	var out []trace.Field
 	for w.off < w.end && w.err == nil {
 		start := w.off
 		key := SvcKey(w.u16("dns.svcb.svcparam.key"))

@@ -42,19 +42,21 @@ const (
 	bitCD = 1 << 4
 )
 
-func (h Header) flags() uint16 {
+func (h *Header) flags() uint16 {
 	bits := uint16(h.Opcode&0xf)<<11 | uint16(h.Rcode&0xf)
-	for _, f := range []struct {
-		set bool
-		bit uint16
-	}{
-		{h.Response, bitQR}, {h.Authoritative, bitAA}, {h.Truncated, bitTC}, {h.RecursionDesired, bitRD},
-		{h.RecursionAvailable, bitRA}, {h.Zero, bitZ}, {h.AuthenticData, bitAD}, {h.CheckingDisabled, bitCD},
-	} {
-		if f.set {
-			bits |= f.bit
+	set := func(on bool, bit uint16) {
+		if on {
+			bits |= bit
 		}
 	}
+	set(h.Response, bitQR)
+	set(h.Authoritative, bitAA)
+	set(h.Truncated, bitTC)
+	set(h.RecursionDesired, bitRD)
+	set(h.RecursionAvailable, bitRA)
+	set(h.Zero, bitZ)
+	set(h.AuthenticData, bitAD)
+	set(h.CheckingDisabled, bitCD)
 	return bits
 }
 
@@ -94,22 +96,14 @@ type Resource struct {
 	Class Class
 	// TTL is in seconds. In an OPT record it holds other things; see EDNS.
 	TTL uint32
-	// Data belongs to Type. Nil stands for a record without data.
-	Data RData
-}
-
-// NewResource makes a record of class IN. The TTL is in seconds.
-func NewResource(name Name, ttl uint32, data RData) Resource {
-	return Resource{Name: name, Type: data.Type(), Class: ClassIN, TTL: ttl, Data: data}
+	// Data is the wire form that belongs to Type, no name in it compressed:
+	// see Value and Text. It is empty in a record without data.
+	Data string
 }
 
 // String returns the record as a line of a zone file.
 func (r Resource) String() string {
-	data := `\# 0`
-	if r.Data != nil {
-		data = r.Data.String()
-	}
-	return fmt.Sprintf("%s %d %s %s %s", r.Name, r.TTL, r.Class, r.Type, data)
+	return fmt.Sprintf("%s %d %s %s %s", r.Name, r.TTL, r.Class, r.Type, r.Text())
 }
 
 // Message is a whole DNS message.
@@ -121,6 +115,8 @@ type Message struct {
 	Additional []Resource
 	// Trailing counts octets after the last record. Append writes none.
 	Trailing int
+	// records is the array that the sections of a parsed message share.
+	records []Resource
 }
 
 // Parse reads a message. It always returns one: with an error, it holds what
@@ -131,113 +127,131 @@ type Message struct {
 // does not lead backwards, and record data that its type does not allow.
 func Parse(b []byte) (*Message, error) {
 	m := &Message{}
+	return m, m.Unpack(b)
+}
+
+// Unpack reads a message into m, as Parse does, in place of what m held. It
+// uses the memory of m's sections again: an answer costs one allocation, for
+// the octets of its names and data.
+func (m *Message) Unpack(b []byte) error {
+	records := m.records[:0]
+	*m = Message{Questions: m.Questions[:0], records: records}
 	if len(b) < headerSize {
-		return m, fmt.Errorf("dns: message of %d octets, but its header takes %d", len(b), headerSize)
+		return fmt.Errorf("dns: message of %d octets, but its header takes %d", len(b), headerSize)
 	}
 	if len(b) > MaxMessage {
-		return m, fmt.Errorf("dns: message of %d octets, at most %d are possible", len(b), MaxMessage)
+		return fmt.Errorf("dns: message of %d octets, at most %d are possible", len(b), MaxMessage)
 	}
 	m.Header = parseHeader(b)
 	r := &reader{msg: b, off: headerSize, end: len(b)}
-	if err := m.parseQuestions(r, int(binary.BigEndian.Uint16(b[4:]))); err != nil {
-		return m, err
-	}
-	for i, s := range []struct {
-		what string
-		to   *[]Resource
-	}{{"answer", &m.Answers}, {"authority record", &m.Authority}, {"additional record", &m.Additional}} {
-		count := int(binary.BigEndian.Uint16(b[6+2*i:]))
-		if err := parseSection(r, s.what, count, s.to); err != nil {
-			return m, err
-		}
-	}
-	m.Trailing = len(b) - r.off
-	if e, ok := m.EDNS(); ok {
-		m.Rcode |= Rcode(e.ExtendedRcode) << 4
-	}
-	return m, nil
-}
-
-func (m *Message) parseQuestions(r *reader, count int) error {
-	m.Questions = make([]Question, 0, min(count, (r.end-r.off)/minQuestion))
-	for i := range count {
+	r.arena.Grow(len(b) + 32)
+	for i, count := 0, int(binary.BigEndian.Uint16(b[4:])); i < count; i++ {
 		q := Question{Name: r.name("name"), Type: Type(r.u16("type")), Class: Class(r.u16("class"))}
 		if r.err != nil {
 			return fmt.Errorf("dns: question %d of %d: %w", i+1, count, r.err)
 		}
 		m.Questions = append(m.Questions, q)
 	}
-	return nil
-}
-
-func parseSection(r *reader, what string, count int, to *[]Resource) error {
-	if count == 0 {
-		return nil
+	var counts [3]int
+	total := 0
+	for i := range counts {
+		counts[i] = int(binary.BigEndian.Uint16(b[6+2*i:]))
+		total += counts[i]
 	}
-	*to = make([]Resource, 0, min(count, (r.end-r.off)/minRecord))
-	for i := range count {
-		rr := r.resource()
-		if r.err != nil {
-			return fmt.Errorf("dns: %s %d of %d: %w", what, i+1, count, r.err)
+	// All sections share one array; no count is believed beyond what the
+	// octets can hold.
+	if total = min(total, (r.end-r.off)/minRecord); cap(records) < total {
+		records = make([]Resource, 0, total)
+	}
+	sections := [3]*[]Resource{&m.Answers, &m.Authority, &m.Additional}
+	for s, count := range counts {
+		first := len(records)
+		var err error
+		for i := range count {
+			var rr Resource
+			if r.resource(&rr); r.err != nil {
+				err = fmt.Errorf("dns: %s %d of %d: %w", sectionNames[s], i+1, count, r.err)
+				break
+			}
+			records = append(records, rr)
 		}
-		*to = append(*to, rr)
+		if len(records) > first {
+			*sections[s] = records[first:len(records):len(records)]
+		}
+		m.records = records
+		if err != nil {
+			return err
+		}
+	}
+	m.Trailing = len(b) - r.off
+	if e, ok := m.opt(); ok {
+		m.Rcode |= Rcode(e.TTL>>24) << 4
 	}
 	return nil
 }
 
-// resourceHead reads a record up to its data and narrows nothing.
-func (r *reader) resourceHead() (rr Resource, length int) {
-	rr = Resource{Name: r.name("name"), Type: Type(r.u16("type")), Class: Class(r.u16("class")), TTL: r.u32("ttl")}
-	length = int(r.u16("data length"))
-	if r.err == nil && length > r.end-r.off {
-		r.fail("%s data at offset %d: %d octets announced, %d left", rr.Type, r.off, length, r.end-r.off)
-	}
-	return rr, length
-}
+var sectionNames = [...]string{"answer", "authority record", "additional record"}
 
-func (r *reader) resource() Resource {
-	rr, length := r.resourceHead()
+// resource reads a record.
+func (r *reader) resource(rr *Resource) {
+	rr.Name = r.name("name")
+	head := r.bytes(10, "type, class, ttl and data length")
 	if r.err != nil {
-		return rr
+		return
+	}
+	rr.Type, rr.Class = Type(binary.BigEndian.Uint16(head)), Class(binary.BigEndian.Uint16(head[2:]))
+	rr.TTL = binary.BigEndian.Uint32(head[4:])
+	length := int(binary.BigEndian.Uint16(head[8:]))
+	if length > r.end-r.off {
+		r.fail("%s data at offset %d: %d octets announced, %d left", rr.Type, r.off, length, r.end-r.off)
+		return
 	}
 	end := r.end
 	r.end = r.off + length
-	rr.Data = r.rdata(rr.Type, rr.Class)
+	rr.Data = r.data(rr.Type, rr.Class)
 	if r.err != nil {
 		r.err = fmt.Errorf("%s data: %w", rr.Type, r.err)
 	} else if r.off != r.end {
 		r.fail("%s data at offset %d: %d octets too long", rr.Type, r.off, r.end-r.off)
 	}
 	r.end = end
-	return rr
+}
+
+// opt returns the OPT record of the additional section.
+func (m *Message) opt() (Resource, bool) {
+	for i := range m.Additional {
+		if m.Additional[i].Type == TypeOPT {
+			return m.Additional[i], true
+		}
+	}
+	return Resource{}, false
 }
 
 // Append appends m to dst, with name compression in owner names and in the
 // data of the types of RFC 1035 (RFC 3597 §4). It fails, returning dst as it
-// was, when the message does not fit 65,535 octets, when a record's data is
-// not of its type, and when the response code needs an OPT record that is not
-// there.
+// was, when the message does not fit 65,535 octets, and when the
+// response code needs an OPT record that is not there.
 func (m *Message) Append(dst []byte) ([]byte, error) {
 	if m.Rcode > 15 {
-		if _, ok := m.EDNS(); !ok {
+		if _, ok := m.opt(); !ok {
 			return dst, fmt.Errorf("dns: response code %s needs an OPT record", m.Rcode)
 		}
 	}
 	p := packer{buf: dst, base: len(dst)}
 	p.u16(m.ID)
 	p.u16(m.flags())
-	for _, n := range []int{len(m.Questions), len(m.Answers), len(m.Authority), len(m.Additional)} {
+	for _, n := range [4]int{len(m.Questions), len(m.Answers), len(m.Authority), len(m.Additional)} {
 		if n > 0xffff {
 			return dst, fmt.Errorf("dns: %d records in one section, at most 65535 are possible", n)
 		}
 		p.u16(uint16(n))
 	}
 	for _, q := range m.Questions {
-		p.name(q.Name)
+		p.name(q.Name.wire)
 		p.u16(uint16(q.Type))
 		p.u16(uint16(q.Class))
 	}
-	for n, section := range [][]Resource{m.Answers, m.Authority, m.Additional} {
+	for n, section := range [3][]Resource{m.Answers, m.Authority, m.Additional} {
 		// The first OPT record of the additional section carries the rcode;
 		// in any other place it is a record like others (RFC 6891 §6.1.1).
 		opt := n == 2
@@ -259,24 +273,26 @@ func (m *Message) Append(dst []byte) ([]byte, error) {
 }
 
 func (p *packer) resource(rr *Resource, ttl uint32) error {
-	p.name(rr.Name)
+	if len(rr.Data) > 0xffff {
+		return fmt.Errorf("dns: record %s %s: %d octets of data, at most 65535 are possible", rr.Name, rr.Type, len(rr.Data))
+	}
+	p.name(rr.Name.wire)
 	p.u16(uint16(rr.Type))
 	p.u16(uint16(rr.Class))
 	p.u32(ttl)
 	p.u16(0)
 	start := len(p.buf)
-	if rr.Data != nil {
-		if rr.Data.Type() != rr.Type {
-			return fmt.Errorf("dns: record %s: its type is %s, its data of type %s", rr.Name, rr.Type, rr.Data.Type())
-		}
-		if err := rr.Data.pack(p); err != nil {
-			return fmt.Errorf("dns: record %s %s: %w", rr.Name, rr.Type, err)
-		}
-	}
-	length := len(p.buf) - start
-	if length > 0xffff {
-		return fmt.Errorf("dns: record %s %s: %d octets of data, at most 65535 are possible", rr.Name, rr.Type, length)
-	}
-	binary.BigEndian.PutUint16(p.buf[start-2:], uint16(length))
+	p.data(rr.Type, rr.Class, rr.Data)
+	binary.BigEndian.PutUint16(p.buf[start-2:], uint16(len(p.buf)-start))
 	return nil
+}
+
+// QuestionOf reads the first question of a message, and nothing else.
+func QuestionOf(msg []byte) (Name, Type, bool) {
+	if len(msg) < headerSize || binary.BigEndian.Uint16(msg[4:]) == 0 {
+		return Name{}, 0, false
+	}
+	r := reader{msg: msg, off: headerSize, end: len(msg)}
+	n, t := r.name("name"), Type(r.u16("type"))
+	return n, t, r.err == nil
 }

@@ -295,7 +295,7 @@ func TestRFC4034_B_KeyTag(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := m.Answers[0].Data.(DNSKEY).Tag(), rr.(*oracle.DNSKEY).KeyTag(); got != want {
+	if got, want := m.Answers[0].Value().(DNSKEY).Tag(), rr.(*oracle.DNSKEY).KeyTag(); got != want {
 		t.Errorf("%d, want %d", got, want)
 	}
 }

@@ -122,7 +122,7 @@ func (n Name) String() string {
 	out := make([]byte, 0, len(n.wire)+1)
 	for label := range n.Labels() {
 		for i := 0; i < len(label); i++ {
-			out = appendEscaped(out, label[i], `.\"();@$`)
+			out = appendEscaped(out, label[i], nameSpecial)
 		}
 		out = append(out, '.')
 	}
@@ -240,4 +240,73 @@ func lower(c byte) byte {
 		return c + ('a' - 'A')
 	}
 	return c
+}
+
+// nameSpecial holds the octets that mean something in a zone file.
+const nameSpecial = `.\"();@$`
+
+// Wire returns the uncompressed wire form without the root's zero octet.
+func (n Name) Wire() string { return n.wire }
+
+// Compare orders names as RFC 4034 §6.1 does: by their labels from the right,
+// without regard to case. It returns -1, 0 or 1.
+func (n Name) Compare(m Name) int {
+	var a, b [128]uint8
+	i, j := n.starts(&a), m.starts(&b)
+	for i > 0 && j > 0 {
+		i, j = i-1, j-1
+		x, y := n.wire[a[i]:], m.wire[b[j]:]
+		lx, ly := int(x[0]), int(y[0])
+		for k := 1; k <= lx && k <= ly; k++ {
+			if p, q := lower(x[k]), lower(y[k]); p != q {
+				if p < q {
+					return -1
+				}
+				return 1
+			}
+		}
+		if lx != ly {
+			if lx < ly {
+				return -1
+			}
+			return 1
+		}
+	}
+	switch {
+	case i > 0:
+		return 1
+	case j > 0:
+		return -1
+	}
+	return 0
+}
+
+// starts fills to with where the labels begin and returns how many there are.
+func (n Name) starts(to *[128]uint8) int {
+	count := 0
+	for at := 0; at < len(n.wire); at += 1 + int(n.wire[at]) {
+		to[count] = uint8(at)
+		count++
+	}
+	return count
+}
+
+// Child returns n with one more label in front: the octets of label, not its
+// presentation form.
+func (n Name) Child(label string) (Name, error) {
+	switch {
+	case label == "" || len(label) > maxLabel:
+		return Name{}, fmt.Errorf("dns: label of %d octets, 1 to 63 are possible", len(label))
+	case len(label)+1+n.Size() > maxName:
+		return Name{}, fmt.Errorf("dns: name %.80s with a label of %d octets more: longer than 255 octets", n.Host(), len(label))
+	}
+	return Name{string(rune(len(label))) + label + n.wire}, nil
+}
+
+// Suffix returns the last labels of n; all of n when it has no more.
+func (n Name) Suffix(labels int) Name {
+	for have := n.NumLabels(); have > labels; have-- {
+		n = n.Parent()
+	}
+	return n
 }

@@ -1,20 +1,22 @@
 package dns
 
 import (
-	"encoding/hex"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"strconv"
+	"slices"
 	"strings"
 )
 
-// RData is the data of a resource record: one of the types of this package.
-type RData interface {
+// Value is the data of a record, taken apart: one of the types of this
+// package, or Unknown.
+type Value interface {
 	// Type is the record type that the data belongs to.
 	Type() Type
 	// String returns the presentation form, as in a zone file.
 	String() string
-	pack(p *packer) error
+	// appendTo appends the wire form, no name in it compressed.
+	appendTo(b []byte) ([]byte, error)
 }
 
 // A is an IPv4 address.
@@ -65,8 +67,8 @@ type CAA struct {
 	Value string
 }
 
-// Unknown is the data of a record that this package does not take apart
-// (RFC 3597).
+// Unknown is data that this package does not give a type of its own: its wire
+// form. It still prints field by field where its form is known.
 type Unknown struct {
 	RRType Type
 	Octets []byte
@@ -85,223 +87,447 @@ func (SRV) Type() Type       { return TypeSRV }
 func (CAA) Type() Type       { return TypeCAA }
 func (u Unknown) Type() Type { return u.RRType }
 
-func (d A) String() string     { return d.Addr.String() }
-func (d AAAA) String() string  { return d.Addr.String() }
-func (d CNAME) String() string { return d.Target.String() }
-func (d NS) String() string    { return d.Host.String() }
-func (d PTR) String() string   { return d.Target.String() }
-func (d DNAME) String() string { return d.Target.String() }
-func (d MX) String() string    { return fmt.Sprintf("%d %s", d.Preference, d.Host) }
-func (d SOA) String() string {
-	return fmt.Sprintf("%s %s %d %d %d %d %d", d.Primary, d.Mailbox, d.Serial, d.Refresh, d.Retry, d.Expire, d.Minimum)
-}
-func (d SRV) String() string {
-	return fmt.Sprintf("%d %d %d %s", d.Priority, d.Weight, d.Port, d.Target)
-}
-func (d CAA) String() string { return fmt.Sprintf("%d %s %s", d.Flags, d.Tag, quote(d.Value)) }
-func (u Unknown) String() string {
-	return strings.TrimSpace(`\# ` + strconv.Itoa(len(u.Octets)) + " " + strings.ToUpper(hex.EncodeToString(u.Octets)))
-}
-func (d TXT) String() string {
-	parts := make([]string, len(d.Strings))
-	for i, s := range d.Strings {
-		parts[i] = quote(s)
+func (d A) String() string       { return present(d) }
+func (d AAAA) String() string    { return present(d) }
+func (d CNAME) String() string   { return present(d) }
+func (d NS) String() string      { return present(d) }
+func (d PTR) String() string     { return present(d) }
+func (d DNAME) String() string   { return present(d) }
+func (d MX) String() string      { return present(d) }
+func (d TXT) String() string     { return present(d) }
+func (d SOA) String() string     { return present(d) }
+func (d SRV) String() string     { return present(d) }
+func (d CAA) String() string     { return present(d) }
+func (u Unknown) String() string { return present(u) }
+
+// present prints a value by way of its wire form, so that there is one way
+// to print each type.
+func present(v Value) string {
+	b, err := v.appendTo(nil)
+	if err != nil {
+		return "(" + err.Error() + ")"
 	}
-	return strings.Join(parts, " ")
+	return string(appendData(nil, v.Type(), ClassIN, string(b)))
 }
 
-// quote returns a character-string between quotation marks.
-func quote(s string) string {
-	out := make([]byte, 0, len(s)+2)
-	out = append(out, '"')
-	for i := 0; i < len(s); i++ {
-		out = appendEscaped(out, s[i], quoted)
-	}
-	return string(append(out, '"'))
-}
+func appendName(b []byte, n Name) []byte { return append(append(b, n.wire...), 0) }
 
-func (d A) pack(p *packer) error {
+func (d A) appendTo(b []byte) ([]byte, error) {
 	if !d.Addr.Is4() && !d.Addr.Is4In6() {
-		return fmt.Errorf("%q is not an IPv4 address", d.Addr)
+		return nil, fmt.Errorf("%q is not an IPv4 address", d.Addr)
 	}
-	b := d.Addr.As4()
-	p.buf = append(p.buf, b[:]...)
-	return nil
+	a := d.Addr.As4()
+	return append(b, a[:]...), nil
 }
 
-func (d AAAA) pack(p *packer) error {
+func (d AAAA) appendTo(b []byte) ([]byte, error) {
 	if !d.Addr.Is6() || d.Addr.Zone() != "" {
-		return fmt.Errorf("%q is not an IPv6 address without a zone", d.Addr)
+		return nil, fmt.Errorf("%q is not an IPv6 address without a zone", d.Addr)
 	}
-	b := d.Addr.As16()
-	p.buf = append(p.buf, b[:]...)
-	return nil
+	a := d.Addr.As16()
+	return append(b, a[:]...), nil
 }
 
-func (d CNAME) pack(p *packer) error { p.name(d.Target); return nil }
-func (d NS) pack(p *packer) error    { p.name(d.Host); return nil }
-func (d PTR) pack(p *packer) error   { p.name(d.Target); return nil }
+func (d CNAME) appendTo(b []byte) ([]byte, error) { return appendName(b, d.Target), nil }
+func (d NS) appendTo(b []byte) ([]byte, error)    { return appendName(b, d.Host), nil }
+func (d PTR) appendTo(b []byte) ([]byte, error)   { return appendName(b, d.Target), nil }
+func (d DNAME) appendTo(b []byte) ([]byte, error) { return appendName(b, d.Target), nil }
 
-// RFC 3597 §4: only types of RFC 1035 are compressed.
-func (d DNAME) pack(p *packer) error { p.plainName(d.Target); return nil }
-
-func (d MX) pack(p *packer) error {
-	p.u16(d.Preference)
-	p.name(d.Host)
-	return nil
+func (d MX) appendTo(b []byte) ([]byte, error) {
+	return appendName(binary.BigEndian.AppendUint16(b, d.Preference), d.Host), nil
 }
 
-func (d TXT) pack(p *packer) error {
+func (d TXT) appendTo(b []byte) ([]byte, error) {
 	if len(d.Strings) == 0 {
-		return fmt.Errorf("a TXT record holds at least one string")
+		return nil, fmt.Errorf("a TXT record holds at least one string")
 	}
 	for _, s := range d.Strings {
 		if len(s) > 255 {
-			return fmt.Errorf("string of %d octets, at most 255 are possible", len(s))
+			return nil, fmt.Errorf("string of %d octets, at most 255 are possible", len(s))
 		}
-		p.u8(uint8(len(s)))
-		p.buf = append(p.buf, s...)
+		b = append(append(b, uint8(len(s))), s...)
 	}
-	return nil
+	return b, nil
 }
 
-func (d SOA) pack(p *packer) error {
-	p.name(d.Primary)
-	p.name(d.Mailbox)
-	for _, v := range []uint32{d.Serial, d.Refresh, d.Retry, d.Expire, d.Minimum} {
-		p.u32(v)
+func (d SOA) appendTo(b []byte) ([]byte, error) {
+	b = appendName(appendName(b, d.Primary), d.Mailbox)
+	for _, v := range [...]uint32{d.Serial, d.Refresh, d.Retry, d.Expire, d.Minimum} {
+		b = binary.BigEndian.AppendUint32(b, v)
 	}
-	return nil
+	return b, nil
 }
 
-func (d SRV) pack(p *packer) error {
-	p.u16(d.Priority)
-	p.u16(d.Weight)
-	p.u16(d.Port)
-	p.plainName(d.Target)
-	return nil
+func (d SRV) appendTo(b []byte) ([]byte, error) {
+	for _, v := range [...]uint16{d.Priority, d.Weight, d.Port} {
+		b = binary.BigEndian.AppendUint16(b, v)
+	}
+	return appendName(b, d.Target), nil
 }
 
-func (d CAA) pack(p *packer) error {
+func (d CAA) appendTo(b []byte) ([]byte, error) {
 	if len(d.Tag) == 0 || len(d.Tag) > 255 {
-		return fmt.Errorf("tag of %d octets, 1 to 255 are possible", len(d.Tag))
+		return nil, fmt.Errorf("tag of %d octets, 1 to 255 are possible", len(d.Tag))
 	}
-	p.u8(d.Flags)
-	p.u8(uint8(len(d.Tag)))
-	p.buf = append(p.buf, d.Tag...)
-	p.buf = append(p.buf, d.Value...)
-	return nil
+	b = append(append(b, d.Flags, uint8(len(d.Tag))), d.Tag...)
+	return append(b, d.Value...), nil
 }
 
-func (u Unknown) pack(p *packer) error {
-	p.buf = append(p.buf, u.Octets...)
-	return nil
+func (u Unknown) appendTo(b []byte) ([]byte, error) { return append(b, u.Octets...), nil }
+
+// Value takes the record's data apart. Data that does not have the form of
+// its type, and that of a type this package has no type for, is Unknown.
+func (r Resource) Value() Value {
+	if v, ok := r.typed(); ok {
+		return v
+	}
+	return Unknown{r.Type, []byte(r.Data)}
 }
 
-// rdata reads the record data that fills the reader's region. It returns nil
-// for data of no octets where the type would have some: such records are
-// how RFC 2136 deletes and asks.
-func (r *reader) rdata(t Type, c Class) RData {
-	if r.off == r.end && t != TypeOPT {
-		if c == ClassIN || c == ClassCH || c == ClassHS {
-			if minimum := minRData(t); minimum > 0 {
-				r.fail("empty, at least %d octets are needed", minimum)
-			}
-		}
-		return nil
+// Text returns the presentation form of the record's data.
+func (r Resource) Text() string {
+	return string(appendData(nil, r.Type, r.Class, r.Data))
+}
+
+// Addr returns the address of an A or AAAA record.
+func (r Resource) Addr() (netip.Addr, bool) {
+	switch {
+	case r.Type == TypeA && r.Class == ClassIN && len(r.Data) == 4:
+		return netip.AddrFrom4([4]byte([]byte(r.Data))), true
+	case r.Type == TypeAAAA && r.Class == ClassIN && len(r.Data) == 16:
+		return netip.AddrFrom16([16]byte([]byte(r.Data))), true
 	}
-	switch t {
-	case TypeA:
-		if c != ClassIN {
-			break // in class CH it is something else altogether
+	return netip.Addr{}, false
+}
+
+// Target returns the name that a CNAME, NS, PTR or DNAME record holds.
+func (r Resource) Target() (Name, bool) {
+	switch r.Type {
+	case TypeCNAME, TypeNS, TypePTR, TypeDNAME:
+		if n := nameLength(r.Data); n > 0 && n == len(r.Data) {
+			return Name{r.Data[:n-1]}, true
 		}
-		return A{r.addr(4)}
-	case TypeAAAA:
-		return AAAA{r.addr(16)}
+	}
+	return Name{}, false
+}
+
+func (r Resource) typed() (v Value, ok bool) {
+	if formOf(r.Type, r.Class) == nil {
+		return nil, false
+	}
+	c := cut{s: r.Data}
+	switch r.Type {
+	case TypeA, TypeAAAA:
+		a, ok := r.Addr()
+		if r.Type == TypeA {
+			return A{a}, ok
+		}
+		return AAAA{a}, ok
 	case TypeCNAME:
-		return CNAME{r.name("target")}
+		v = CNAME{c.name()}
 	case TypeNS:
-		return NS{r.name("host")}
+		v = NS{c.name()}
 	case TypePTR:
-		return PTR{r.name("target")}
+		v = PTR{c.name()}
 	case TypeDNAME:
-		return DNAME{r.name("target")}
+		v = DNAME{c.name()}
 	case TypeMX:
-		return MX{Preference: r.u16("preference"), Host: r.name("host")}
+		v = MX{c.u16(), c.name()}
 	case TypeTXT:
-		return r.txt()
-	case TypeSOA:
-		return SOA{
-			Primary: r.name("primary"), Mailbox: r.name("mailbox"), Serial: r.u32("serial"), Refresh: r.u32("refresh"),
-			Retry: r.u32("retry"), Expire: r.u32("expire"), Minimum: r.u32("minimum"),
+		var d TXT
+		for len(c.s) > 0 && !c.bad {
+			d.Strings = append(d.Strings, c.take(int(c.u8())))
 		}
+		v, c.bad = d, c.bad || len(d.Strings) == 0
+	case TypeSOA:
+		v = SOA{c.name(), c.name(), c.u32(), c.u32(), c.u32(), c.u32(), c.u32()}
 	case TypeSRV:
-		return SRV{Priority: r.u16("priority"), Weight: r.u16("weight"), Port: r.u16("port"), Target: r.name("target")}
+		v = SRV{c.u16(), c.u16(), c.u16(), c.name()}
 	case TypeCAA:
-		return r.caa()
-	case TypeOPT:
-		return r.opt()
+		v = CAA{c.u8(), c.take(int(c.u8())), c.rest()}
 	case TypeDS:
-		return DS{KeyTag: r.u16("key tag"), Algorithm: r.u8("algorithm"), DigestType: r.u8("digest type"), Digest: clone(r.rest())}
+		v = DS{c.u16(), c.u8(), c.u8(), []byte(c.rest())}
 	case TypeDNSKEY:
-		return DNSKEY{Flags: r.u16("flags"), Protocol: r.u8("protocol"), Algorithm: r.u8("algorithm"), PublicKey: clone(r.rest())}
+		v = DNSKEY{c.u16(), c.u8(), c.u8(), []byte(c.rest())}
 	case TypeRRSIG:
-		return r.rrsig()
+		v = RRSIG{Type(c.u16()), c.u8(), c.u8(), c.u32(), c.u32(), c.u32(), c.u16(), c.name(), []byte(c.rest())}
 	case TypeNSEC:
-		return NSEC{Next: r.plainName("next name"), Types: r.typeBitmap()}
+		v = NSEC{c.name(), bitmapTypes(c.rest())}
+	case TypeNSEC3:
+		v = NSEC3{c.u8(), c.u8(), c.u16(), c.take(int(c.u8())), c.take(int(c.u8())), bitmapTypes(c.rest())}
+	case TypeNSEC3PARAM:
+		v = NSEC3PARAM{c.u8(), c.u8(), c.u16(), c.take(int(c.u8()))}
 	case TypeSVCB:
-		return r.svcb()
+		v = c.svcb()
 	case TypeHTTPS:
-		return HTTPS{r.svcb()}
+		v = HTTPS{c.svcb()}
+	case TypeOPT:
+		v = c.opt()
+	default:
+		return nil, false
 	}
-	return Unknown{RRType: t, Octets: clone(r.rest())}
+	return v, !c.bad && c.s == ""
 }
 
-// minRData is the least that the data of a known type takes; 0 when empty
-// data is possible.
-func minRData(t Type) int {
-	switch t {
-	case TypeA, TypeDNSKEY, TypeDS:
-		return 4
-	case TypeAAAA:
-		return 16
-	case TypeCNAME, TypeNS, TypePTR, TypeDNAME, TypeTXT:
-		return 1
-	case TypeMX, TypeNSEC, TypeCAA, TypeSVCB, TypeHTTPS:
-		return 3
-	case TypeSOA:
-		return 22
-	case TypeSRV:
-		return 7
-	case TypeRRSIG:
-		return 19
+// cut takes record data apart. It turns bad when the data ends too soon, and
+// then gives zero values.
+type cut struct {
+	s   string
+	bad bool
+}
+
+func (c *cut) take(n int) string {
+	if n > len(c.s) {
+		c.s, c.bad = "", true
+		return ""
+	}
+	s := c.s[:n]
+	c.s = c.s[n:]
+	return s
+}
+
+func (c *cut) rest() string { return c.take(len(c.s)) }
+
+func (c *cut) u8() uint8 {
+	if s := c.take(1); s != "" {
+		return s[0]
 	}
 	return 0
 }
 
-func (r *reader) addr(n int) netip.Addr {
-	a, _ := netip.AddrFromSlice(r.bytes(n, "address"))
-	return a
-}
+func (c *cut) u16() uint16 { return uint16(c.u8())<<8 | uint16(c.u8()) }
+func (c *cut) u32() uint32 { return uint32(c.u16())<<16 | uint32(c.u16()) }
 
-func (r *reader) txt() TXT {
-	var d TXT
-	for r.off < r.end && r.err == nil {
-		n := int(r.u8("string length"))
-		d.Strings = append(d.Strings, string(r.bytes(n, "string")))
-	}
-	return d
-}
-
-func (r *reader) caa() CAA {
-	d := CAA{Flags: r.u8("flags")}
-	n := int(r.u8("tag length"))
+func (c *cut) name() Name {
+	n := nameLength(c.s)
 	if n == 0 {
-		r.fail("empty tag")
+		c.s, c.bad = "", true
+		return Name{}
 	}
-	d.Tag = string(r.bytes(n, "tag"))
-	d.Value = string(r.rest())
-	return d
+	return Name{c.take(n)[:n-1]}
 }
 
-func clone(b []byte) []byte { return append([]byte(nil), b...) }
+// names calls f with the place of each name in record data, and tells whether
+// its case counts in canonical form.
+func names(t Type, c Class, wire string, f func(from, to int, lower bool)) {
+	form := formOf(t, c)
+	if form == nil {
+		return
+	}
+	at := 0
+	for _, p := range form.fields {
+		n := 0
+		switch p.kind {
+		case kindName, kindRead, kindSigner, kindPlain:
+			if n = nameLength(wire[at:]); n == 0 {
+				return
+			}
+			f(at, at+n, p.kind != kindPlain)
+		case kindString, kindBare, kindSalt, kindHash, kindWord:
+			if at >= len(wire) {
+				return
+			}
+			n = 1 + int(wire[at])
+		default:
+			n = kindSizes[p.kind]
+			if n == 0 {
+				return
+			}
+		}
+		if at += n; at > len(wire) {
+			return
+		}
+	}
+}
+
+// CanonicalData returns the record's data in the canonical form of RFC 4034
+// §6.2, as signatures cover it.
+func (r Resource) CanonicalData() string {
+	var b []byte
+	names(r.Type, r.Class, r.Data, func(from, to int, fold bool) {
+		for i := from; fold && i < to; i++ {
+			if lower(r.Data[i]) != r.Data[i] {
+				if b == nil {
+					b = []byte(r.Data)
+				}
+				b[i] = lower(b[i])
+			}
+		}
+	})
+	if b == nil {
+		return r.Data
+	}
+	return string(b)
+}
+
+// bitmapTypes reads a type bitmap (RFC 4034 §4.1.2).
+func bitmapTypes(s string) []Type {
+	var types []Type
+	for len(s) >= 2 {
+		window, n := int(s[0]), int(s[1])
+		s = s[2:]
+		for i := range min(n, len(s)) {
+			for bit := range 8 {
+				if s[i]&(0x80>>bit) != 0 {
+					types = append(types, Type(window<<8|i*8|bit))
+				}
+			}
+		}
+		s = s[min(n, len(s)):]
+	}
+	return types
+}
+
+// inBitmap tells whether a type stands in a bitmap.
+func inBitmap(s string, t Type) bool {
+	for len(s) >= 2 {
+		window, n := int(s[0]), int(s[1])
+		if s = s[2:]; n > len(s) {
+			return false
+		}
+		if window == int(t>>8) {
+			low := int(t & 0xff)
+			return low/8 < n && s[low/8]&(0x80>>(low%8)) != 0
+		}
+		s = s[n:]
+	}
+	return false
+}
+
+func appendBitmap(b []byte, types []Type) []byte {
+	types = slices.Clone(types)
+	slices.Sort(types)
+	for len(types) > 0 {
+		window := types[0] >> 8
+		var bitmap [32]byte
+		used := 0
+		for len(types) > 0 && types[0]>>8 == window {
+			low := types[0] & 0xff
+			bitmap[low/8] |= 0x80 >> (low % 8)
+			used = int(low/8) + 1
+			types = types[1:]
+		}
+		b = append(append(b, uint8(window), uint8(used)), bitmap[:used]...)
+	}
+	return b
+}
+
+// checkSpecial holds the data of the forms that are not a row of fields
+// against their rules, and says what is wrong.
+func checkSpecial(k kind, b []byte) string {
+	switch k {
+	case kindLOC:
+		if len(b) != 16 {
+			return fmt.Sprintf("%d octets, a position takes 16", len(b))
+		}
+		if b[0] != 0 {
+			return fmt.Sprintf("version %d is not known", b[0])
+		}
+		for _, c := range b[1:4] {
+			if c>>4 > 9 || c&0xf > 9 {
+				return fmt.Sprintf("size %#02x is not two decimal digits", c)
+			}
+		}
+	case kindAPL:
+		for len(b) > 0 {
+			if len(b) < 4 || int(b[3]&0x7f) > len(b)-4 {
+				return "a prefix runs over the end"
+			}
+			family, bits, n := binary.BigEndian.Uint16(b), int(b[2]), int(b[3]&0x7f)
+			if size := map[uint16]int{1: 4, 2: 16}[family]; size == 0 || n > size || bits > size*8 {
+				return fmt.Sprintf("family %d with a prefix of %d bits in %d octets", family, bits, n)
+			}
+			if n > 0 && b[4+n-1] == 0 {
+				return "a prefix ends in a zero octet (RFC 3123 §4)"
+			}
+			b = b[4+n:]
+		}
+	case kindGateway:
+		if len(b) < 2 {
+			return "too short"
+		}
+		return checkGateway(b[0], b[2:], false)
+	case kindRelay:
+		if len(b) < 1 {
+			return "too short"
+		}
+		return checkGateway(b[0]&0x7f, b[1:], true)
+	case kindHIP:
+		if len(b) < 4 {
+			return "too short"
+		}
+		n, m := int(b[0]), int(binary.BigEndian.Uint16(b[2:]))
+		if n == 0 || m == 0 || 4+n+m > len(b) {
+			return "the identity tag or the key runs over the end"
+		}
+		for s := string(b[4+n+m:]); s != ""; {
+			n := nameLength(s)
+			if n == 0 {
+				return "a rendezvous server's name runs over the end"
+			}
+			s = s[n:]
+		}
+	}
+	return ""
+}
+
+func checkGateway(kind uint8, b []byte, last bool) string {
+	n, size := 0, 0
+	switch kind {
+	case 0:
+	case 1:
+		size = 4
+	case 2:
+		size = 16
+	case 3:
+		if size = nameLength(string(b)); size == 0 {
+			return "the gateway's name runs over the end"
+		}
+	default:
+		return fmt.Sprintf("gateway type %d is not known", kind)
+	}
+	if n = len(b) - size; n < 0 || last && n != 0 {
+		return fmt.Sprintf("%d octets where the gateway takes %d", len(b), size)
+	}
+	return ""
+}
+
+// NewResource makes a record of class IN. The TTL is in seconds. It panics on
+// a value that has no wire form, such as an A with an IPv6 address; MakeResource
+// is for values that are not the program's own.
+func NewResource(name Name, ttl uint32, v Value) Resource {
+	r, err := MakeResource(name, ttl, v)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
+// MakeResource makes a record of class IN. The TTL is in seconds.
+func MakeResource(name Name, ttl uint32, v Value) (Resource, error) {
+	b, err := v.appendTo(nil)
+	if err != nil {
+		return Resource{}, fmt.Errorf("dns: record %s %s: %w", name, v.Type(), err)
+	}
+	if len(b) > 0xffff {
+		return Resource{}, fmt.Errorf("dns: record %s %s: %d octets of data, at most 65535 are possible", name, v.Type(), len(b))
+	}
+	return Resource{Name: name, Type: v.Type(), Class: ClassIN, TTL: ttl, Data: string(b)}, nil
+}
+
+// HostName tells whether a name could be a host's: letters, digits, hyphens
+// inside labels, and underscores, which many use.
+func (n Name) HostName() bool {
+	for l := range n.Labels() {
+		if strings.HasPrefix(l, "-") || strings.HasSuffix(l, "-") {
+			return false
+		}
+		for i := range len(l) {
+			c := lower(l[i])
+			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+				return false
+			}
+		}
+	}
+	return true
+}

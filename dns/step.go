@@ -65,11 +65,7 @@ func (s Step) Trace(start clock.Time) trace.Step {
 		t.Rcode = s.Rcode.String()
 	}
 	for _, rr := range s.Answers {
-		data := `\# 0`
-		if rr.Data != nil {
-			data = rr.Data.String()
-		}
-		t.Answers = append(t.Answers, trace.Record{Name: rr.Name.String(), Type: rr.Type.String(), TTL: rr.TTL, Data: data})
+		t.Answers = append(t.Answers, trace.Record{Name: rr.Name.String(), Type: rr.Type.String(), TTL: rr.TTL, Data: rr.Text()})
 	}
 	return t
 }

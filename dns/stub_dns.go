@@ -237,7 +237,7 @@ func follow(answers []Resource, name Name, t Type) (addrs []Address, chain []Nam
 			if rr.Class != ClassIN || !rr.Name.EqualFold(at) {
 				continue
 			}
-			switch d := rr.Data.(type) {
+			switch d := rr.Value().(type) {
 			case A:
 				if t == TypeA {
 					addrs = append(addrs, Address{Addr: d.Addr, TTL: int64(min(ttl, rr.TTL))})
@@ -254,7 +254,7 @@ func follow(answers []Resource, name Name, t Type) (addrs []Address, chain []Nam
 			return addrs, chain, ""
 		}
 		ttl = min(ttl, next.TTL)
-		at = next.Data.(CNAME).Target
+		at = next.Value().(CNAME).Target
 		if at.EqualFold(name) || slices.ContainsFunc(chain, at.EqualFold) {
 			return nil, append(chain, at), "a loop of aliases: " + chainText(name, append(chain, at))
 		}
@@ -424,7 +424,7 @@ func (l *Lookup) endDNS(err *Error, now clock.Time) {
 
 func negativeTTL(m *Message) string {
 	for _, rr := range m.Authority {
-		if d, ok := rr.Data.(SOA); ok {
+		if d, ok := rr.Value().(SOA); ok {
 			// RFC 2308 §5: the lesser of the record's TTL and its minimum.
 			return fmt.Sprintf("; may be cached for %d s (SOA of %s)", min(rr.TTL, d.Minimum), rr.Name.Host())
 		}

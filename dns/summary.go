@@ -27,11 +27,7 @@ func Summary(msg []byte) string {
 			if i == 0 {
 				sep = ": "
 			}
-			data := ""
-			if r.Data != nil {
-				data = r.Data.String()
-			}
-			fmt.Fprintf(&b, "%s%s %s (TTL %d)", sep, r.Type, data, r.TTL)
+			fmt.Fprintf(&b, "%s%s %s (TTL %d)", sep, r.Type, r.Text(), r.TTL)
 		}
 		if len(m.Answers) == 0 && m.Rcode == RcodeNoError {
 			b.WriteString(": no records")

@@ -52,53 +52,56 @@ var svcKeyNames = []named{
 // String returns the name of the key, or key123.
 func (k SvcKey) String() string { return mnemonic(svcKeyNames, uint16(k), "key") }
 
-func (SVCB) Type() Type  { return TypeSVCB }
-func (HTTPS) Type() Type { return TypeHTTPS }
+func (SVCB) Type() Type        { return TypeSVCB }
+func (HTTPS) Type() Type       { return TypeHTTPS }
+func (d HTTPS) String() string { return present(d) }
 
-func (d SVCB) String() string {
-	s := strconv.Itoa(int(d.Priority)) + " " + d.Target.String()
-	for _, p := range d.Params {
-		s += " " + p.String()
-	}
-	return s
-}
+func (d SVCB) String() string { return present(d) }
 
-func (d SVCB) pack(p *packer) error {
-	p.u16(d.Priority)
-	p.plainName(d.Target)
+func (d SVCB) appendTo(b []byte) ([]byte, error) {
+	b = appendName(binary.BigEndian.AppendUint16(b, d.Priority), d.Target)
 	for i, sp := range d.Params {
 		if i > 0 && sp.Key <= d.Params[i-1].Key {
-			return fmt.Errorf("parameter %s after %s: keys must rise", sp.Key, d.Params[i-1].Key)
+			return nil, fmt.Errorf("parameter %s after %s: keys must rise", sp.Key, d.Params[i-1].Key)
 		}
 		if len(sp.Value) > 0xffff {
-			return fmt.Errorf("parameter %s of %d octets, at most 65535 are possible", sp.Key, len(sp.Value))
+			return nil, fmt.Errorf("parameter %s of %d octets, at most 65535 are possible", sp.Key, len(sp.Value))
 		}
 		if err := sp.check(); err != nil {
-			return err
+			return nil, err
 		}
-		p.u16(uint16(sp.Key))
-		p.u16(uint16(len(sp.Value)))
-		p.buf = append(p.buf, sp.Value...)
+		b = binary.BigEndian.AppendUint16(b, uint16(sp.Key))
+		b = binary.BigEndian.AppendUint16(b, uint16(len(sp.Value)))
+		b = append(b, sp.Value...)
 	}
-	return nil
+	return b, nil
 }
 
-func (r *reader) svcb() SVCB {
-	d := SVCB{Priority: r.u16("priority"), Target: r.plainName("target")}
+// params holds service parameters against RFC 9460 §2.2.
+func (r *reader) params() {
+	last := -1
 	for r.off < r.end && r.err == nil {
 		key := SvcKey(r.u16("key"))
 		n := int(r.u16("value length"))
-		p := SvcParam{key, clone(r.bytes(n, key.String()))}
+		p := SvcParam{key, r.bytes(n, "value")}
 		if r.err != nil {
-			break
+			return
 		}
-		if len(d.Params) > 0 && key <= d.Params[len(d.Params)-1].Key {
-			r.fail("parameter %s after %s: keys must rise", key, d.Params[len(d.Params)-1].Key)
+		if int(key) <= last {
+			r.fail("parameter %s after %s: keys must rise", key, SvcKey(last))
 		}
 		if err := p.check(); err != nil {
 			r.fail("%w", err)
 		}
-		d.Params = append(d.Params, p)
+		last = int(key)
+	}
+}
+
+func (c *cut) svcb() SVCB {
+	d := SVCB{Priority: c.u16(), Target: c.name()}
+	for c.s != "" && !c.bad {
+		key := SvcKey(c.u16())
+		d.Params = append(d.Params, SvcParam{key, []byte(c.take(int(c.u16())))})
 	}
 	return d
 }

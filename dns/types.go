@@ -16,27 +16,39 @@ type Type uint16
 // Record types that this package reads field by field, and the question
 // types that stand for several.
 const (
-	TypeA      Type = 1
-	TypeNS     Type = 2
-	TypeCNAME  Type = 5
-	TypeSOA    Type = 6
-	TypePTR    Type = 12
-	TypeMX     Type = 15
-	TypeTXT    Type = 16
-	TypeAAAA   Type = 28
-	TypeSRV    Type = 33
-	TypeDNAME  Type = 39
-	TypeOPT    Type = 41
-	TypeDS     Type = 43
-	TypeRRSIG  Type = 46
-	TypeNSEC   Type = 47
-	TypeDNSKEY Type = 48
-	TypeSVCB   Type = 64
-	TypeHTTPS  Type = 65
-	TypeIXFR   Type = 251
-	TypeAXFR   Type = 252
-	TypeANY    Type = 255
-	TypeCAA    Type = 257
+	TypeA          Type = 1
+	TypeNS         Type = 2
+	TypeCNAME      Type = 5
+	TypeSOA        Type = 6
+	TypePTR        Type = 12
+	TypeMX         Type = 15
+	TypeTXT        Type = 16
+	TypeAAAA       Type = 28
+	TypeSRV        Type = 33
+	TypeNAPTR      Type = 35
+	TypeDNAME      Type = 39
+	TypeOPT        Type = 41
+	TypeDS         Type = 43
+	TypeSSHFP      Type = 44
+	TypeRRSIG      Type = 46
+	TypeNSEC       Type = 47
+	TypeDNSKEY     Type = 48
+	TypeNSEC3      Type = 50
+	TypeNSEC3PARAM Type = 51
+	TypeTLSA       Type = 52
+	TypeCDS        Type = 59
+	TypeCDNSKEY    Type = 60
+	TypeCSYNC      Type = 62
+	TypeSVCB       Type = 64
+	TypeHTTPS      Type = 65
+	TypeTKEY       Type = 249
+	TypeTSIG       Type = 250
+	TypeIXFR       Type = 251
+	TypeAXFR       Type = 252
+	TypeMAILB      Type = 253
+	TypeMAILA      Type = 254
+	TypeANY        Type = 255
+	TypeCAA        Type = 257
 )
 
 // String returns the mnemonic, or TYPE123 (RFC 3597 §5) for an unknown one.

@@ -8,18 +8,16 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"strings"
 	"sync"
-	"time"
 
 	"peel/clock"
 	"peel/dns"
+	"peel/dns/zone"
+	"peel/nameserver"
 	"peel/pki"
 	"peel/server"
 )
@@ -30,8 +28,8 @@ type Options struct {
 	Clock clock.Clock
 }
 
-// names are the hosts of the lab's zones, with a certificate for each.
-var names = []string{"example.com", "www.example.com", "api.example.com", "example.org", "www.example.org"}
+// hostNames are the hosts of the lab's zones, with a certificate for each.
+var hostNames = []string{"example.com", "www.example.com", "api.example.com", "example.org", "www.example.org"}
 
 // Lab is a running lab.
 type Lab struct {
@@ -39,14 +37,10 @@ type Lab struct {
 	servers     []*server.Server
 	http, https uint16
 	dnsAddr     netip.AddrPort
-	zones       []*dns.Zone
-	root        *dns.Zone
+	zones       *zone.Server
+	names       *nameserver.Server
 	running     sync.WaitGroup
 	leave       func() bool // the context
-
-	mu      sync.Mutex
-	closed  bool
-	closers map[io.Closer]struct{}
 }
 
 // Up starts a lab. It ends with Close or with the context.
@@ -54,7 +48,7 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	if o.Clock == nil {
 		o.Clock = clock.NewReal()
 	}
-	l := &Lab{closers: map[io.Closer]struct{}{}}
+	l := &Lab{zones: zone.NewServer()}
 	if err := l.start(o); err != nil {
 		l.Close()
 		return nil, err
@@ -68,7 +62,7 @@ func (l *Lab) start(o Options) error {
 	if l.authority, err = pki.NewAuthority("peel lab", true, o.Clock.Now().Std()); err != nil {
 		return err
 	}
-	cert, err := l.authority.Issue(pki.Leaf{Names: append([]string{"localhost"}, names...)})
+	cert, err := l.authority.Issue(pki.Leaf{Names: append([]string{"localhost"}, hostNames...)})
 	if err != nil {
 		return err
 	}
@@ -86,7 +80,7 @@ func (l *Lab) start(o Options) error {
 	if l.https, err = l.listen(hosts, origin.ServeTLS); err != nil {
 		return err
 	}
-	if err := l.zone(hosts); err != nil {
+	if err := l.makeZones(hosts); err != nil {
 		return err
 	}
 	return l.nameServer()
@@ -127,16 +121,17 @@ func (l *Lab) listen(hosts []string, serve func(net.Listener) error) (uint16, er
 		}
 		return uint16(port), nil
 	}
-	return 0, fmt.Errorf("%w: %v", errNoPort, lastErr)
+	return 0, fmt.Errorf("no port is free for all of %v: %w", hosts, lastErr)
 }
 
-// zone fills the lab's zones: A and AAAA for each name, and an alias; and a
+// makeZones fills the lab's zones: A and AAAA for each name, and an alias; and a
 // root in which there is nothing else.
-func (l *Lab) zone(hosts []string) (err error) {
-	l.root, err = dns.NewZone(dns.Name{}, dns.NewResource(dns.Name{}, 86400, dns.SOA{Primary: dns.MustName("ns.lab"), Mailbox: dns.MustName("hostmaster.lab"), Serial: 1, Refresh: 1800, Retry: 900, Expire: 604800, Minimum: 86400}))
+func (l *Lab) makeZones(hosts []string) error {
+	root, err := zone.New(dns.Name{}, dns.NewResource(dns.Name{}, 86400, dns.SOA{Primary: dns.MustName("ns.lab"), Mailbox: dns.MustName("hostmaster.lab"), Serial: 1, Refresh: 1800, Retry: 900, Expire: 604800, Minimum: 86400}))
 	if err != nil {
 		return err
 	}
+	l.zones.Put(root)
 	for _, apex := range []string{"example.com", "example.org"} {
 		origin := dns.MustName(apex)
 		records := []dns.Resource{
@@ -146,121 +141,34 @@ func (l *Lab) zone(hosts []string) (err error) {
 		}
 		for _, owner := range []string{apex, "api." + apex, "ns1." + apex} {
 			for _, h := range hosts {
-				var data dns.RData = dns.A{Addr: netip.MustParseAddr(h)}
+				var data dns.Value = dns.A{Addr: netip.MustParseAddr(h)}
 				if strings.Contains(h, ":") {
 					data = dns.AAAA{Addr: netip.MustParseAddr(h)}
 				}
 				records = append(records, dns.NewResource(dns.MustName(owner), 300, data))
 			}
 		}
-		z, err := dns.NewZone(origin, records...)
+		z, err := zone.New(origin, records...)
 		if err != nil {
 			return err
 		}
-		l.zones = append(l.zones, z)
+		l.zones.Put(z)
 	}
 	return nil
 }
 
-// nameServer answers on one port over UDP and TCP.
+// nameServer answers on one port over UDP and TCP. Names outside of the lab's
+// zones do not exist in it, and its root says so.
 func (l *Lab) nameServer() error {
-	tcp, udp, err := listenBoth()
+	udp, tcp, err := nameserver.Listen(context.Background(), netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
 		return err
 	}
-	l.closeAtEnd(tcp)
-	l.closeAtEnd(udp)
+	l.names = &nameserver.Server{Zones: l.zones}
 	l.dnsAddr = netip.MustParseAddrPort(tcp.Addr().String())
-	l.running.Go(func() {
-		buf := make([]byte, dns.MaxMessage)
-		for {
-			n, from, err := udp.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			if a := l.answer(buf[:n], 1232); a != nil {
-				udp.WriteTo(a, from)
-			}
-		}
-	})
-	l.running.Go(func() {
-		for {
-			c, err := tcp.Accept()
-			if err != nil {
-				return
-			}
-			l.running.Go(func() { l.answerTCP(c) })
-		}
-	})
+	l.running.Go(func() { l.names.ServeUDP(udp) })
+	l.running.Go(func() { l.names.ServeTCP(tcp) })
 	return nil
-}
-
-// listenBoth opens a port that is free for UDP and for TCP.
-func listenBoth() (tcp net.Listener, udp net.PacketConn, err error) {
-	for range 20 {
-		if tcp, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			return nil, nil, err
-		}
-		if udp, err = net.ListenPacket("udp", tcp.Addr().String()); err == nil {
-			return tcp, udp, nil
-		}
-		tcp.Close()
-	}
-	return nil, nil, fmt.Errorf("%w: %v", errNoPort, err)
-}
-
-// closeAtEnd has c closed with the lab; it is closed now if that has ended.
-func (l *Lab) closeAtEnd(c io.Closer) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		c.Close()
-		return
-	}
-	l.closers[c] = struct{}{}
-}
-
-// idle bounds a DNS connection.
-const idle = 10 * time.Second
-
-func (l *Lab) answerTCP(c net.Conn) {
-	l.closeAtEnd(c)
-	defer func() {
-		l.mu.Lock()
-		delete(l.closers, c)
-		l.mu.Unlock()
-		c.Close()
-	}()
-	for {
-		c.SetDeadline(time.Now().Add(idle))
-		var size [2]byte
-		if _, err := io.ReadFull(c, size[:]); err != nil {
-			return
-		}
-		q := make([]byte, binary.BigEndian.Uint16(size[:]))
-		if _, err := io.ReadFull(c, q); err != nil {
-			return
-		}
-		a := l.answer(q, dns.MaxMessage)
-		if a == nil {
-			return
-		}
-		if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(a))), a...)); err != nil {
-			return
-		}
-	}
-}
-
-// answer lets the zone that the question belongs to answer; names outside of
-// all of them do not exist in the lab, and the root says so.
-func (l *Lab) answer(query []byte, limit int) []byte {
-	m, err := dns.Parse(query)
-	for _, z := range l.zones {
-		if err == nil && len(m.Questions) > 0 && m.Questions[0].Name.IsSubdomainOf(z.Origin()) {
-			return z.Answer(query, limit)
-		}
-	}
-	return l.root.Answer(query, limit)
 }
 
 // Resolver returns the configuration of a stub resolver inside the lab.
@@ -277,7 +185,7 @@ func (l *Lab) Roots() *x509.CertPool { return l.authority.Pool() }
 // internet listens, as ports below 1024 are not for everybody.
 func (l *Lab) Port(host string, port uint16) (uint16, bool) {
 	known := false
-	for _, n := range names {
+	for _, n := range hostNames {
 		known = known || n == strings.ToLower(host)
 	}
 	switch {
@@ -311,12 +219,7 @@ func (l *Lab) end() {
 	for _, s := range l.servers {
 		s.Close()
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
-	for c := range l.closers {
-		c.Close()
+	if l.names != nil {
+		l.names.Close()
 	}
 }
-
-var errNoPort = errors.New("lab: no port is free on all addresses")

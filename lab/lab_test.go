@@ -58,7 +58,7 @@ func TestNamesOfTheLabAnswerOverUDPAndTCP(t *testing.T) {
 
 func TestEveryNameHasAnAddressACertificateAndAPort(t *testing.T) {
 	l := up(t)
-	for _, name := range names {
+	for _, name := range hostNames {
 		m := ask(t, l, "udp", name+".", mdns.TypeA)
 		if len(m.Answer) == 0 {
 			t.Errorf("%s has no address", name)
