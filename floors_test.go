@@ -14,7 +14,7 @@ import (
 // floors below its own; the exceptions are listed under sameFloor.
 var floors = map[string]int{
 	"clock": 0, "trace": 0,
-	"httpfield": 1, "hpack": 1, "http1": 1, "http2": 1, "dns": 1, "dns/zone": 1, "tlswire": 1, "weburl": 1, "content": 1, "cookie": 1, "netrc": 1, "pki": 1,
+	"httpfield": 1, "hpack": 1, "http1": 1, "http2": 1, "dns": 1, "dns/zone": 1, "dns/dnssec": 1, "dns/cache": 1, "dns/recursor": 1, "tlswire": 1, "weburl": 1, "content": 1, "cookie": 1, "netrc": 1, "pki": 1,
 	"layout": 1, "pcap": 1, "ethernet": 1, "cooked": 1, "arp": 1, "ip": 1, "icmp": 1, "udp": 1, "tcp": 1, "websocket": 1,
 	"kernel": 2, "capture": 2, "analyze": 3,
 	"nameserver": 3, "client": 3, "session": 3, "server": 3, "lab": 3,
@@ -31,8 +31,9 @@ var sameFloor = map[string][]string{
 	"session": {"client"},
 	// The tables of fields, and the EtherTypes.
 	"ethernet": {"layout"}, "cooked": {"layout", "ethernet"}, "arp": {"layout", "ethernet"}, "ip": {"layout"}, "icmp": {"layout"}, "udp": {"layout"}, "tcp": {"layout"}, "websocket": {"layout"},
-	"dns/zone": {"dns"},
-	"lab":      {"server", "client", "nameserver"},
+	"dns/zone": {"dns"}, "dns/dnssec": {"dns"}, "dns/cache": {"dns"},
+	"dns/recursor": {"dns", "dns/cache", "dns/dnssec"},
+	"lab":          {"server", "client", "nameserver"},
 }
 
 func TestImportsGoDownTheFloors(t *testing.T) {
@@ -59,7 +60,7 @@ func TestImportsGoDownTheFloors(t *testing.T) {
 // Engines are sans-IO: no sockets, no files, no reading of the clock, no
 // global randomness.
 func TestEnginesDoNoIO(t *testing.T) {
-	engines := []string{"hpack", "http1", "http2", "dns", "dns/zone", "tlswire", "httpfield"}
+	engines := []string{"hpack", "http1", "http2", "dns", "dns/zone", "dns/dnssec", "dns/cache", "dns/recursor", "tlswire", "httpfield"}
 	forbidden := []string{"os", "math/rand", "math/rand/v2", "crypto/rand", "net/http", "crypto/tls", "sync"}
 	for _, dir := range engines {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))

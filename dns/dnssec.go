@@ -140,3 +140,6 @@ func (d DNSKEY) Tag() uint16 {
 	}
 	return uint16(sum + sum>>16)
 }
+
+// AlgorithmName returns the mnemonic of a DNSSEC algorithm, or its number.
+func AlgorithmName(a uint8) string { return mnemonic(algorithmNames, uint16(a), "") }

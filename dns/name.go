@@ -310,3 +310,23 @@ func (n Name) Suffix(labels int) Name {
 	}
 	return n
 }
+
+// NameFromWire reads an uncompressed name at the beginning of b and returns
+// what follows it.
+func NameFromWire(b []byte) (n Name, rest []byte, ok bool) {
+	size := nameLength(string(b[:min(len(b), maxName)]))
+	if size == 0 {
+		return Name{}, b, false
+	}
+	return Name{string(b[:size-1])}, b[size:], true
+}
+
+// NameFromString is NameFromWire for octets in a string, which the name
+// shares.
+func NameFromString(s string) (n Name, rest string, ok bool) {
+	size := nameLength(s)
+	if size == 0 {
+		return Name{}, s, false
+	}
+	return Name{s[:size-1]}, s[size:], true
+}
