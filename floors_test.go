@@ -33,6 +33,7 @@ var sameFloor = map[string][]string{
 	"ethernet": {"layout"}, "cooked": {"layout", "ethernet"}, "arp": {"layout", "ethernet"}, "ip": {"layout"}, "icmp": {"layout"}, "udp": {"layout"}, "tcp": {"layout"}, "websocket": {"layout"},
 	"dns/zone": {"dns"}, "dns/dnssec": {"dns"}, "dns/cache": {"dns"},
 	"dns/recursor": {"dns", "dns/cache", "dns/dnssec"},
+	"nameserver":   {"server"},
 	"lab":          {"server", "client", "nameserver"},
 }
 

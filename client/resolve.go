@@ -74,6 +74,20 @@ type found struct {
 	err   *Error
 }
 
+// Lookup resolves a host name as a request to it would, and returns the
+// addresses in the order in which they would be tried, with port. The error is
+// an *Error.
+func (c *Client) Lookup(ctx context.Context, host string, port uint16) ([]netip.AddrPort, error) {
+	var last found
+	for f := range c.resolver.lookup(ctx, c, 0, host, port) {
+		last = f
+	}
+	if last.err != nil {
+		return nil, last.err
+	}
+	return last.addrs, nil
+}
+
 // lookup drives the stub resolver over the client's network and records what
 // it does. It may send addresses twice: early ones, when only one family has
 // answered, and then all of them. It stops when ctx ends.

@@ -9,8 +9,8 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +18,7 @@ import (
 	"peel/dns"
 	"peel/dns/zone"
 	"peel/kernel"
+	"peel/server"
 )
 
 // Server answers queries. Set it up before the first Serve.
@@ -197,38 +198,25 @@ func (s *Server) connection(c net.Conn) {
 }
 
 // Handler answers DNS over HTTPS (RFC 8484) on any path.
-func (s *Server) Handler() http.Handler {
-	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		const media = "application/dns-message"
-		var query []byte
-		var err error
-		switch r.Method {
-		case http.MethodGet, http.MethodHead:
-			if query, err = base64.RawURLEncoding.DecodeString(strings.TrimRight(r.URL.Query().Get("dns"), "=")); err != nil || len(query) == 0 {
-				http.Error(rw, "the query parameter dns holds a DNS message in base64url (RFC 8484 section 4.1)", http.StatusBadRequest)
-				return
-			}
-		case http.MethodPost:
-			if r.Header.Get("Content-Type") != media {
-				http.Error(rw, "the content type is "+media, http.StatusUnsupportedMediaType)
-				return
-			}
-			if query, err = io.ReadAll(http.MaxBytesReader(rw, r.Body, dns.MaxMessage)); err != nil {
-				http.Error(rw, "the message is too long or cut short", http.StatusBadRequest)
-				return
-			}
-		default:
-			rw.Header().Set("Allow", "GET, HEAD, POST")
-			http.Error(rw, "GET or POST", http.StatusMethodNotAllowed)
+func (s *Server) Handler() server.Handler {
+	return server.HandlerFunc(func(w *server.ResponseWriter, r *server.Request) {
+		refuse := func(status int, why string) {
+			w.Header.Set("Content-Type", "text/plain; charset=utf-8")
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, why+"\n")
+		}
+		query, status, why := dohQuery(r)
+		if status != 0 {
+			refuse(status, why)
 			return
 		}
-		var w workspace
-		out := s.now(&w, nil, query, dns.MaxMessage)
+		var work workspace
+		out := s.now(&work, nil, query, dns.MaxMessage)
 		if len(out) == 0 {
 			done := make(chan []byte, 1)
-			peer, _ := netip.ParseAddrPort(r.RemoteAddr)
+			peer, _ := netip.ParseAddrPort(r.RemoteAddr.String())
 			if !s.later(query, peer, dns.MaxMessage, func(msg []byte) { done <- msg }) {
-				http.Error(rw, "the message is no DNS query", http.StatusBadRequest)
+				refuse(400, "the message is no DNS query")
 				return
 			}
 			select {
@@ -237,12 +225,40 @@ func (s *Server) Handler() http.Handler {
 				return
 			}
 		}
-		rw.Header().Set("Content-Type", media)
+		w.Header.Set("Content-Type", dohMedia)
 		if age, ok := freshness(out); ok { // RFC 8484 §5.1
-			rw.Header().Set("Cache-Control", "max-age="+age)
+			w.Header.Set("Cache-Control", "max-age="+age)
 		}
-		_, _ = rw.Write(out)
+		_, _ = w.Write(out)
 	})
+}
+
+const dohMedia = "application/dns-message"
+
+// dohQuery takes the message out of a request, or gives the status to refuse
+// it with.
+func dohQuery(r *server.Request) (query []byte, status int, why string) {
+	switch r.Method {
+	case "GET", "HEAD":
+		values, err := url.ParseQuery(r.Query)
+		if err == nil {
+			query, err = base64.RawURLEncoding.DecodeString(strings.TrimRight(values.Get("dns"), "="))
+		}
+		if err != nil || len(query) == 0 {
+			return nil, 400, "the query parameter dns holds a DNS message in base64url (RFC 8484 section 4.1)"
+		}
+	case "POST":
+		if media, _ := r.Header.Get("Content-Type"); media != dohMedia {
+			return nil, 415, "the content type is " + dohMedia
+		}
+		var err error
+		if query, err = io.ReadAll(io.LimitReader(r.Body, dns.MaxMessage+1)); err != nil || len(query) > dns.MaxMessage {
+			return nil, 400, "the message is too long or cut short"
+		}
+	default:
+		return nil, 405, "GET or POST"
+	}
+	return query, 0, ""
 }
 
 // track notes what Close has to close.

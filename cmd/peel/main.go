@@ -47,6 +47,8 @@ const usage = `peel peels an HTTP request down to the wire.
 
 usage: peel [get] URL…       make the request and show all that happened
        peel read FILE…       show what happened in a capture file (peel read --help)
+       peel dns NAME         tell a name's whole story; with a type, ask as dig does (peel dns --help)
+       peel serve dns        be a name server: from zone files, or recursive (peel serve --help)
        peel schema           print the JSON Schema of --json
        peel help             this text with every flag
 
@@ -81,7 +83,11 @@ func run(ctx context.Context, args []string, std streams) int {
 			args = args[1:]
 		case "read":
 			return runRead(ctx, args[1:], std)
-		case "dns", "page", "run", "lab", "serve", "probe", "doctor":
+		case "serve":
+			return runServe(ctx, args[1:], std)
+		case "dns":
+			return runDNS(ctx, args[1:], std)
+		case "page", "run", "lab", "probe", "doctor":
 			return bad(std, fmt.Errorf("%q is not there yet; to request a host of that name, write http://%s/", args[0], args[0]))
 		}
 	}

@@ -1,0 +1,404 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"peel/clock"
+	"peel/dns"
+	"peel/dns/cache"
+	"peel/dns/recursor"
+	"peel/dns/zone"
+	"peel/kernel"
+	"peel/nameserver"
+	"peel/pki"
+	"peel/server"
+)
+
+const serveUsage = `peel serve dns is a name server: from zone files, recursive, or both.
+
+usage: peel serve dns --zone FILE… | --recursive
+
+examples:
+  peel serve dns --zone example.com.zone              answer for the zone in the file (its SOA record says which)
+  peel serve dns --zone example.com=db.example        the file's names are completed with example.com
+  peel serve dns --recursive                          resolve any name from the root down
+  peel serve dns --recursive --root-hints my.hints    the same from other roots
+  peel serve dns --zone z --tls 127.0.0.1:8853 --https 127.0.0.1:8443   DNS over TLS and HTTPS too
+
+Zone files are read again when they change, and on SIGHUP.
+`
+
+// serveDNS is one run of peel serve dns.
+type serveDNS struct {
+	std        streams
+	zones      []string
+	listen     []string
+	tls, https []string
+	cert, key  string
+	recursive  bool
+	hints      string
+	anchors    []string
+	noValidate bool
+	transfer   []string
+	notify     []string
+	cacheSize  int
+	port       uint16
+	nsid       string
+
+	server   *nameserver.Server
+	zoneSet  *zone.Server
+	resolver *nameserver.Resolver
+	read     map[string]zoneFile
+}
+
+// zoneFile is a zone file as it was read last.
+type zoneFile struct {
+	origin dns.Name
+	stamp  string // of the file and those it includes
+	files  []string
+}
+
+func runServe(ctx context.Context, args []string, std streams) int {
+	if len(args) == 0 || args[0] != "dns" {
+		if len(args) > 0 && (args[0] == "--help" || args[0] == "-h") {
+			args = []string{"dns", "--help"}
+		} else {
+			return bad(std, errors.New("serve takes what to serve: dns"))
+		}
+	}
+	s := &serveDNS{std: std, read: map[string]zoneFile{}}
+	f := pflag.NewFlagSet("peel serve dns", pflag.ContinueOnError)
+	f.SortFlags = false
+	f.Usage = func() {}
+	f.SetOutput(discard{})
+	f.StringArrayVar(&s.zones, "zone", nil, "a zone file (RFC 1035), or NAME=FILE; may be given again")
+	f.BoolVar(&s.recursive, "recursive", false, "resolve all other names, from the root down")
+	f.StringArrayVar(&s.listen, "listen", []string{"127.0.0.1:5300"}, "ADDRESS:PORT for UDP and TCP; may be given again")
+	f.StringArrayVar(&s.tls, "tls", nil, "ADDRESS:PORT for DNS over TLS (RFC 7858)")
+	f.StringArrayVar(&s.https, "https", nil, "ADDRESS:PORT for DNS over HTTPS (RFC 8484), on any path")
+	f.StringVar(&s.cert, "cert", "", "the certificate for --tls and --https, PEM; without one, one is made for this run")
+	f.StringVar(&s.key, "key", "", "its private key, PEM")
+	f.StringVar(&s.hints, "root-hints", "", "a file with the root servers, in place of the internet's")
+	f.StringArrayVar(&s.anchors, "trust-anchor", nil, "a file with DS or DNSKEY records to trust, in place of the internet's root key")
+	f.BoolVar(&s.noValidate, "no-validate", false, "do not check signatures")
+	f.Uint16Var(&s.port, "root-port", 53, "the port of the servers that are asked")
+	f.IntVar(&s.cacheSize, "cache-size", 256, "memory for the cache, in MB")
+	f.StringArrayVar(&s.transfer, "allow-transfer", nil, "PREFIX that may transfer zones (AXFR, IXFR); may be given again")
+	f.StringArrayVar(&s.notify, "notify", nil, "ADDRESS[:PORT] to tell of new zone versions (RFC 1996)")
+	f.StringVar(&s.nsid, "nsid", "", "what this server calls itself (RFC 5001)")
+	if err := f.Parse(args[1:]); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			fmt.Fprintf(std.out, "%s\nflags:\n%s", serveUsage, f.FlagUsagesWrapped(100))
+			return exitDone
+		}
+		return bad(std, err)
+	}
+	if len(f.Args()) > 0 {
+		return bad(std, fmt.Errorf("serve dns takes no arguments, but %q was given; zone files go with --zone", f.Arg(0)))
+	}
+	if len(s.zones) == 0 && !s.recursive {
+		return bad(std, errors.New("serve dns needs --zone FILE or --recursive"))
+	}
+	if err := s.start(ctx); err != nil {
+		fmt.Fprintf(std.err, "peel: %v\n", err)
+		return exitFailed
+	}
+	s.watch(ctx)
+	s.server.Close()
+	if s.resolver != nil {
+		s.resolver.Close()
+	}
+	return exitDone
+}
+
+func (s *serveDNS) start(ctx context.Context) error {
+	s.server = &nameserver.Server{}
+	var allowed []netip.Prefix
+	for _, p := range s.transfer {
+		prefix, err := netip.ParsePrefix(p)
+		if a, aerr := netip.ParseAddr(p); aerr == nil {
+			prefix, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err != nil {
+			return fmt.Errorf("--allow-transfer %s: neither an address nor a prefix", p)
+		}
+		allowed = append(allowed, prefix)
+	}
+	if len(s.zones) > 0 {
+		s.zoneSet = zone.NewServer()
+		s.zoneSet.NSID = s.nsid
+		s.zoneSet.Transfer = func(_ *zone.Zone, peer string) bool {
+			a, err := netip.ParseAddr(peer)
+			for _, p := range allowed {
+				if err == nil && p.Contains(a) {
+					return true
+				}
+			}
+			return false
+		}
+		s.server.Zones = s.zoneSet
+		for _, spec := range s.zones {
+			if err := s.load(spec); err != nil {
+				return err
+			}
+		}
+	}
+	if s.recursive {
+		cfg, err := resolverConfig(s.hints, s.anchors, s.noValidate)
+		if err != nil {
+			return err
+		}
+		cfg.Port = s.port
+		cfg.Stale = 24 * time.Hour
+		c := cache.New()
+		c.MaxBytes = s.cacheSize << 20
+		s.resolver = nameserver.NewResolver(cfg, c, kernel.Network{}, clock.NewReal())
+		s.server.Recursive = s.resolver
+	}
+	return s.open(ctx)
+}
+
+// open listens everywhere.
+func (s *serveDNS) open(ctx context.Context) error {
+	for _, l := range s.listen {
+		addr, err := netip.ParseAddrPort(l)
+		if err != nil {
+			return fmt.Errorf("--listen %s: not ADDRESS:PORT", l)
+		}
+		udp, tcp, err := nameserver.Listen(ctx, addr)
+		if err != nil {
+			return listenHint(err)
+		}
+		go s.server.ServeUDP(udp)
+		go s.server.ServeTCP(tcp)
+		s.say("serving DNS on %s, UDP and TCP", tcp.Addr())
+		if s.resolver != nil {
+			if stop, err := s.serveControl(tcp.Addr().(*net.TCPAddr).Port); err == nil {
+				context.AfterFunc(ctx, stop)
+			} else {
+				s.say("peel dns --cache will not work: %v", err)
+			}
+		}
+	}
+	if len(s.tls)+len(s.https) == 0 {
+		return nil
+	}
+	cert, err := s.certificate()
+	if err != nil {
+		return err
+	}
+	for _, l := range s.tls {
+		n, err := net.Listen("tcp", l)
+		if err != nil {
+			return listenHint(err)
+		}
+		go s.server.ServeTCP(tls.NewListener(n, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"dot"}}))
+		s.say("serving DNS over TLS on %s", n.Addr())
+	}
+	for _, l := range s.https {
+		n, err := net.Listen("tcp", l)
+		if err != nil {
+			return listenHint(err)
+		}
+		web := &server.Server{Handler: s.server.Handler(), Clock: clock.NewReal(), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}}
+		go web.ServeTLS(n)
+		go func() { <-ctx.Done(); web.Close() }()
+		s.say("serving DNS over HTTPS on https://%s/dns-query", n.Addr())
+	}
+	return nil
+}
+
+func listenHint(err error) error {
+	if errors.Is(err, syscall.EACCES) {
+		return fmt.Errorf("%w; ports below 1024 need CAP_NET_BIND_SERVICE: run as root, or listen on another port", err)
+	}
+	return err
+}
+
+func (s *serveDNS) certificate() (tls.Certificate, error) {
+	if s.cert != "" {
+		key := s.key
+		if key == "" {
+			key = s.cert
+		}
+		return tls.LoadX509KeyPair(s.cert, key)
+	}
+	a, err := pki.NewAuthority("peel serve", false, time.Now())
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	var names []string
+	for _, l := range append(append([]string{"localhost"}, s.tls...), s.https...) {
+		if host, _, err := net.SplitHostPort(l); err == nil && host != "" {
+			l = host
+		}
+		names = append(names, l)
+	}
+	return a.Issue(pki.Leaf{Names: names})
+}
+
+func (s *serveDNS) say(format string, args ...any) {
+	fmt.Fprintf(s.std.err, "peel: "+format+"\n", args...)
+}
+
+// load reads a zone file and serves it.
+func (s *serveDNS) load(spec string) error {
+	origin, file := dns.Name{}, spec
+	if name, rest, ok := strings.Cut(spec, "="); ok {
+		if _, err := os.Stat(spec); err != nil {
+			n, err := dns.ParseName(name)
+			if err != nil {
+				return fmt.Errorf("--zone %s: %w", spec, err)
+			}
+			origin, file = n, rest
+		}
+	}
+	// The stamp is taken first: a change while the file is read is seen.
+	z := zoneFile{origin: origin, files: []string{file}}
+	records, err := readRecords(file, origin, &z.files)
+	z.stamp = stamp(z.files)
+	s.read[spec] = z
+	if err != nil {
+		return fmt.Errorf("--zone: %w", err)
+	}
+	apex, found := origin, !origin.IsRoot()
+	for _, rr := range records {
+		if rr.Type == dns.TypeSOA {
+			apex, found = rr.Name, true
+			break
+		}
+	}
+	if !found {
+		return fmt.Errorf("--zone: %s has no SOA record that would say which zone it is; give NAME=%s", file, file)
+	}
+	got, err := zone.New(apex, records...)
+	if err != nil {
+		return fmt.Errorf("--zone %s: %w", file, err)
+	}
+	s.zoneSet.Put(got)
+	signed := ""
+	if got.Signed() {
+		signed = ", signed"
+	}
+	s.say("zone %s: %d records, serial %d%s", apex, len(got.Records()), got.Serial(), signed)
+	s.tell(got)
+	return nil
+}
+
+// readRecords reads a file of records; used gets the files it includes.
+func readRecords(file string, origin dns.Name, used *[]string) ([]dns.Resource, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return zone.Read(f, file, zone.ReadOptions{Origin: origin, Open: func(name string) (io.ReadCloser, error) {
+		if !filepath.IsAbs(name) { // beside the file that names it
+			name = filepath.Join(filepath.Dir(file), name)
+		}
+		if used != nil {
+			*used = append(*used, name)
+		}
+		return os.Open(name)
+	}})
+}
+
+func stamp(files []string) string {
+	var b strings.Builder
+	for _, f := range files {
+		if i, err := os.Stat(f); err == nil {
+			fmt.Fprintf(&b, "%d.%d ", i.ModTime().UnixNano(), i.Size())
+		}
+	}
+	return b.String()
+}
+
+// tell notifies the secondaries of a new version.
+func (s *serveDNS) tell(z *zone.Zone) {
+	for _, to := range s.notify {
+		if _, _, err := net.SplitHostPort(to); err != nil {
+			to = net.JoinHostPort(to, "53")
+		}
+		if c, err := net.Dial("udp", to); err == nil {
+			_, _ = c.Write(z.Notify(uint16(nameserver.Random64())))
+			c.Close()
+		}
+	}
+}
+
+// watch reads zone files again when they have changed, until the end. A file
+// with errors leaves the zone as it was.
+func (s *serveDNS) watch(ctx context.Context) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		all := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			all = true
+		case <-tick.C:
+		}
+		for spec, z := range s.read {
+			if now := stamp(z.files); all || now != z.stamp {
+				if err := s.load(spec); err != nil {
+					s.say("%v; the zone stays as it was", err)
+				}
+			}
+		}
+	}
+}
+
+// resolverConfig reads the roots to begin with and the keys to trust: the
+// internet's, unless files say otherwise.
+func resolverConfig(hints string, anchors []string, noValidate bool) (recursor.Config, error) {
+	cfg := recursor.Config{Hints: recursor.RootServers()}
+	if hints != "" {
+		records, err := readRecords(hints, dns.Name{}, nil)
+		if err != nil {
+			return cfg, fmt.Errorf("--root-hints: %w", err)
+		}
+		if cfg.Hints = recursor.HintsOf(records); len(cfg.Hints) == 0 {
+			return cfg, fmt.Errorf("--root-hints %s: no NS record of the root has an address in it", hints)
+		}
+	}
+	switch {
+	case noValidate:
+	case len(anchors) > 0:
+		for _, file := range anchors {
+			records, err := readRecords(file, dns.Name{}, nil)
+			if err != nil {
+				return cfg, fmt.Errorf("--trust-anchor: %w", err)
+			}
+			for _, rr := range records {
+				if rr.Type == dns.TypeDS || rr.Type == dns.TypeDNSKEY {
+					cfg.Anchors = append(cfg.Anchors, rr)
+				}
+			}
+		}
+		if len(cfg.Anchors) == 0 {
+			return cfg, errors.New("--trust-anchor: no DS or DNSKEY record in the file")
+		}
+	case hints == "": // other roots have other keys
+		cfg.Anchors = recursor.RootAnchors()
+	}
+	return cfg, nil
+}
