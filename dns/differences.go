@@ -15,8 +15,9 @@ type Difference struct {
 }
 
 // Differences says what glibc, musl and Go's own resolver would do otherwise
-// for a host with this configuration. It tells only what applies here.
-func Differences(cfg *Config, host string) []Difference {
+// for a host with this configuration. It tells only what applies here; asked
+// tells whether name servers were asked at all.
+func Differences(cfg *Config, host string, asked bool) []Difference {
 	var out []Difference
 	add := func(library, format string, args ...any) {
 		out = append(out, Difference{library, fmt.Sprintf(format, args...)})
@@ -55,6 +56,10 @@ func Differences(cfg *Config, host string) []Difference {
 	}
 	if name.IsSubdomainOf(Name{"\x09localhost"}) && cfg.Hosts != nil && len(cfg.Hosts.Lookup(host)) == 0 {
 		add("Go", "asks a name server for %s, as /etc/hosts does not have it", host)
+	}
+
+	if !asked {
+		return out
 	}
 
 	// Search list.

@@ -333,7 +333,8 @@ func (d *dnsCommand) story(ctx context.Context) error {
 		}
 	case len(t.Lookups) > 0:
 		w := d.writer()
-		w.Story(t.Lookups[0], d.sources(cfg, l != nil), dns.Differences(cfg, d.name))
+		asked := slices.ContainsFunc(t.Lookups[0].Steps, func(s trace.Step) bool { return s.Server != "" })
+		w.Story(t.Lookups[0], d.sources(cfg, l != nil), dns.Differences(cfg, d.name, asked))
 		for _, f := range t.Findings {
 			fmt.Fprintf(d.std.out, "\n%s %s: %s\n", f.Severity, f.ID, f.Title)
 		}
