@@ -36,6 +36,9 @@ type mmsg struct {
 	_   [4]byte
 }
 
+// receiveBuffer is how many octets may wait to be read.
+const receiveBuffer = 4 << 20
+
 // NewBatch prepares to read and write up to n datagrams at once of at most
 // size octets each.
 func NewBatch(conn *net.UDPConn, n, size int) (*Batch, error) {
@@ -48,6 +51,11 @@ func NewBatch(conn *net.UDPConn, n, size int) (*Batch, error) {
 		// Each fails on a socket of the other family, which is well.
 		unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 		unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+		// Room for what comes while others run. Without the right to go over
+		// the system's bound, as much as that gives.
+		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+		}
 	})
 	if err != nil {
 		return nil, err

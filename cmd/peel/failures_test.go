@@ -351,7 +351,7 @@ func TestUsage(t *testing.T) {
 		{"resolve", []string{"--resolve", "a:b", "http://127.0.0.1/"}, "a:b"},
 		{"parallel", []string{"-Z", "--parallel-max", "0", "http://127.0.0.1/"}, "parallel-max"},
 		{"both versions", []string{"--http1.1", "--http2", "http://127.0.0.1/"}, "http"},
-		{"subcommand to come", []string{"dns", "example.com"}, "dns"},
+		{"subcommand to come", []string{"page", "http://example.com"}, "page"},
 		{"schema with arguments", []string{"schema", "x"}, "schema"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

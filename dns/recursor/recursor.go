@@ -152,6 +152,7 @@ type Resolver struct {
 	nextAsk    int
 	infra      map[netip.Addr]*infra
 	trust      map[dns.Name]*trust
+	failures   map[taskKey]failure
 	anchors    map[dns.Name][]dns.Resource
 	out        []Action
 	timers     timers
@@ -173,7 +174,7 @@ func New(cfg Config, c *cache.Cache, random func() uint64) *Resolver {
 	c.KeepStale = cfg.Stale
 	r := &Resolver{
 		cfg: cfg, cache: c, random: random, tasks: map[taskKey]*task{}, exchanges: map[int]*exchange{},
-		infra: map[netip.Addr]*infra{}, trust: map[dns.Name]*trust{}, anchors: map[dns.Name][]dns.Resource{},
+		infra: map[netip.Addr]*infra{}, trust: map[dns.Name]*trust{}, failures: map[taskKey]failure{}, anchors: map[dns.Name][]dns.Resource{},
 	}
 	for _, a := range cfg.Anchors {
 		r.anchors[a.Name.Fold()] = append(r.anchors[a.Name.Fold()], a)
@@ -193,6 +194,7 @@ func (r *Resolver) Flush(name dns.Name, below bool) int {
 			delete(r.trust, k)
 		}
 	}
+	clear(r.failures)
 	if below && name.IsRoot() {
 		clear(r.infra)
 	}
@@ -284,6 +286,27 @@ type budget struct {
 	verified int
 }
 
+// failure is a question that could not be resolved lately.
+type failure struct {
+	text  string
+	code  uint16
+	until clock.Time
+}
+
+// Failures are remembered for a while, so that servers in trouble are not
+// asked the more (RFC 9520 §3.2).
+const (
+	failureFor  = 5 * time.Second
+	maxFailures = 50_000
+)
+
+func (r *Resolver) remember(q dns.Question, o *outcome) {
+	if len(r.failures) >= maxFailures {
+		clear(r.failures)
+	}
+	r.failures[taskKey{q.Name.Fold(), q.Type}] = failure{o.failure, o.code, r.now.Add(failureFor)}
+}
+
 // client is one question asked from outside.
 type client struct {
 	r         *Resolver
@@ -313,7 +336,16 @@ func (c *client) begin() {
 		c.end(res)
 		return
 	}
-	c.r.resolve(c.q.Name, c.q.Type, c.b, nil, func(o *outcome) { c.resolved(o) })
+	if f, ok := c.r.failures[taskKey{c.q.Name.Fold(), c.q.Type}]; ok && f.until > c.r.now {
+		c.failed(&outcome{failure: f.text, code: f.code})
+		return
+	}
+	c.r.resolve(c.q.Name, c.q.Type, c.b, nil, func(o *outcome) {
+		if o.failure != "" {
+			c.r.remember(c.q, o)
+		}
+		c.resolved(o)
+	})
 }
 
 func (c *client) resolved(o *outcome) {
