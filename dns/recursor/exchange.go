@@ -263,6 +263,10 @@ func (t *task) send(c candidate, tcp bool) {
 		t.fail(0, "%s", t.reason("more queries than one question may cost"))
 		return
 	}
+	if r.now >= t.b.deadline {
+		t.fail(22, "%s", t.reason(fmt.Sprintf("no answer in %s", r.cfg.MaxTime)))
+		return
+	}
 	t.b.queries--
 	t.b.sent++
 	info := r.server(c.addr)
@@ -289,7 +293,7 @@ func (t *task) send(c candidate, tcp bool) {
 		kind, wait = SendTCP, tcpTimeout
 	}
 	r.exchanges[x.socket] = x
-	x.timer = r.after(wait, func() { x.timedOut() })
+	x.timer = r.after(min(wait, t.b.deadline.Sub(r.now)), func() { x.timedOut() })
 	r.out = append(r.out, Action{Kind: kind, Server: netip.AddrPortFrom(c.addr, r.cfg.Port), Socket: x.socket, Msg: msg})
 }
 

@@ -153,6 +153,7 @@ type Resolver struct {
 	infra      map[netip.Addr]*infra
 	trust      map[dns.Name]*trust
 	failures   map[taskKey]failure
+	spans      map[dns.Name]*spans
 	anchors    map[dns.Name][]dns.Resource
 	out        []Action
 	timers     timers
@@ -174,7 +175,7 @@ func New(cfg Config, c *cache.Cache, random func() uint64) *Resolver {
 	c.KeepStale = cfg.Stale
 	r := &Resolver{
 		cfg: cfg, cache: c, random: random, tasks: map[taskKey]*task{}, exchanges: map[int]*exchange{},
-		infra: map[netip.Addr]*infra{}, trust: map[dns.Name]*trust{}, failures: map[taskKey]failure{}, anchors: map[dns.Name][]dns.Resource{},
+		infra: map[netip.Addr]*infra{}, trust: map[dns.Name]*trust{}, failures: map[taskKey]failure{}, spans: map[dns.Name]*spans{}, anchors: map[dns.Name][]dns.Resource{},
 	}
 	for _, a := range cfg.Anchors {
 		r.anchors[a.Name.Fold()] = append(r.anchors[a.Name.Fold()], a)
@@ -195,6 +196,7 @@ func (r *Resolver) Flush(name dns.Name, below bool) int {
 		}
 	}
 	clear(r.failures)
+	clear(r.spans)
 	if below && name.IsRoot() {
 		clear(r.infra)
 	}
@@ -208,8 +210,9 @@ func (r *Resolver) Ask(q dns.Question, unchecked bool, now clock.Time) int {
 	r.now = now
 	r.nextAsk++
 	id := r.nextAsk
-	c := &client{r: r, id: id, q: q, unchecked: unchecked, b: &budget{queries: r.cfg.MaxQueries}}
-	c.timer = r.after(r.cfg.MaxTime, func() { c.timedOut() })
+	c := &client{r: r, id: id, q: q, unchecked: unchecked, b: r.newBudget()}
+	// The tasks end at the budget's deadline; this is for what cannot be.
+	c.timer = r.after(r.cfg.MaxTime+time.Second, func() { c.timedOut() })
 	c.begin()
 	return id
 }
@@ -220,7 +223,7 @@ func (r *Resolver) Refresh(q dns.Question, now clock.Time) {
 	if r.tasks[taskKey{q.Name.Fold(), q.Type}] != nil {
 		return
 	}
-	b := &budget{queries: r.cfg.MaxQueries}
+	b := r.newBudget()
 	t := r.newTask(q.Name, q.Type, b)
 	t.want = append(t.want, func(o *outcome) {
 		if o.failure == "" && len(r.anchors) > 0 {
@@ -281,6 +284,7 @@ func (r *Resolver) after(d time.Duration, f func()) *timer {
 
 // budget is what one question may cost, with everything that it needs.
 type budget struct {
+	deadline clock.Time
 	queries  int // left to send
 	sent     int
 	verified int
@@ -305,6 +309,10 @@ func (r *Resolver) remember(q dns.Question, o *outcome) {
 		clear(r.failures)
 	}
 	r.failures[taskKey{q.Name.Fold(), q.Type}] = failure{o.failure, o.code, r.now.Add(failureFor)}
+}
+
+func (r *Resolver) newBudget() *budget {
+	return &budget{deadline: r.now.Add(r.cfg.MaxTime), queries: r.cfg.MaxQueries}
 }
 
 // client is one question asked from outside.

@@ -145,6 +145,11 @@ func (t *task) begin() {
 		}
 		break
 	}
+	if e := t.r.synthesise(t.sname, t.q.Type); e != nil {
+		t.entries = append(t.entries, e)
+		t.end(&outcome{entries: t.entries})
+		return
+	}
 	t.descend()
 }
 

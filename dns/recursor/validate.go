@@ -176,6 +176,7 @@ func (r *Resolver) judgeNegative(e *cache.Entry, b *budget, done func(cache.Secu
 		}
 		switch proof {
 		case dnssec.Proved:
+			r.learn(t.zone, e)
 			done(cache.Secure, "")
 		case dnssec.OptedOut:
 			done(cache.Insecure, "the zone's NSEC3 records opt out of proving it")
