@@ -68,7 +68,7 @@ func (t *task) referral(m *dns.Message) (dns.Name, bool) {
 		}
 	}
 	for _, rr := range m.Authority {
-		if rr.Type != dns.TypeNS || !rr.Name.IsSubdomainOf(t.cut.zone) || rr.Name.EqualFold(t.cut.zone) || !t.sent.Name.IsSubdomainOf(rr.Name) {
+		if rr.Type != dns.TypeNS || rr.Class != dns.ClassIN || !rr.Name.IsSubdomainOf(t.cut.zone) || rr.Name.EqualFold(t.cut.zone) || !t.sent.Name.IsSubdomainOf(rr.Name) {
 			continue
 		}
 		if t.q.Type == dns.TypeDS && rr.Name.EqualFold(t.sname) {
@@ -85,7 +85,7 @@ func (t *task) follow(m *dns.Message, zone dns.Name) {
 	var ns []dns.Resource
 	least := uint32(1<<31 - 1)
 	for _, rr := range m.Authority {
-		if rr.Type == dns.TypeNS && rr.Name.EqualFold(zone) && len(ns) < maxNSNames {
+		if rr.Type == dns.TypeNS && rr.Class == dns.ClassIN && rr.Name.EqualFold(zone) && len(ns) < maxNSNames {
 			ns = append(ns, rr)
 			least = min(least, rr.TTL)
 		}
@@ -146,7 +146,7 @@ func pick(section []dns.Resource, name dns.Name, typ dns.Type) (set []dns.Resour
 // signatures returns those over one set.
 func signatures(section []dns.Resource, name dns.Name, typ dns.Type) (out []dns.Resource) {
 	for _, rr := range section {
-		if rr.Type == dns.TypeRRSIG && len(rr.Data) > 2 && dns.Type(rr.Data[0])<<8|dns.Type(rr.Data[1]) == typ && rr.Name.EqualFold(name) && len(out) < 8 {
+		if rr.Type == dns.TypeRRSIG && rr.Class == dns.ClassIN && len(rr.Data) > 2 && dns.Type(rr.Data[0])<<8|dns.Type(rr.Data[1]) == typ && rr.Name.EqualFold(name) && len(out) < 8 {
 			out = append(out, rr)
 		}
 	}
@@ -158,7 +158,7 @@ func signatures(section []dns.Resource, name dns.Name, typ dns.Type) (out []dns.
 func proofs(section []dns.Resource, zone dns.Name) (out []dns.Resource, ttl uint32) {
 	ttl = 1<<31 - 1
 	for _, rr := range section {
-		if rr.Type != dns.TypeNSEC && rr.Type != dns.TypeNSEC3 || !rr.Name.IsSubdomainOf(zone) || len(out) > 32 {
+		if rr.Type != dns.TypeNSEC && rr.Type != dns.TypeNSEC3 || rr.Class != dns.ClassIN || rr.Data == "" || !rr.Name.IsSubdomainOf(zone) || len(out) > 32 {
 			continue
 		}
 		out = append(out, rr)
@@ -229,7 +229,7 @@ func (t *task) nothing(x *exchange, m *dns.Message) {
 	e := &cache.Entry{Name: t.sname, Type: t.q.Type, Rcode: m.Rcode, Rank: cache.Answer}
 	for _, rr := range m.Authority {
 		soa, ok := rr.Value().(dns.SOA)
-		if !ok || !t.sname.IsSubdomainOf(rr.Name) || !rr.Name.IsSubdomainOf(t.cut.zone) {
+		if !ok || rr.Class != dns.ClassIN || !t.sname.IsSubdomainOf(rr.Name) || !rr.Name.IsSubdomainOf(t.cut.zone) {
 			continue
 		}
 		e.TTL = min(rr.TTL, soa.Minimum)
