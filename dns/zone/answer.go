@@ -84,13 +84,13 @@ func (b *builder) step(name dns.Name, t dns.Type) (next dns.Name, more bool) {
 		return dns.Name{}, false
 	}
 	if d := n.dname; d != nil {
-		return b.redirect(name, d)
+		return b.redirect(name, d, t)
 	}
 	if found {
 		return b.at(n, name, t, false)
 	}
 	if n.hasRecords(dns.TypeDNAME) {
-		return b.redirect(name, n)
+		return b.redirect(name, n, t)
 	}
 	if n.wildcard != nil {
 		next, more = b.at(n.wildcard, name, t, true)
@@ -134,7 +134,7 @@ func (b *builder) at(n *node, owner dns.Name, t dns.Type, wild bool) (next dns.N
 		case len(s.records) == 0:
 			continue
 		case s.typ == t, t == dns.TypeANY:
-		case s.typ == dns.TypeCNAME && t != dns.TypeNSEC:
+		case s.typ == dns.TypeCNAME && !(t == dns.TypeNSEC && n.hasRecords(t)):
 			next, more = s.records[0].Target()
 		default:
 			continue
@@ -155,7 +155,7 @@ func (b *builder) at(n *node, owner dns.Name, t dns.Type, wild bool) (next dns.N
 }
 
 // redirect follows a DNAME (RFC 6672 §3): with it goes the alias it makes.
-func (b *builder) redirect(name dns.Name, d *node) (next dns.Name, more bool) {
+func (b *builder) redirect(name dns.Name, d *node, t dns.Type) (next dns.Name, more bool) {
 	s := d.set(dns.TypeDNAME)
 	b.put(&b.m.Answers, s)
 	target, _ := s.records[0].Target()
@@ -172,7 +172,7 @@ func (b *builder) redirect(name dns.Name, d *node) (next dns.Name, more bool) {
 	}
 	alias, _ := dns.MakeResource(name, s.records[0].TTL, dns.CNAME{Target: next})
 	b.m.Answers = append(b.m.Answers, alias)
-	return next, true
+	return next, t != dns.TypeCNAME // asked for, the alias itself is the answer
 }
 
 // referral sends the asker to the servers of a delegation.
