@@ -17,8 +17,8 @@ var floors = map[string]int{
 	"httpfield": 1, "hpack": 1, "http1": 1, "http2": 1, "dns": 1, "dns/zone": 1, "dns/dnssec": 1, "dns/cache": 1, "dns/recursor": 1, "tlswire": 1, "weburl": 1, "content": 1, "cookie": 1, "netrc": 1, "pki": 1,
 	"layout": 1, "pcap": 1, "ethernet": 1, "cooked": 1, "arp": 1, "ip": 1, "icmp": 1, "udp": 1, "tcp": 1, "websocket": 1,
 	"kernel": 2, "capture": 2, "analyze": 3,
-	"nameserver": 3, "client": 3, "session": 3, "server": 3, "lab": 3,
-	"view/text": 4, "view/jsontrace": 4, "view/redact": 4, "view/har": 4, "explain": 4,
+	"nameserver": 3, "dnsclient": 3, "client": 3, "session": 3, "server": 3, "lab": 3,
+	"view/text": 4, "view/jsontrace": 4, "view/redact": 4, "view/har": 4, "view/dnstext": 4, "explain": 4,
 	".":        5,
 	"cmd/peel": 6,
 }
@@ -34,6 +34,7 @@ var sameFloor = map[string][]string{
 	"dns/zone": {"dns"}, "dns/dnssec": {"dns"}, "dns/cache": {"dns"},
 	"dns/recursor": {"dns", "dns/cache", "dns/dnssec"},
 	"nameserver":   {"server"},
+	"dnsclient":    {"client"},
 	"lab":          {"server", "client", "nameserver"},
 }
 

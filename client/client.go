@@ -65,6 +65,9 @@ type Options struct {
 
 	Family  Family
 	Version Version
+	// HTTPSRecords asks for HTTPS records beside addresses, and goes by them:
+	// port, protocols, address hints (RFC 9460). It costs a query.
+	HTTPSRecords bool
 
 	// Roots are the trusted roots; nil means the system's.
 	Roots *x509.CertPool

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"peel/capture"
+	"peel/dns"
 	"peel/kernel"
 	"peel/trace"
 )
@@ -29,7 +30,7 @@ func (c *Client) connect(ctx context.Context, p *pool, exchange uint32) (*h1conn
 			host, port = t.Host, t.Port
 		}
 	}
-	nc, socket, err := c.race(ctx, p, exchange, host, port)
+	nc, socket, service, err := c.race(ctx, p, exchange, host, port)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -38,7 +39,7 @@ func (c *Client) connect(ctx context.Context, p *pool, exchange uint32) (*h1conn
 	proto := "http/1.1"
 	if p.origin.Scheme == "https" {
 		p.at(trace.LayerTLS, "waiting for the TLS handshake with "+nc.RemoteAddr().String())
-		if conn, proto, err = c.secure(ctx, p.origin, t); err != nil {
+		if conn, proto, err = c.secure(ctx, p.origin, t, service); err != nil {
 			c.closeSocket(t, "client", "the TLS handshake failed")
 			return nil, nil, err
 		}
@@ -61,11 +62,13 @@ type attempt struct {
 // race looks the name up and tries its addresses in order, each beside the
 // ones before it that have not answered yet, and takes the first connection
 // (RFC 8305). It does not wait for the whole lookup when one family's answer
-// is there.
-func (c *Client) race(ctx context.Context, p *pool, exchange uint32, host string, port uint16) (net.Conn, uint32, error) {
+// is there. It returns the HTTPS record that was known when the connection was
+// made, if any.
+func (c *Client) race(ctx context.Context, p *pool, exchange uint32, host string, port uint16) (net.Conn, uint32, *dns.SVCB, error) {
 	raceCtx, stop := context.WithCancel(ctx)
 	defer stop()
-	lookup := c.resolver.lookup(raceCtx, c, exchange, host, port)
+	lookup := c.resolver.lookup(raceCtx, c, exchange, host, port, c.opt.HTTPSRecords && p.origin.Scheme == "https" && host == p.origin.Host && port == p.origin.Port)
+	var service *dns.SVCB
 	results := make(chan attempt)
 	timer := time.NewTimer(attemptDelay)
 	defer timer.Stop()
@@ -102,6 +105,7 @@ func (c *Client) race(ctx context.Context, p *pool, exchange uint32, host string
 				first = f.err
 				break
 			}
+			service = f.service
 			queue = queue[:0]
 			for _, a := range f.addrs {
 				if !tried[a] {
@@ -124,7 +128,7 @@ func (c *Client) race(ctx context.Context, p *pool, exchange uint32, host string
 						lookup = nil
 					}
 				}
-				return a.conn, a.socket, nil
+				return a.conn, a.socket, service, nil
 			}
 			e := c.attemptFailed(ctx, a)
 			if first == nil || first.Code == "cancelled" {
@@ -141,7 +145,7 @@ func (c *Client) race(ctx context.Context, p *pool, exchange uint32, host string
 	if n := len(tried); n > 1 {
 		first.Seen += fmt.Sprintf(" (and so failed each of its %d addresses)", n)
 	}
-	return nil, 0, first
+	return nil, 0, nil, first
 }
 
 // bound returns a context by which the capture learns a socket's port before

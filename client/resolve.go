@@ -70,8 +70,10 @@ func random64() uint64 {
 // found is what a lookup has found: addresses, and whether more may follow.
 type found struct {
 	addrs []netip.AddrPort
-	last  bool
-	err   *Error
+	// service is the HTTPS record that the connection goes by, or nil.
+	service *dns.SVCB
+	last    bool
+	err     *Error
 }
 
 // Lookup resolves a host name as a request to it would, and returns the
@@ -79,7 +81,7 @@ type found struct {
 // an *Error.
 func (c *Client) Lookup(ctx context.Context, host string, port uint16) ([]netip.AddrPort, error) {
 	var last found
-	for f := range c.resolver.lookup(ctx, c, 0, host, port) {
+	for f := range c.resolver.lookup(ctx, c, 0, host, port, false) {
 		last = f
 	}
 	if last.err != nil {
@@ -91,18 +93,20 @@ func (c *Client) Lookup(ctx context.Context, host string, port uint16) ([]netip.
 // lookup drives the stub resolver over the client's network and records what
 // it does. It may send addresses twice: early ones, when only one family has
 // answered, and then all of them. It stops when ctx ends.
-func (r *Resolver) lookup(ctx context.Context, c *Client, exchange uint32, host string, port uint16) <-chan found {
+// https asks for the host's HTTPS records too.
+func (r *Resolver) lookup(ctx context.Context, c *Client, exchange uint32, host string, port uint16, https bool) <-chan found {
 	id := c.rec.NewLookup()
 	c.rec.Decide(capture.Decision{Name: "lookup.start", Exchange: exchange, Lookup: id, Attrs: []capture.Attr{{Key: "name", Value: host}}})
 	out := make(chan found, 2)
 	go func() {
 		defer close(out)
 		var early []dns.Address
-		addrs, err := r.run(ctx, c, id, host, port, func(a []dns.Address) {
+		res, err := r.run(ctx, c, id, host, port, https, func(a []dns.Address) {
 			early = a
 			c.rec.Decide(capture.Decision{Name: "lookup.early", Exchange: exchange, Lookup: id, Attrs: addressAttrs(a)})
 			out <- found{addrs: withPort(a, port)}
 		})
+		addrs := res.Addresses
 		d := capture.Decision{Name: "lookup.end", Exchange: exchange, Lookup: id}
 		if err != nil && early != nil {
 			// One family is enough; what became of the other is in the steps.
@@ -114,7 +118,12 @@ func (r *Resolver) lookup(ctx context.Context, c *Client, exchange uint32, host 
 			d.Attrs = append(d.Attrs, failureAttrs(err)...)
 		}
 		c.rec.Decide(d)
-		out <- found{addrs: withPort(addrs, port), last: true, err: err}
+		if res.Service != nil {
+			if p, ok := res.Service.Port(); ok {
+				port = p
+			}
+		}
+		out <- found{addrs: withPort(addrs, port), service: res.Service, last: true, err: err}
 	}()
 	return out
 }
@@ -165,13 +174,14 @@ type lookupSocket struct {
 	server netip.AddrPort
 }
 
-func (r *Resolver) run(ctx context.Context, c *Client, id uint32, host string, port uint16, early func([]dns.Address)) ([]dns.Address, *Error) {
+func (r *Resolver) run(ctx context.Context, c *Client, id uint32, host string, port uint16, https bool, early func([]dns.Address)) (dns.Result, *Error) {
 	cfg, err := r.config(c, host)
 	if err != nil {
 		var e *Error
 		errors.As(err, &e)
-		return nil, e
+		return dns.Result{}, e
 	}
+	cfg.WantHTTPS = https
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	l := dns.NewLookup(cfg, host, port, random64, c.clock.Now())
@@ -225,21 +235,22 @@ func (r *Resolver) run(ctx context.Context, c *Client, id uint32, host string, p
 		case <-timer.C:
 		case <-ctx.Done():
 			d.tell(l.Steps(), true)
-			return nil, cancelled(ctx, trace.LayerDNS, "looking up "+host)
+			return dns.Result{}, cancelled(ctx, trace.LayerDNS, "looking up "+host)
 		}
 	}
 }
 
-func outcome(l *dns.Lookup) ([]dns.Address, *Error) {
+func outcome(l *dns.Lookup) (dns.Result, *Error) {
 	res, err := l.Result()
 	if err == nil {
-		return res.Addresses, nil
+		return res, nil
 	}
+	res = dns.Result{}
 	var de *dns.Error
 	if errors.As(err, &de) {
-		return nil, failure(trace.LayerDNS, de.Kind.String(), de.Name+": "+de.Seen(), de.Try(), err)
+		return res, failure(trace.LayerDNS, de.Kind.String(), de.Name+": "+de.Seen(), de.Try(), err)
 	}
-	return nil, failure(trace.LayerDNS, "failed", err.Error(), "", err)
+	return res, failure(trace.LayerDNS, "failed", err.Error(), "", err)
 }
 
 // tell records the steps that have come to their end, or all of them.

@@ -3,10 +3,12 @@ package client
 import (
 	"context"
 	"crypto/tls"
+	"slices"
 	"strings"
 	"time"
 
 	"peel/capture"
+	"peel/dns"
 	"peel/pki"
 	"peel/trace"
 )
@@ -16,8 +18,21 @@ type verdictError struct{ verdict pki.Verdict }
 
 func (e *verdictError) Error() string { return e.verdict.Title }
 
-// alpn lists the protocols offered to an origin.
-func (c *Client) alpn() []string {
+// alpn lists the protocols offered to an origin: of those that the client
+// speaks, the ones that the origin's HTTPS record has (RFC 9460 §7.1.2).
+func (c *Client) alpn(service *dns.SVCB) []string {
+	all := c.versions()
+	if service == nil {
+		return all
+	}
+	both := slices.DeleteFunc(slices.Clone(all), func(p string) bool { return !slices.Contains(service.Protocols(), p) })
+	if len(both) == 0 {
+		return all // the record is for other clients
+	}
+	return both
+}
+
+func (c *Client) versions() []string {
 	switch c.opt.Version {
 	case OnlyHTTP1, OnlyHTTP10:
 		return []string{"http/1.1"}
@@ -28,14 +43,14 @@ func (c *Client) alpn() []string {
 }
 
 // secure makes a TLS connection and returns the protocol that was agreed on.
-func (c *Client) secure(ctx context.Context, o Origin, t *tap) (*tls.Conn, string, error) {
+func (c *Client) secure(ctx context.Context, o Origin, t *tap, service *dns.SVCB) (*tls.Conn, string, error) {
 	name := o.Host
 	if c.opt.ServerName != "" {
 		name = c.opt.ServerName
 	}
 	cfg := &tls.Config{
 		ServerName:         name,
-		NextProtos:         c.alpn(),
+		NextProtos:         c.alpn(service),
 		MinVersion:         c.opt.MinVersion,
 		MaxVersion:         c.opt.MaxVersion,
 		CipherSuites:       c.opt.CipherSuites,

@@ -80,6 +80,9 @@ type Result struct {
 	Chain     []Name
 	// Addresses are in the order in which to try them.
 	Addresses []Address
+	// Service is the HTTPS record to go by, nil when there is none that can
+	// be used.
+	Service *SVCB
 }
 
 // Address is one address found.

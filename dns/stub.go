@@ -22,6 +22,9 @@ type Config struct {
 	Resolve map[string][]netip.Addr
 	// WantA and WantAAAA choose the address families; neither means both.
 	WantA, WantAAAA bool
+	// WantHTTPS asks for the HTTPS records of the name as well (RFC 9460),
+	// beside the addresses.
+	WantHTTPS bool
 	// EDNSSize is the UDP payload size to offer, in octets; 0 means 1232.
 	EDNSSize uint16
 	// NoEDNS sends queries without an OPT record.
@@ -79,6 +82,8 @@ type Lookup struct {
 	names    []searchName
 	at       int // the present one of names
 	current  []*question
+	services services
+	port     uint16
 	rotation int
 	result   Result
 	failure  *Error
@@ -143,7 +148,7 @@ func (l *Lookup) Early() []Address {
 // NewLookup begins a lookup of host, for a connection to port. random gives
 // 64 random bits a call; query IDs come from it.
 func NewLookup(cfg *Config, host string, port uint16, random func() uint64, now clock.Time) *Lookup {
-	l := &Lookup{cfg: *cfg, random: random, host: host, start: now}
+	l := &Lookup{cfg: *cfg, random: random, host: host, port: port, start: now}
 	if l.cfg.Nsswitch == nil {
 		l.cfg.Nsswitch = ParseNsswitch(nil)
 	}
@@ -182,7 +187,9 @@ func (l *Lookup) Poll(now clock.Time) (actions []Action, next clock.Time) {
 		}
 	}
 	next = clock.Never
+	l.services.poll(l, now)
 	if !l.done {
+		next = l.services.next()
 		for _, q := range l.current {
 			if q.started && !q.done {
 				next = min(next, q.deadline)
@@ -259,6 +266,12 @@ func (l *Lookup) Failed(socket int, err error, now clock.Time) {
 	s := l.sockets[socket]
 	if !s.waiting {
 		l.close(s)
+		return
+	}
+	if s.q == l.services.q {
+		l.end(s, "failed", err.Error(), now)
+		l.close(s)
+		l.services.ended(l, now)
 		return
 	}
 	what := "failed"

@@ -92,6 +92,7 @@ func (l *Lookup) beginName(now clock.Time) {
 			break
 		}
 	}
+	l.services.begin(l, name, now)
 }
 
 func (l *Lookup) newQuestion(name Name, t Type) *question {
@@ -154,6 +155,10 @@ func (l *Lookup) expire(q *question, now clock.Time) {
 // answered takes a message that passed every check of mismatch.
 func (l *Lookup) answered(s *socket, m *Message, parseErr error, now clock.Time) {
 	q := s.q
+	if q == l.services.q {
+		l.services.answered(l, s, m, parseErr, now)
+		return
+	}
 	st := l.end(s, "answer", "", now)
 	st.Answered, st.Rcode, st.Answers = true, m.Rcode, m.Answers
 	edns, _ := m.EDNS()
@@ -311,9 +316,11 @@ func (l *Lookup) endName(now clock.Time) {
 			r.Chain, r.Canonical = q.chain, q.chain[len(q.chain)-1]
 		}
 	}
-	if len(r.Addresses) > 0 {
+	if r.Addresses = l.services.hinted(l, r.Addresses, now); len(r.Addresses) > 0 {
 		l.remark(now)
-		l.finish(r)
+		if !l.services.wait(r, now) {
+			l.conclude(r, now)
+		}
 		return
 	}
 	present := &l.names[l.at]

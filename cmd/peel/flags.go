@@ -29,7 +29,7 @@ type options struct {
 	json, color, redact, failOn                          string
 	lab                                                  bool
 	packets, pcap, har                                   string
-	pcapSecrets                                          bool
+	pcapSecrets, noHTTPSRecords                          bool
 }
 
 func newFlags() (*options, *pflag.FlagSet) {
@@ -70,6 +70,7 @@ func newFlags() (*options, *pflag.FlagSet) {
 	f.BoolVarP(&o.v4, "ipv4", "4", false, "use IPv4 only")
 	f.BoolVarP(&o.v6, "ipv6", "6", false, "use IPv6 only")
 	f.StringArrayVar(&o.resolve, "resolve", nil, "HOST:PORT:ADDRESS[,ADDRESS]: use that address; * is every host")
+	f.BoolVar(&o.noHTTPSRecords, "no-https-records", false, "do not ask for HTTPS records (RFC 9460) beside addresses")
 	f.StringArrayVar(&o.connectTo, "connect-to", nil, "HOST1:PORT1:HOST2:PORT2: connect to the second instead of the first")
 	f.StringVarP(&o.proxy, "proxy", "x", "", "not there yet")
 	f.BoolVarP(&o.http10, "http1.0", "0", false, "speak HTTP/1.0")

@@ -203,6 +203,7 @@ func (o *options) clientOptions(c *client.Options) error {
 		return err
 	}
 	c.Insecure = o.insecure
+	c.HTTPSRecords = !o.noHTTPSRecords
 	c.ConnectTimeout, c.StallTimeout = seconds(o.connectTimeout), seconds(o.stallTime)
 	switch {
 	case o.v4:

@@ -1,0 +1,230 @@
+package dns
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"peel/clock"
+)
+
+// services is the question for HTTPS records that goes beside those for
+// addresses (RFC 9460). It never holds them up for long, and its failure
+// changes nothing (§3).
+type services struct {
+	q     *question
+	owner Name // whose service it is
+	found *SVCB
+	// linger is until when addresses that are there wait for it.
+	linger  clock.Time
+	waiting Result
+}
+
+// serviceDelay is how long addresses wait for the HTTPS records: as long as
+// one family's waits for the other's (RFC 8305 §3).
+const serviceDelay = 50 * time.Millisecond
+
+// begin asks for the records of a name, and forgets those of another.
+func (v *services) begin(l *Lookup, name Name, now clock.Time) {
+	*v = services{owner: name}
+	if !l.cfg.WantHTTPS {
+		return
+	}
+	if l.port != 443 { // §9.1: _8443._https.example.com
+		n, err := MustName(fmt.Sprintf("_%d._https", l.port)).Join(name)
+		if err != nil {
+			return
+		}
+		name = n
+	}
+	v.q = l.newQuestion(name, TypeHTTPS)
+	l.ask(v.q, l.cfg.Resolv.UseTCP, now)
+}
+
+func (v *services) poll(l *Lookup, now clock.Time) {
+	if l.done || v.q == nil || v.q.done {
+		return
+	}
+	if v.linger != 0 && v.linger <= now {
+		v.q.done = true
+		l.conclude(v.waiting, now)
+		return
+	}
+	if v.q.deadline <= now {
+		l.end(l.sockets[v.q.socket], "timeout", "no answer; it is not asked again", now)
+		v.ended(l, now)
+	}
+}
+
+func (v *services) next() clock.Time {
+	switch {
+	case v.q == nil || v.q.done:
+		return clock.Never
+	case v.linger != 0:
+		return v.linger
+	}
+	return v.q.deadline
+}
+
+// wait holds a result back until the records are there, if they still may
+// come in time.
+func (v *services) wait(r Result, now clock.Time) bool {
+	if v.q == nil || v.q.done {
+		return false
+	}
+	v.linger, v.waiting = now.Add(serviceDelay), r
+	return true
+}
+
+// ended marks the question as over.
+func (v *services) ended(l *Lookup, now clock.Time) {
+	v.q.done = true
+	if v.linger != 0 {
+		l.conclude(v.waiting, now)
+	}
+}
+
+// answered takes the response.
+func (v *services) answered(l *Lookup, s *socket, m *Message, parseErr error, now clock.Time) {
+	st := l.end(s, "answer", "", now)
+	st.Answered, st.Rcode, st.Answers = true, m.Rcode, m.Answers
+	l.close(s)
+	switch {
+	case m.Truncated && !s.tcp:
+		st.Outcome, st.Text = "truncated", "the answer did not fit the datagram (TC): asked again over TCP"
+		l.ask(v.q, true, now)
+		return
+	case parseErr != nil:
+		st.Outcome, st.Text = "malformed", strings.TrimPrefix(parseErr.Error(), "dns: ")
+	case m.Rcode != RcodeNoError && m.Rcode != RcodeNXDomain:
+		st.Outcome, st.Text = "server_failure", rcodeText(m.Rcode, nil)
+	default:
+		st.Outcome, st.Text = v.take(m.Answers)
+	}
+	v.ended(l, now)
+}
+
+// take chooses among the records: the one of the least priority that a client
+// can go by.
+func (v *services) take(answers []Resource) (outcome, text string) {
+	at := v.q.name
+	for range maxChain {
+		var list []SVCB
+		var next *Name
+		for _, rr := range answers {
+			if !rr.Name.EqualFold(at) {
+				continue
+			}
+			switch d := rr.Value().(type) {
+			case HTTPS:
+				list = append(list, d.SVCB)
+			case CNAME:
+				next = &d.Target
+			}
+		}
+		if len(list) == 0 {
+			if next == nil {
+				return "no_data", "no HTTPS record"
+			}
+			at = *next
+			continue
+		}
+		slices.SortStableFunc(list, func(a, b SVCB) int { return int(a.Priority) - int(b.Priority) })
+		var parts []string
+		for i := range list {
+			d := &list[i]
+			note := ""
+			if why := v.unusable(d, at); why != "" {
+				note = " (not used: " + why + ")"
+			} else if v.found == nil {
+				v.found = d
+			}
+			parts = append(parts, d.String()+note)
+		}
+		return "answer", strings.Join(parts, "; ")
+	}
+	return "malformed", "a loop of aliases"
+}
+
+// unusable says why a record cannot be gone by, or "".
+func (v *services) unusable(d *SVCB, owner Name) string {
+	switch {
+	case d.Priority == 0:
+		return "an alias of the service, which is not followed"
+	case !d.Target.IsRoot() && !d.Target.EqualFold(owner) && !d.Target.EqualFold(v.owner) && len(d.Hints()) == 0:
+		return "its target's addresses were not asked for"
+	}
+	if p, ok := d.Param(SvcMandatory); ok {
+		for i := 0; i+1 < len(p.Value); i += 2 {
+			switch k := SvcKey(uint16(p.Value[i])<<8 | uint16(p.Value[i+1])); k {
+			case SvcALPN, SvcNoDefaultALPN, SvcPort, SvcIPv4Hint, SvcIPv6Hint:
+			default:
+				return "it demands " + k.String()
+			}
+		}
+	}
+	for _, p := range d.Protocols() {
+		if p == "h2" || p == "http/1.1" {
+			return ""
+		}
+	}
+	return "it offers only " + strings.Join(d.Protocols(), ", ")
+}
+
+// Protocols returns the ALPN identifiers that an HTTPS record offers: those it
+// lists, and http/1.1 unless it says otherwise (RFC 9460 §7.1.2, §9.5).
+func (d SVCB) Protocols() []string {
+	ids := d.ALPN()
+	if _, no := d.Param(SvcNoDefaultALPN); !no && !slices.Contains(ids, "http/1.1") {
+		ids = append(ids, "http/1.1")
+	}
+	return ids
+}
+
+// hinted gives the addresses to use: those of another target, or the hints
+// when there are no others.
+func (v *services) hinted(l *Lookup, addrs []Address, now clock.Time) []Address {
+	if v.found == nil {
+		return addrs
+	}
+	other := !v.found.Target.IsRoot() && !v.found.Target.EqualFold(v.owner)
+	if len(addrs) > 0 && !other {
+		return addrs
+	}
+	var out []Address
+	for _, a := range v.found.Hints() {
+		if l.wants(a) {
+			out = append(out, Address{Addr: a, TTL: -1, Source: "HTTPS record's hint"})
+		}
+	}
+	if len(out) == 0 {
+		v.found = nil
+		return addrs
+	}
+	return out
+}
+
+// conclude ends the lookup with the record that the connection goes by.
+func (l *Lookup) conclude(r Result, now clock.Time) {
+	if d := l.services.found; d != nil {
+		r.Addresses = l.services.hinted(l, r.Addresses, now)
+		r.Service = l.services.found
+		if r.Service != nil {
+			l.step(Step{Source: "https", Outcome: "answer", Start: now, End: now, Text: r.Service.use(l.port)})
+		}
+	}
+	l.finish(r)
+}
+
+// use says what a record changes for a connection.
+func (d *SVCB) use(port uint16) string {
+	text := "the HTTPS record is gone by: it offers " + strings.Join(d.Protocols(), ", ")
+	if p, ok := d.Port(); ok && p != port {
+		text += fmt.Sprintf(", at port %d", p)
+	}
+	if slices.Contains(d.ALPN(), "h3") {
+		text += " (h3 is not spoken here)"
+	}
+	return text
+}
