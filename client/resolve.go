@@ -155,6 +155,7 @@ func failureAttrs(e *Error) []capture.Attr {
 // packet is what a socket of a lookup brought: a message, or its end.
 type packet struct {
 	socket int
+	from   netip.AddrPort // of a multicast answer
 	msg    []byte
 	err    error
 }
@@ -172,6 +173,63 @@ type lookupDriver struct {
 type lookupSocket struct {
 	cancel context.CancelFunc
 	server netip.AddrPort
+	group  net.PacketConn // of a multicast question
+}
+
+// multicaster is a network that can ask all hosts of the link.
+type multicaster interface {
+	ListenUDP(ctx context.Context, group netip.AddrPort) (net.PacketConn, error)
+}
+
+// multicast asks the link, again on the same socket, and reads who answers.
+func (d *lookupDriver) multicast(a dns.Action) {
+	if s := d.open[a.Socket]; s != nil {
+		s.group.WriteTo(a.Msg, net.UDPAddrFromAddrPort(a.Server))
+		return
+	}
+	ctx, cancel := context.WithCancel(d.ctx)
+	d.open[a.Socket] = &lookupSocket{cancel: cancel, server: a.Server}
+	report := func(p packet) bool {
+		select {
+		case d.packets <- p:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	m, ok := d.c.net.(multicaster)
+	if !ok {
+		go report(packet{socket: a.Socket, err: errors.New("this network has no multicast")})
+		return
+	}
+	conn, err := m.ListenUDP(ctx, a.Server)
+	if err == nil {
+		_, err = conn.WriteTo(a.Msg, net.UDPAddrFromAddrPort(a.Server))
+	}
+	if err != nil {
+		go report(packet{socket: a.Socket, err: err})
+		return
+	}
+	d.open[a.Socket].group = conn
+	number := d.c.rec.NewSocket()
+	d.c.rec.Decide(capture.Decision{Name: "socket.open", Socket: number, Lookup: d.id, Attrs: []capture.Attr{
+		{Key: "network", Value: "udp"}, {Key: "for", Value: "dns"}, {Key: "local", Value: conn.LocalAddr().String()}, {Key: "remote", Value: a.Server.String()}}})
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	go func() {
+		defer stop()
+		defer d.c.rec.Decide(capture.Decision{Name: "socket.closed", Socket: number, Attrs: []capture.Attr{{Key: "by", Value: "client"}}})
+		for {
+			buf := make([]byte, 9000) // RFC 6762 §17
+			n, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			sender, _ := netip.ParseAddrPort(from.String())
+			if !report(packet{socket: a.Socket, from: netip.AddrPortFrom(sender.Addr().Unmap().WithZone(""), sender.Port()), msg: buf[:n]}) {
+				return
+			}
+		}
+	}()
 }
 
 func (r *Resolver) run(ctx context.Context, c *Client, id uint32, host string, port uint16, https bool, early func([]dns.Address)) (dns.Result, *Error) {
@@ -198,6 +256,8 @@ func (r *Resolver) run(ctx context.Context, c *Client, id uint32, host string, p
 			switch a.Kind {
 			case dns.SendUDP, dns.SendTCP:
 				d.send(a)
+			case dns.SendMulticast:
+				d.multicast(a)
 			case dns.CloseSocket:
 				d.close(a.Socket)
 			case dns.Done:
@@ -230,7 +290,11 @@ func (r *Resolver) run(ctx context.Context, c *Client, id uint32, host string, p
 			case p.err != nil:
 				l.Failed(p.socket, p.err, c.clock.Now())
 			default:
-				l.Receive(p.socket, s.server, p.msg, c.clock.Now())
+				from := s.server
+				if p.from.IsValid() {
+					from = p.from
+				}
+				l.Receive(p.socket, from, p.msg, c.clock.Now())
 			}
 		case <-timer.C:
 		case <-ctx.Done():
@@ -279,7 +343,7 @@ func (d *lookupDriver) tell(steps []dns.Step, all bool) {
 // lookup closes it.
 func (d *lookupDriver) send(a dns.Action) {
 	ctx, cancel := context.WithCancel(d.ctx)
-	d.open[a.Socket] = &lookupSocket{cancel, a.Server}
+	d.open[a.Socket] = &lookupSocket{cancel: cancel, server: a.Server}
 	network, dial := "udp", d.c.net.DialUDP
 	if a.Kind == dns.SendTCP {
 		network, dial = "tcp", d.c.net.DialTCP
@@ -296,7 +360,7 @@ func (d *lookupDriver) send(a dns.Action) {
 		number := d.c.rec.NewSocket()
 		conn, err := dial(d.c.bound(ctx, number), a.Server)
 		if err != nil {
-			report(packet{a.Socket, nil, err})
+			report(packet{socket: a.Socket, err: err})
 			return
 		}
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -313,12 +377,12 @@ func (d *lookupDriver) send(a dns.Action) {
 			msg = append(binary.BigEndian.AppendUint16(nil, uint16(len(msg))), msg...)
 		}
 		if _, err := t.Write(msg); err != nil {
-			report(packet{a.Socket, nil, err})
+			report(packet{socket: a.Socket, err: err})
 			return
 		}
 		for {
 			msg, err := readMessage(t, network)
-			if !report(packet{a.Socket, msg, err}) || err != nil {
+			if !report(packet{socket: a.Socket, msg: msg, err: err}) || err != nil {
 				return
 			}
 		}

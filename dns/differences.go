@@ -41,7 +41,7 @@ func Differences(cfg *Config, host string, asked bool) []Difference {
 	var order, foreign []string
 	for _, s := range ns.Sources {
 		order = append(order, s.Name)
-		if s.Name != "files" && s.Name != "dns" {
+		if s.Name != "files" && s.Name != "dns" && !isMDNS(s.Name) {
 			foreign = append(foreign, s.Name)
 		}
 	}
@@ -51,8 +51,14 @@ func Differences(cfg *Config, host string, asked bool) []Difference {
 	if !slices.Equal(order, []string{"files", "dns"}) {
 		add("musl", "does not read nsswitch.conf: always /etc/hosts, then name servers")
 	}
-	if slices.ContainsFunc(foreign, func(s string) bool { return s != "myhostname" && !(strings.HasPrefix(s, "mdns") && !local) }) {
-		add("Go", "hands the lookup to the C library because of %s, or without cgo asks only files and dns", strings.Join(foreign, ", "))
+	handOver := slices.DeleteFunc(slices.Clone(order), func(s string) bool {
+		return s == "files" || s == "dns" || s == "myhostname" || isMDNS(s) && !local
+	})
+	if len(handOver) > 0 {
+		add("Go", "hands the lookup to the C library because of %s, or without cgo asks only files and dns", strings.Join(handOver, ", "))
+	}
+	if local && slices.ContainsFunc(order, isMDNS) {
+		add("glibc", "asks Avahi for .local names (nss-mdns); peel asks the link itself")
 	}
 	if name.IsSubdomainOf(Name{"\x09localhost"}) && cfg.Hosts != nil && len(cfg.Hosts.Lookup(host)) == 0 {
 		add("Go", "asks a name server for %s, as /etc/hosts does not have it", host)

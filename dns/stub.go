@@ -48,6 +48,10 @@ const (
 	// SendTCP connects to Server and sends Msg behind its length in two
 	// octets (RFC 1035 §4.2.2).
 	SendTCP
+	// SendMulticast opens a UDP socket on a random port, under the number
+	// Socket if it is not open yet, that takes datagrams from anybody, and
+	// sends Msg to the group Server.
+	SendMulticast
 	// CloseSocket ends the socket.
 	CloseSocket
 	// Done comes last: Result tells the end.
@@ -83,6 +87,7 @@ type Lookup struct {
 	at       int // the present one of names
 	current  []*question
 	services services
+	mdns     multicast
 	port     uint16
 	rotation int
 	result   Result
@@ -123,8 +128,9 @@ type socket struct {
 	q      *question
 	step   int
 	// waiting turns false when the query is answered or given up.
-	waiting bool
-	closed  bool
+	waiting   bool
+	closed    bool
+	multicast bool // anybody may answer
 }
 
 // Early returns the addresses that one family's answer has brought while the
@@ -188,8 +194,12 @@ func (l *Lookup) Poll(now clock.Time) (actions []Action, next clock.Time) {
 	}
 	next = clock.Never
 	l.services.poll(l, now)
+	l.pollMulticast(now)
 	if !l.done {
 		next = l.services.next()
+		if l.mdns.active {
+			next = min(next, l.mdns.next)
+		}
 		for _, q := range l.current {
 			if q.started && !q.done {
 				next = min(next, q.deadline)
@@ -208,6 +218,10 @@ func (l *Lookup) Receive(socket int, from netip.AddrPort, msg []byte, now clock.
 	}
 	s := l.sockets[socket]
 	m, err := Parse(msg)
+	if s.multicast {
+		l.heard(s, from, m, now)
+		return
+	}
 	if why := s.mismatch(from, len(msg), m); why != "" {
 		l.ignore(s, from, now, "ignored: "+why)
 		return
@@ -268,6 +282,14 @@ func (l *Lookup) Failed(socket int, err error, now clock.Time) {
 		l.close(s)
 		return
 	}
+	if s.multicast {
+		l.end(s, "failed", err.Error(), now)
+		l.close(s)
+		if l.mdns.answered++; l.mdns.answered == len(l.mdns.asked) {
+			l.endMulticast(now)
+		}
+		return
+	}
 	if s.q == l.services.q {
 		l.end(s, "failed", err.Error(), now)
 		l.close(s)
@@ -301,7 +323,7 @@ func (l *Lookup) Result() (Result, error) {
 
 // Bound returns the longest that the lookup can take from its beginning:
 // every server of every attempt silent over UDP, then again over TCP, for
-// each name of the search list.
+// each name of the search list; and a link on which nobody answers.
 func (l *Lookup) Bound() time.Duration {
 	var round time.Duration
 	for i := range l.cfg.Resolv.Servers {
@@ -313,7 +335,13 @@ func (l *Lookup) Bound() time.Duration {
 	if l.sequential() {
 		round *= 2
 	}
-	return round * time.Duration(l.cfg.Resolv.Attempts*len(l.candidates(nil)))
+	bound := round * time.Duration(l.cfg.Resolv.Attempts*len(l.candidates(nil)))
+	for _, s := range l.cfg.Nsswitch.Sources {
+		if isMDNS(s.Name) {
+			bound += mdnsSends * mdnsInterval
+		}
+	}
+	return bound
 }
 
 func (l *Lookup) wants(a netip.Addr) bool {

@@ -64,26 +64,51 @@ func (l *Lookup) nextSource(now clock.Time) {
 		s := l.cfg.Nsswitch.Sources[l.source]
 		l.source++
 		status := StatusNotFound
-		switch s.Name {
-		case "files":
+		switch {
+		case s.Name == "files":
 			if l.askFiles(now) {
 				return
 			}
-		case "dns":
+		case s.Name == "dns":
 			if l.special(now) {
 				return
 			}
 			l.beginDNS(now)
 			return // endDNS goes on from here
+		case isMDNS(s.Name):
+			if l.beginMulticast(s, now) {
+				return // endMulticast goes on from here
+			}
+			status = StatusUnavail
 		default:
 			status = l.notAsked(s, now)
 		}
-		if s.Stops[status] {
-			l.step(Step{Source: s.Name, Outcome: "skipped", Start: now, End: now,
-				Text: fmt.Sprintf("[%s=return] after %s in nsswitch.conf ends the lookup here", status, s.Name)})
+		if l.stops(s, status, now) {
 			break
 		}
 	}
+	l.lastSource(now)
+}
+
+// goOn continues behind a source that had to wait.
+func (l *Lookup) goOn(s Source, status Status, now clock.Time) {
+	if l.stops(s, status, now) {
+		l.source = len(l.cfg.Nsswitch.Sources)
+	}
+	l.nextSource(now)
+}
+
+// stops tells whether nsswitch.conf ends the lookup behind a source.
+func (l *Lookup) stops(s Source, status Status, now clock.Time) bool {
+	if s.Stops[status] {
+		l.step(Step{Source: s.Name, Outcome: "skipped", Start: now, End: now,
+			Text: fmt.Sprintf("[%s=return] after %s in nsswitch.conf ends the lookup here", status, s.Name)})
+	}
+	return s.Stops[status]
+}
+
+// lastSource ends a lookup that no source had an answer for.
+func (l *Lookup) lastSource(now clock.Time) {
 	if l.done || l.special(now) {
 		return
 	}
@@ -152,8 +177,7 @@ func (l *Lookup) special(now clock.Time) bool {
 }
 
 // notAsked tells of a source that peel does not speak. It counts as
-// unavailable, except multicast DNS for a .local name: there the name was the
-// source's to answer, and [NOTFOUND=return] must keep it from name servers.
+// unavailable.
 func (l *Lookup) notAsked(src Source, now clock.Time) Status {
 	status := StatusUnavail
 	what := "the source " + src.Name
@@ -164,13 +188,6 @@ func (l *Lookup) notAsked(src Source, now clock.Time) Status {
 		what = "systemd-machined's protocol"
 	case src.Name == "myhostname":
 		what = "the source myhostname (this machine's own name)"
-	case strings.HasPrefix(src.Name, "mdns"):
-		what = "multicast DNS"
-		if !l.name.IsSubdomainOf(Name{"\x05local"}) {
-			l.step(Step{Source: src.Name, Outcome: "skipped", Start: now, End: now, Text: "not asked: only .local names are for multicast DNS"})
-			return StatusUnavail
-		}
-		status = StatusNotFound
 	}
 	l.unasked = append(l.unasked, src.Name)
 	l.step(Step{Source: src.Name, Outcome: "skipped", Start: now, End: now,

@@ -64,12 +64,12 @@ func play(t *testing.T, cfg Config, host string, script func(q sent) reply) *net
 		actions, next := n.l.Poll(now)
 		for _, a := range actions {
 			switch a.Kind {
-			case SendUDP, SendTCP:
+			case SendUDP, SendTCP, SendMulticast:
 				m, err := Parse(a.Msg)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, used := n.open[a.Socket]; used {
+				if _, used := n.open[a.Socket]; used && a.Kind != SendMulticast {
 					t.Errorf("socket %d was used before", a.Socket)
 				}
 				n.open[a.Socket] = true
@@ -601,9 +601,54 @@ func TestNsswitchActions(t *testing.T) {
 	// Debian and Ubuntu's line: .local belongs to multicast DNS and must not
 	// leak to the name server; other names go on to dns.
 	line := "mymachines mdns4_minimal [NOTFOUND=return] resolve [!UNAVAIL=return] dns"
-	n = play(t, cfg(line), "printer.local", nobody(t))
-	n.wantError(NotAsked, "mdns4_minimal")
-	n.wantStep("mdns4_minimal", "skipped", "peel does not speak multicast DNS")
+	link := func(f func(q sent) reply) func(q sent) reply {
+		return func(q sent) reply {
+			if q.server != "224.0.0.251:5353" {
+				t.Errorf("%s was asked for a .local name", q.server)
+			}
+			return f(q)
+		}
+	}
+	n = play(t, cfg(line), "printer.local", link(func(sent) reply { return reply{} }))
+	n.wantError(NotAsked, "mymachines")
+	n.wantStep("mdns4_minimal", "timeout", "nobody on the link answered")
+	if len(n.sent) != 2 || n.elapsed != 2*time.Second {
+		t.Errorf("RFC 6762 §5.2: %d queries in %s", len(n.sent), n.elapsed)
+	}
+	// Another host's answer, beside one for another name and one from a port
+	// that multicast DNS does not use.
+	host := netip.MustParseAddrPort("192.0.2.77:5353")
+	say := func(q sent, name, addr string) []byte {
+		rr := a(name, 120, addr)
+		rr.Class |= 1 << 15 // the cache-flush bit
+		m := &Message{Header: Header{ID: q.msg.ID, Response: true, Authoritative: true}, Questions: q.msg.Questions, Answers: []Resource{rr}}
+		b, _ := m.Append(nil)
+		return b
+	}
+	n = play(t, cfg(line), "printer.local", link(func(q sent) reply {
+		return reply{delay: 20 * time.Millisecond, from: host, msgs: [][]byte{say(q, "other.local", "6.6.6.6"), {1, 2, 3}, say(q, "Printer.local", "192.0.2.77")}}
+	}))
+	if r := n.wantAddrs("192.0.2.77"); r.Addresses[0].Source != "mdns4_minimal from 192.0.2.77" || r.Addresses[0].TTL != 120 {
+		t.Errorf("%+v", r)
+	}
+	n = play(t, cfg(line), "printer.local", link(func(q sent) reply {
+		return reply{from: netip.MustParseAddrPort("192.0.2.66:1234"), msgs: [][]byte{say(q, "printer.local", "6.6.6.6")}}
+	}))
+	n.wantError(NotAsked)
+	n = play(t, cfg(line), "a.b.local", only("a.b.local", "192.0.2.1")) // a site's own zone, as nss-mdns lets it be
+	n.wantStep("mdns4_minimal", "skipped", "one label below .local")
+	both := cfg("mdns [NOTFOUND=return] dns")
+	both.WantAAAA = true
+	n = play(t, both, "printer.local", link(func(q sent) reply {
+		if q.msg.Questions[0].Type == TypeAAAA {
+			return reply{}
+		}
+		return reply{from: host, msgs: [][]byte{say(q, "printer.local", "192.0.2.77")}}
+	}))
+	n.wantAddrs("192.0.2.77")
+	if n.elapsed != 100*time.Millisecond {
+		t.Errorf("the other family was waited for %s", n.elapsed)
+	}
 	n = play(t, cfg(line), "www.example.com", only("www.example.com", "192.0.2.1"))
 	n.wantAddrs("192.0.2.1")
 	n.wantStep("resolve", "skipped", "systemd-resolved")

@@ -72,6 +72,27 @@ func (n Network) DialUDP(ctx context.Context, addr netip.AddrPort) (net.Conn, er
 	return c, nil
 }
 
+// ListenUDP opens a datagram socket on a random port from which a group can
+// be asked, and which hears whoever answers.
+func (n Network) ListenUDP(ctx context.Context, group netip.AddrPort) (net.PacketConn, error) {
+	network := "udp4"
+	if group.Addr().Is6() {
+		network = "udp6"
+	}
+	var lc net.ListenConfig
+	c, err := lc.ListenPacket(ctx, network, ":0")
+	if err != nil || n.Watch == nil {
+		return c, err
+	}
+	if a, ok := c.LocalAddr().(*net.UDPAddr); ok {
+		if err := n.Watch(uint16(a.Port)); err != nil {
+			c.Close()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
 // Source returns the address from which the kernel would send to dst, by
 // asking its routing table through an unsent datagram socket. It is false
 // when there is no route.
