@@ -144,7 +144,10 @@ func (m *Message) Unpack(b []byte) error {
 	}
 	m.Header = parseHeader(b)
 	r := &reader{msg: b, off: headerSize, end: len(b)}
-	r.arena.Grow(len(b) + 32)
+	// What compression took away comes back: about so much for each record.
+	const expansion = 16
+	announced := int(binary.BigEndian.Uint16(b[6:])) + int(binary.BigEndian.Uint16(b[8:])) + int(binary.BigEndian.Uint16(b[10:]))
+	r.arena.Grow(len(b) + expansion*min(announced, len(b)/minRecord))
 	for i, count := 0, int(binary.BigEndian.Uint16(b[4:])); i < count; i++ {
 		q := Question{Name: r.name("name"), Type: Type(r.u16("type")), Class: Class(r.u16("class"))}
 		if r.err != nil {

@@ -223,6 +223,31 @@ func TestRFC4343_NamesCompareWithoutCaseAndKeepIt(t *testing.T) {
 	}
 }
 
+// Reading and writing a message cost one allocation and none.
+func TestCodecAllocations(t *testing.T) {
+	rrs := oracleRecords(t)
+	packed, err := (&oracle.Msg{MsgHdr: oracle.MsgHdr{Response: true}, Answer: rrs, Compress: true}).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m Message
+	buf := make([]byte, 0, 8192)
+	if n := testing.AllocsPerRun(100, func() {
+		if err := m.Unpack(packed); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 2 { // a second one where names expand beyond the message's size
+		t.Errorf("Unpack: %v allocations", n)
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		if _, err := m.Append(buf); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 0 {
+		t.Errorf("Append: %v allocations", n)
+	}
+}
+
 func TestPartialMessageIsKeptWithTheError(t *testing.T) {
 	m := &Message{Header: Header{ID: 7, Response: true}, Questions: []Question{{MustName("a.example"), TypeA, ClassIN}}}
 	m.Answers = []Resource{
@@ -372,6 +397,13 @@ func BenchmarkParse(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			_, _ = Parse(packed)
+		}
+	})
+	b.Run("peel, memory used again", func(b *testing.B) {
+		b.ReportAllocs()
+		var m Message
+		for b.Loop() {
+			_ = m.Unpack(packed)
 		}
 	})
 	b.Run("miekg", func(b *testing.B) {

@@ -378,22 +378,6 @@ func bitmapTypes(s string) []Type {
 	return types
 }
 
-// inBitmap tells whether a type stands in a bitmap.
-func inBitmap(s string, t Type) bool {
-	for len(s) >= 2 {
-		window, n := int(s[0]), int(s[1])
-		if s = s[2:]; n > len(s) {
-			return false
-		}
-		if window == int(t>>8) {
-			low := int(t & 0xff)
-			return low/8 < n && s[low/8]&(0x80>>(low%8)) != 0
-		}
-		s = s[n:]
-	}
-	return false
-}
-
 func appendBitmap(b []byte, types []Type) []byte {
 	types = slices.Clone(types)
 	slices.Sort(types)

@@ -118,7 +118,13 @@ func (p SvcParam) check() error {
 			ok = key != 0 && (i == 0 || key > binary.BigEndian.Uint16(p.Value[i-2:]))
 		}
 	case SvcALPN:
-		_, ok = p.alpn()
+		ok = n > 0
+		for b := p.Value; ok && len(b) > 0; b = b[1+int(b[0]):] {
+			if b[0] == 0 || 1+int(b[0]) > len(b) {
+				ok = false
+				break
+			}
+		}
 	case SvcNoDefaultALPN, SvcOHTTP:
 		ok = n == 0
 	case SvcPort:

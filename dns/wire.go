@@ -195,17 +195,6 @@ func (r *reader) walkName(wire []byte) (_ []byte, plain int, problem string) {
 	}
 }
 
-// plainName reads a name that must not be compressed where it stands.
-func (r *reader) plainName(what string) Name {
-	start := r.off
-	n := r.name(what)
-	if r.err == nil && r.off-start != n.Size() {
-		r.fail("%s at offset %d: compressed where compression is forbidden", what, start)
-		return Name{}
-	}
-	return n
-}
-
 // data reads the record data that fills the reader's region and returns it
 // with no name in it compressed, held against its form. Data of no octets
 // where the type would have some is how RFC 2136 deletes and asks, in classes

@@ -4,8 +4,10 @@ import (
 	"net"
 	"net/netip"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"peel/client"
 	"peel/dns"
@@ -50,6 +52,22 @@ func TestRFC6762_OneShotQueriesOnTheLink(t *testing.T) {
 	addrs, err := cl.Lookup(t.Context(), "printer.local", 80)
 	if err != nil || len(addrs) != 1 || addrs[0].String() != "127.53.3.3:80" {
 		t.Errorf("%v, %v", addrs, err)
+	}
+	// Avahi is the peer that most links have.
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "avahi.conf"), "[server]\nhost-name=avahi-host\nuse-ipv4=yes\nuse-ipv6=no\nallow-interfaces=v0\nenable-dbus=no\n[publish]\npublish-workstation=no\n")
+	if out, err := exec.Command("sh", "-c", "ip link add v0 type veth peer name v1 && ip addr add 10.77.0.1/24 dev v0 && ip link set v0 up && ip link set v1 up && ip route replace 224.0.0.0/4 dev v0").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	daemon(t, dir, "avahi-daemon", "-f", filepath.Join(dir, "avahi.conf"), "--no-drop-root", "--no-chroot", "--no-rlimits")
+	for end := time.Now().Add(20 * time.Second); ; {
+		addrs, err = cl.Lookup(t.Context(), "avahi-host.local", 80)
+		if err == nil || time.Now().After(end) {
+			break
+		}
+	}
+	if err != nil || len(addrs) != 1 || addrs[0].String() != "10.77.0.1:80" {
+		t.Errorf("Avahi: %v, %v", addrs, err)
 	}
 	if _, err := cl.Lookup(t.Context(), "nobody.local", 80); err == nil || !strings.Contains(err.Error(), "no source") {
 		t.Errorf("%v", err)

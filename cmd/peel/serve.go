@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -166,6 +167,9 @@ func (s *serveDNS) start(ctx context.Context) error {
 		cfg.Stale = 24 * time.Hour
 		c := cache.New()
 		c.MaxBytes = s.cacheSize << 20
+		// The collector may let garbage pile up to as much again as lives:
+		// not beyond what the cache was given, and some for all else.
+		debug.SetMemoryLimit(int64(s.cacheSize)<<20*5/4 + 64<<20)
 		s.resolver = nameserver.NewResolver(cfg, c, kernel.Network{}, clock.NewReal())
 		s.server.Recursive = s.resolver
 	}

@@ -211,7 +211,7 @@ func glue(s recursor.Step) string {
 // Result shows what a walk found.
 func (o *Writer) Result(q dns.Question, r *recursor.Result, took time.Duration) {
 	o.line("")
-	state := r.Security.String()
+	var state string
 	switch r.Security {
 	case cache.Secure:
 		state = o.good("secure") + ": signed all the way from the root"
