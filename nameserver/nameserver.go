@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"peel/dns"
@@ -27,13 +28,12 @@ type Server struct {
 	Zones *zone.Server
 	// Recursive answers for all other names; nil where nobody does.
 	Recursive Recursive
-	// Log is told of what goes wrong; nil drops it.
-	Log func(format string, args ...any)
 
 	mu      sync.Mutex
 	closed  bool
 	closers map[io.Closer]struct{}
 	running sync.WaitGroup
+	streams atomic.Int32
 }
 
 // Recursive is what a resolver has to do for the server.
@@ -50,7 +50,8 @@ const (
 	batchSize    = 64
 	udpLimit     = 1232 // octets of an answer over UDP, offered more or not
 	idle         = 10 * time.Second
-	maxPipelined = 64 // queries of one connection that wait for an answer
+	maxPipelined = 64   // queries of one connection that wait for an answer
+	maxStreams   = 1000 // connections at once
 )
 
 // workspace is what answering uses again and again.
@@ -128,7 +129,15 @@ func (s *Server) ServeTCP(l net.Listener) error {
 			}
 			return s.end(err)
 		}
-		s.running.Go(func() { s.connection(c) })
+		if s.streams.Add(1) > maxStreams {
+			s.streams.Add(-1)
+			c.Close()
+			continue
+		}
+		s.running.Go(func() {
+			defer s.streams.Add(-1)
+			s.connection(c)
+		})
 	}
 }
 

@@ -161,6 +161,9 @@ func (d *Resolver) send(a recursor.Action) {
 	})
 }
 
+// maxWaiting bounds the questions of clients that wait for servers.
+const maxWaiting = 10_000
+
 var errNoAnswer = errors.New("the resolver was closed")
 
 // Lookup resolves one question.
@@ -276,6 +279,12 @@ func (d *Resolver) Resolve(query []byte, _ netip.AddrPort, limit int, reply func
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if len(d.waiting) >= maxWaiting {
+		m := r.response()
+		m.Rcode = dns.RcodeServFail
+		reply(r.finish(nil, m, []dns.ExtendedError{{Code: 0, Text: "too many questions at once"}}))
+		return
+	}
 	id := d.engine.Ask(q.Questions[0], r.unchecked, d.clock.Now())
 	d.waiting[id] = func(res *recursor.Result) {
 		m := r.response()
