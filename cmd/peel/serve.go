@@ -273,7 +273,7 @@ func (s *serveDNS) load(spec string) error {
 	}
 	// The stamp is taken first: a change while the file is read is seen.
 	z := zoneFile{origin: origin, files: []string{file}}
-	records, err := readRecords(file, origin, &z.files)
+	records, err := readRecords(file, origin, 0, &z.files)
 	z.stamp = stamp(z.files)
 	s.read[spec] = z
 	if err != nil {
@@ -303,14 +303,18 @@ func (s *serveDNS) load(spec string) error {
 	return nil
 }
 
-// readRecords reads a file of records; used gets the files it includes.
-func readRecords(file string, origin dns.Name, used *[]string) ([]dns.Resource, error) {
+// anchorTTL is for hints and anchors that have no TTL, as most have none.
+const anchorTTL = 86400
+
+// readRecords reads a file of records; ttl is for those without one, and used
+// gets the files it includes.
+func readRecords(file string, origin dns.Name, ttl uint32, used *[]string) ([]dns.Resource, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return zone.Read(f, file, zone.ReadOptions{Origin: origin, Open: func(name string) (io.ReadCloser, error) {
+	return zone.Read(f, file, zone.ReadOptions{Origin: origin, TTL: ttl, Open: func(name string) (io.ReadCloser, error) {
 		if !filepath.IsAbs(name) { // beside the file that names it
 			name = filepath.Join(filepath.Dir(file), name)
 		}
@@ -376,7 +380,7 @@ func (s *serveDNS) watch(ctx context.Context) {
 func resolverConfig(hints string, anchors []string, noValidate bool) (recursor.Config, error) {
 	cfg := recursor.Config{Hints: recursor.RootServers()}
 	if hints != "" {
-		records, err := readRecords(hints, dns.Name{}, nil)
+		records, err := readRecords(hints, dns.Name{}, anchorTTL, nil)
 		if err != nil {
 			return cfg, fmt.Errorf("--root-hints: %w", err)
 		}
@@ -388,7 +392,7 @@ func resolverConfig(hints string, anchors []string, noValidate bool) (recursor.C
 	case noValidate:
 	case len(anchors) > 0:
 		for _, file := range anchors {
-			records, err := readRecords(file, dns.Name{}, nil)
+			records, err := readRecords(file, dns.Name{}, anchorTTL, nil)
 			if err != nil {
 				return cfg, fmt.Errorf("--trust-anchor: %w", err)
 			}

@@ -37,6 +37,9 @@ type ReadOptions struct {
 	Origin dns.Name
 	// Open opens the file of an $INCLUDE; nil forbids it.
 	Open func(name string) (io.ReadCloser, error)
+	// TTL is for records that have none, in seconds; without it such a record
+	// is an error. Files of trust anchors often leave it out.
+	TTL uint32
 	// Records bounds how many records there may be; 0 means 50 million.
 	Records int
 }
@@ -270,6 +273,9 @@ func (f *fileReader) giveTTL(rr *dns.Resource, has bool) bool {
 		rr.TTL = f.ttl
 	case rr.Type == dns.TypeSOA:
 		rr.TTL = rr.Value().(dns.SOA).Minimum
+	case f.o.TTL > 0:
+		rr.TTL = f.o.TTL
+		return true
 	default:
 		return false
 	}
