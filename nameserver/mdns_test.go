@@ -59,6 +59,7 @@ func TestRFC6762_OneShotQueriesOnTheLink(t *testing.T) {
 	if out, err := exec.Command("sh", "-c", "ip link add v0 type veth peer name v1 && ip addr add 10.77.0.1/24 dev v0 && ip link set v0 up && ip link set v1 up && ip route replace 224.0.0.0/4 dev v0").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", "v0").Run() })
 	daemon(t, dir, "avahi-daemon", "-f", filepath.Join(dir, "avahi.conf"), "--no-drop-root", "--no-chroot", "--no-rlimits")
 	for end := time.Now().Add(20 * time.Second); ; {
 		addrs, err = cl.Lookup(t.Context(), "avahi-host.local", 80)

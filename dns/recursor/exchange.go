@@ -122,6 +122,9 @@ func (t *task) candidates() []candidate {
 		if a = a.Unmap(); t.cut.tried[a] >= maxTries || slices.ContainsFunc(out, func(c candidate) bool { return c.addr == a }) {
 			return
 		}
+		if slices.Contains(t.distrusted, a) {
+			return
+		}
 		if i := t.r.infra[a]; i != nil && i.lame[t.cut.zone.Fold()] > t.r.now {
 			return
 		}

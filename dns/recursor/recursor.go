@@ -368,7 +368,30 @@ func (c *client) resolved(o *outcome) {
 		c.finish(o, cache.Unchecked, "")
 		return
 	}
-	c.r.validate(o.entries, c.b, func(s cache.Security, reason string) { c.finish(o, s, reason) })
+	c.judge(o, nil)
+}
+
+// maxDistrusted bounds the servers that are passed over for one question
+// because their answers do not validate.
+const maxDistrusted = 3
+
+// judge validates an answer. One that fails may be the fault of one server:
+// the others are asked before it counts.
+func (c *client) judge(o *outcome, distrusted []netip.Addr) {
+	c.r.validate(o.entries, c.b, func(s cache.Security, reason string) {
+		if s != cache.Bogus || !o.from.IsValid() || len(distrusted) == maxDistrusted {
+			c.finish(o, s, reason)
+			return
+		}
+		distrusted = append(slices.Clone(distrusted), o.from)
+		c.r.again(c.q, c.b, distrusted, func(other *outcome) {
+			if other.failure != "" {
+				c.finish(o, s, reason)
+				return
+			}
+			c.judge(other, distrusted)
+		})
+	})
 }
 
 func (c *client) finish(o *outcome, s cache.Security, reason string) {

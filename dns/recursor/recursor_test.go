@@ -650,6 +650,43 @@ func TestBogusZones(t *testing.T) {
 	}
 }
 
+// One server of two without the signatures does not spoil the zone.
+func TestOneServerWithoutSignatures(t *testing.T) {
+	w := signedWorld(t, Config{}, nil)
+	honest := w.servers["10.0.0.3"]
+	strip := func(msg []byte) []byte {
+		m, _ := dns.Parse(msg)
+		bare := func(list []dns.Resource) []dns.Resource {
+			return slices.DeleteFunc(list, func(r dns.Resource) bool { return r.Type == dns.TypeRRSIG || r.Type == dns.TypeDNSKEY })
+		}
+		m.Answers, m.Authority = bare(m.Answers), bare(m.Authority)
+		b, _ := m.Append(nil)
+		return b
+	}
+	w.servers["10.0.0.4"] = func(q query) []reply {
+		h := honest(q)
+		h[0].msg, h[0].after = strip(h[0].msg), time.Millisecond // and it is the faster one
+		return h
+	}
+	w.change("10.0.0.2", func(q query, h []reply) []reply {
+		m, _ := dns.Parse(h[0].msg)
+		for i, rr := range m.Additional {
+			if rr.Type == dns.TypeA && strings.HasPrefix(rr.Name.Fold().String(), "ns.example") {
+				m.Additional = slices.Insert(m.Additional, i, dns.NewResource(rr.Name, 300, dns.A{Addr: netip.MustParseAddr("10.0.0.4")}))
+				break
+			}
+		}
+		h[0].msg, _ = m.Append(nil)
+		return h
+	})
+	for _, n := range []string{"www.example.com", "nobody.example.com", "x.w.example.com", "alias.example.com"} {
+		w.security(n, dns.TypeA, cache.Secure, "")
+	}
+	if w.sent("10.0.0.4") == 0 {
+		t.Error("the bad server was never asked: this tests nothing")
+	}
+}
+
 // A NSEC record that covers a name answers for it without asking.
 func TestRFC8198_AggressiveNSEC(t *testing.T) {
 	w := signedWorld(t, Config{}, nil)

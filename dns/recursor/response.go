@@ -202,7 +202,7 @@ func (t *task) take(x *exchange, m *dns.Message) {
 		} else if set, ttl := pick(m.Answers, t.sname, t.q.Type); len(set) > 0 {
 			x.finish("answer", "", m)
 			t.entries = append(t.entries, t.keep(m, t.sname, t.q.Type, set, ttl))
-			t.end(&outcome{entries: t.entries})
+			t.end(&outcome{entries: t.entries, from: x.addr})
 			return
 		} else if set, ttl := pick(m.Answers, t.sname, dns.TypeCNAME); len(set) > 0 {
 			x.finish("alias", "", m)
@@ -250,7 +250,7 @@ func (t *task) nothing(x *exchange, m *dns.Message) {
 		t.r.cache.Put(e, t.r.now)
 	}
 	t.entries = append(t.entries, e)
-	t.end(&outcome{entries: t.entries})
+	t.end(&outcome{entries: t.entries, from: x.addr})
 }
 
 // finish reports the query and ends it, once.

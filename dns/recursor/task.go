@@ -2,6 +2,7 @@ package recursor
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"peel/dns"
@@ -19,6 +20,9 @@ type outcome struct {
 	rcode   dns.Rcode // YXDOMAIN, when a DNAME made a name too long
 	failure string    // what went wrong, in words
 	code    uint16    // of RFC 8914
+	// from is the server that gave the last part, invalid when that was the
+	// cache.
+	from netip.Addr
 }
 
 // task resolves one name and type, without validating it. All who want it
@@ -38,6 +42,8 @@ type task struct {
 	aliases int
 	cut     *cut
 	avoid   []dns.Name // zones whose servers all failed
+	// distrusted are servers whose answer did not validate.
+	distrusted []netip.Addr
 	// minimise
 	sent     dns.Question // as sent last
 	steps    int
@@ -86,6 +92,19 @@ func (r *Resolver) resolve(name dns.Name, typ dns.Type, b *budget, parent *task,
 		t.depth = parent.depth + 1
 	}
 	t.begin()
+}
+
+// again resolves a question past the cache, and without the servers whose
+// answers did not validate. There are others only sometimes.
+func (r *Resolver) again(q dns.Question, b *budget, distrusted []netip.Addr, done func(*outcome)) {
+	if r.tasks[taskKey{q.Name.Fold(), q.Type}] != nil {
+		done(&outcome{failure: "the question is being asked already"})
+		return
+	}
+	t := r.newTask(q.Name, q.Type, b)
+	t.distrusted = distrusted
+	t.want = append(t.want, done)
+	t.descend()
 }
 
 func (r *Resolver) newTask(name dns.Name, typ dns.Type, b *budget) *task {

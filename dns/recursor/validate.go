@@ -3,6 +3,7 @@ package recursor
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -350,36 +351,59 @@ func (r *Resolver) keys(zone dns.Name, b *budget, keep func(*trust, uint32), ent
 	bogus := func(format string, args ...any) {
 		keep(&trust{zone: zone, security: cache.Bogus, reason: fmt.Sprintf(format, args...)}, bogusTTL)
 	}
-	r.resolve(zone, dns.TypeDNSKEY, b, nil, func(o *outcome) {
+	var distrusted []netip.Addr
+	var judge func(o *outcome)
+	judge = func(o *outcome) {
 		if o.failure != "" {
 			bogus("no DNSKEY of %s can be had: %s", zone, o.failure)
 			return
 		}
-		e := o.entries[len(o.entries)-1]
-		if len(o.entries) != 1 || e.Negative() {
-			bogus("no DNSKEY at %s, though its parent says that it is signed", zone)
+		t, err := r.keySet(zone, o, b, entry)
+		if err == nil {
+			keep(t, o.entries[0].TTL)
 			return
 		}
-		t := &trust{zone: zone, security: cache.Secure}
-		var points []dns.DNSKEY
-		for i, rr := range e.Records {
-			if k, ok := rr.Value().(dns.DNSKEY); ok && dnssec.IsZoneKey(k) && i < 32 {
-				t.keys = append(t.keys, k)
-				if entry(k) {
-					points = append(points, k)
-				}
+		if !o.from.IsValid() || len(distrusted) == maxDistrusted {
+			bogus("%v", err)
+			return
+		}
+		// It may be the fault of one server.
+		distrusted = append(distrusted, o.from)
+		r.again(dns.Question{Name: zone, Type: dns.TypeDNSKEY, Class: dns.ClassIN}, b, distrusted, func(other *outcome) {
+			if other.failure != "" {
+				bogus("%v", err)
+				return
+			}
+			judge(other)
+		})
+	}
+	r.resolve(zone, dns.TypeDNSKEY, b, nil, judge)
+}
+
+// keySet takes a zone's keys out of an answer, which one that entry accepts
+// must have signed.
+func (r *Resolver) keySet(zone dns.Name, o *outcome, b *budget, entry func(dns.DNSKEY) bool) (*trust, error) {
+	e := o.entries[len(o.entries)-1]
+	if len(o.entries) != 1 || e.Negative() {
+		return nil, fmt.Errorf("no DNSKEY at %s, though its parent says that it is signed", zone)
+	}
+	t := &trust{zone: zone, security: cache.Secure}
+	var points []dns.DNSKEY
+	for i, rr := range e.Records {
+		if k, ok := rr.Value().(dns.DNSKEY); ok && dnssec.IsZoneKey(k) && i < 32 {
+			t.keys = append(t.keys, k)
+			if entry(k) {
+				points = append(points, k)
 			}
 		}
-		if len(points) == 0 {
-			bogus("none of the keys of %s is the one that its parent names (DS)", zone)
-			return
-		}
-		if _, err := r.verify(e.Records, e.Signatures, &trust{zone: zone, keys: points}, b); err != nil {
-			bogus("%s DNSKEY: %v", zone, err)
-			return
-		}
-		keep(t, e.TTL)
-	})
+	}
+	if len(points) == 0 {
+		return nil, fmt.Errorf("none of the keys of %s is the one that its parent names (DS)", zone)
+	}
+	if _, err := r.verify(e.Records, e.Signatures, &trust{zone: zone, keys: points}, b); err != nil {
+		return nil, fmt.Errorf("%s DNSKEY: %w", zone, err)
+	}
+	return t, nil
 }
 
 // descendTrust finds what the parent zone says of a name: a signed zone of
