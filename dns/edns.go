@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"net/netip"
 	"strings"
+	"time"
 )
 
 // OPT is the data of the EDNS pseudo-record (RFC 6891). The rest of EDNS lies
@@ -55,7 +57,31 @@ func (o Option) String() string {
 	if e, ok := o.extendedError(); ok {
 		return "EDE: " + e.String()
 	}
-	return o.Code.String() + ": " + hex.EncodeToString(o.Data)
+	return o.Code.String() + ": " + o.value()
+}
+
+// value shows an option's data as what it stands for, or in hexadecimal.
+func (o Option) value() string {
+	b := o.Data
+	switch {
+	case o.Code == OptionClientSubnet && len(b) >= 4: // RFC 7871 §6
+		var a [16]byte
+		copy(a[:], b[4:])
+		addr := netip.AddrFrom16(a)
+		if b[1] == 1 {
+			addr = netip.AddrFrom4([4]byte(a[:4]))
+		}
+		return fmt.Sprintf("%s/%d, scope /%d", addr, b[2], b[3])
+	case o.Code == OptionCookie && len(b) > 8:
+		return fmt.Sprintf("client %x, server %x", b[:8], b[8:])
+	case o.Code == OptionNSID && len(b) > 0:
+		return fmt.Sprintf("%x (%s)", b, quote(string(b)))
+	case o.Code == OptionPadding:
+		return fmt.Sprintf("%d octets", len(b))
+	case o.Code == OptionKeepalive && len(b) == 2: // RFC 7828: in 100 ms
+		return (time.Duration(int(b[0])<<8|int(b[1])) * 100 * time.Millisecond).String()
+	}
+	return hex.EncodeToString(b)
 }
 
 func (d OPT) appendTo(b []byte) ([]byte, error) {

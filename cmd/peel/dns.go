@@ -194,6 +194,9 @@ func (d *dnsCommand) words(args []string) error {
 	if d.name == "" && !d.cache {
 		return errors.New("dns needs a NAME")
 	}
+	if _, err := netip.ParsePrefix(d.subnet); d.subnet != "" && err != nil {
+		return fmt.Errorf("--subnet takes a prefix like 192.0.2.0/24, not %q", d.subnet)
+	}
 	if d.https != "" && !strings.Contains(d.https, "://") {
 		return fmt.Errorf("--https takes a URL like https://dns.example/dns-query, not %q", d.https)
 	}

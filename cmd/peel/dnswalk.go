@@ -73,6 +73,7 @@ func (d *dnsCommand) doWalk(ctx context.Context) error {
 		return err
 	}
 	cfg.Port, cfg.NoMinimise, cfg.NoCase = d.rootPort, d.noMinimise, d.noCase
+	cfg.NoPriming = true // one walk needs no more than it is given
 	cfg.NoIPv4, cfg.NoIPv6 = d.v6, d.v4
 	if !d.v4 && !d.v6 {
 		// A family without a route would only cost tries.
@@ -88,7 +89,7 @@ func (d *dnsCommand) doWalk(ctx context.Context) error {
 		defer mu.Unlock()
 		steps = append(steps, s)
 		if d.json == "" && !d.short {
-			w.Step(s, d.verbose > 0)
+			w.Step(s)
 		}
 	}
 	r := nameserver.NewResolver(cfg, cache.New(), kernel.Network{}, clk)

@@ -35,6 +35,9 @@ type Config struct {
 	Port uint16
 	// NoIPv4 and NoIPv6 leave servers of that family out.
 	NoIPv4, NoIPv6 bool
+	// NoPriming does not ask the root servers in Hints for the root servers of
+	// today (RFC 8109).
+	NoPriming bool
 	// NoMinimise sends the whole name to every server (RFC 9156 is about why
 	// not to).
 	NoMinimise bool
@@ -153,6 +156,7 @@ type Resolver struct {
 	infra      map[netip.Addr]*infra
 	trust      map[dns.Name]*trust
 	failures   map[taskKey]failure
+	priming    bool
 	spans      map[dns.Name]*spans
 	anchors    map[dns.Name][]dns.Resource
 	out        []Action
@@ -215,6 +219,16 @@ func (r *Resolver) Ask(q dns.Question, unchecked bool, now clock.Time) int {
 	c.timer = r.after(r.cfg.MaxTime+time.Second, func() { c.timedOut() })
 	c.begin()
 	return id
+}
+
+// prime asks one of the root servers that were given for all there are (RFC
+// 8109 §3). Until the answer is there, those that were given will do.
+func (r *Resolver) prime() {
+	if r.cfg.NoPriming || r.priming {
+		return
+	}
+	r.priming = true
+	r.resolve(dns.Name{}, dns.TypeNS, r.newBudget(), nil, func(*outcome) { r.priming = false })
 }
 
 // Refresh asks for what is in the cache anew, before it ends.

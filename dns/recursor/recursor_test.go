@@ -36,6 +36,25 @@ func TestRFC1034_5_3_3_WalkFromTheRoot(t *testing.T) {
 	}
 }
 
+func TestRFC8109_Priming(t *testing.T) {
+	primed = true
+	defer func() { primed = false }()
+	w := plain(t, Config{NoMinimise: true})
+	// Today's root has a second server, which the hints do not know.
+	w.serve("10.0.0.1", ".\n@ SOA a.root. h. 1 2 3 4 60\n@ NS a.root.\n@ NS b.root.\na.root. A 10.0.0.1\nb.root. A 10.0.0.9\ncom NS ns.com.\nns.com. A 10.0.0.2\n")
+	w.servers["10.0.0.9"] = w.servers["10.0.0.1"]
+	w.want("www.example.com", dns.TypeA, "NOERROR A 192.0.2.1")
+	if w.sent(". in ns") != 1 {
+		t.Errorf("the root was not asked for its servers once\n%s", w.log())
+	}
+	for i := range 12 {
+		w.ask(fmt.Sprintf("tld%d", i), dns.TypeA)
+	}
+	if w.sent("10.0.0.9") == 0 || w.sent(". in ns") != 1 {
+		t.Errorf("the second root server was not used\n%s", w.log())
+	}
+}
+
 func TestRFC9156_ServersSeeOnlyWhatTheyNeed(t *testing.T) {
 	w := plain(t, Config{})
 	w.want("a.b.c.d.e.example.com", dns.TypeA, "NOERROR A 192.0.2.2")
@@ -568,7 +587,7 @@ func signedWorld(t testing.TB, cfg Config, change func(zone string, records []dn
 		up = []dns.Resource{s.DS(300)}
 	}
 	w.serve("10.0.0.5", "plain.com\n@ SOA ns h 1 2 3 4 60\n@ NS ns\nns A 10.0.0.5\nwww A 192.0.2.7\n")
-	cfg.Hints, cfg.Anchors = w.r.cfg.Hints, up
+	cfg.Hints, cfg.Anchors, cfg.NoPriming = w.r.cfg.Hints, up, true
 	w.r = New(cfg, cache.New(), w.random)
 	return w
 }

@@ -81,7 +81,7 @@ func (t *task) referral(m *dns.Message) (dns.Name, bool) {
 
 // follow keeps what a referral says and asks the zone it leads to.
 func (t *task) follow(m *dns.Message, zone dns.Name) {
-	r, parent := t.r, t.cut.zone
+	r := t.r
 	var ns []dns.Resource
 	least := uint32(1<<31 - 1)
 	for _, rr := range m.Authority {
@@ -91,19 +91,7 @@ func (t *task) follow(m *dns.Message, zone dns.Name) {
 		}
 	}
 	r.cache.Put(&cache.Entry{Name: zone, Type: dns.TypeNS, Rank: cache.Referral, TTL: least, Records: ns}, r.now)
-	// Glue counts for servers named, and only below the zone that was asked:
-	// about others it does not know (RFC 2181 §5.4.1).
-	for _, n := range ns {
-		host, _ := n.Target()
-		if !host.IsSubdomainOf(parent) {
-			continue
-		}
-		for _, typ := range [...]dns.Type{dns.TypeA, dns.TypeAAAA} {
-			if set, ttl := pick(m.Additional, host, typ); len(set) > 0 {
-				r.cache.Put(&cache.Entry{Name: host, Type: typ, Rank: cache.Glue, TTL: ttl, Records: set}, r.now)
-			}
-		}
-	}
+	t.keepGlue(m, ns)
 	t.keepDS(m, zone)
 	t.known = 0
 	t.enter(zone, ns)
@@ -291,5 +279,25 @@ func (t *task) keep(m *dns.Message, name dns.Name, typ dns.Type, set []dns.Resou
 		set[i].TTL = e.TTL
 	}
 	t.r.cache.Put(e, t.r.now)
+	if typ == dns.TypeNS {
+		t.keepGlue(m, set)
+	}
 	return e
+}
+
+// keepGlue keeps the addresses of name servers that came with their names.
+// They count only below the zone that was asked: about others it does not
+// know (RFC 2181 §5.4.1).
+func (t *task) keepGlue(m *dns.Message, ns []dns.Resource) {
+	for _, n := range ns {
+		host, ok := n.Target()
+		if !ok || !host.IsSubdomainOf(t.cut.zone) {
+			continue
+		}
+		for _, typ := range [...]dns.Type{dns.TypeA, dns.TypeAAAA} {
+			if set, ttl := pick(m.Additional, host, typ); len(set) > 0 {
+				t.r.cache.Put(&cache.Entry{Name: host, Type: typ, Rank: cache.Glue, TTL: ttl, Records: set}, t.r.now)
+			}
+		}
+	}
 }

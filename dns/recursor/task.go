@@ -264,6 +264,9 @@ func (t *task) descend() {
 	}
 	t.cut = c
 	t.next()
+	if !(t.q.Type == dns.TypeNS && t.q.Name.IsRoot()) {
+		t.r.prime()
+	}
 }
 
 func (t *task) reason(what string) string {

@@ -132,7 +132,7 @@ func round(d time.Duration) time.Duration {
 }
 
 // Step shows one query of a walk, indented by what needed it.
-func (o *Writer) Step(s recursor.Step, verbose bool) {
+func (o *Writer) Step(s recursor.Step) {
 	indent := strings.Repeat("  ", s.Depth)
 	zone := s.Zone.String()
 	took := round(s.End.Sub(s.Start))
@@ -151,9 +151,13 @@ func (o *Writer) Step(s recursor.Step, verbose bool) {
 	}
 	o.line("%s%-14s %s %s %s over %s, %s", indent, zone, s.Name.Host(), o.dim("("+s.Server.Addr().String()+")"), asked, s.Transport, took)
 	o.line("%s%-14s %s", indent, "", what)
-	if verbose && len(s.NotAsked) > 0 {
+	if len(s.NotAsked) > 0 {
 		var names []string
-		for _, n := range s.NotAsked {
+		for i, n := range s.NotAsked {
+			if i == 3 && len(s.NotAsked) > 4 {
+				names = append(names, fmt.Sprintf("%d more", len(s.NotAsked)-i))
+				break
+			}
 			names = append(names, n.Host())
 		}
 		o.line("%s%-14s %s", indent, "", o.dim("not asked: "+strings.Join(names, ", ")))
