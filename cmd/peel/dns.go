@@ -393,13 +393,25 @@ func (d *dnsCommand) sources(cfg *dns.Config, inLab bool) string {
 			for _, n := range r.Search {
 				search = append(search, n.Host())
 			}
-			parts = append(parts, fmt.Sprintf("search %s (ndots %d)", strings.Join(search, " "), r.Dots))
+			parts = append(parts, fmt.Sprintf("search %s", strings.Join(search, " "))+searchNote(d.name, r.Dots))
 		}
 	}
 	if inLab {
 		parts = append(parts, "in the lab")
 	}
 	return strings.Join(parts, "; ")
+}
+
+// searchNote says what ndots makes of the search list for a name.
+func searchNote(host string, ndots int) string {
+	dots := strings.Count(strings.TrimSuffix(host, "."), ".")
+	switch {
+	case strings.HasSuffix(host, "."):
+		return " (not for a name with a final dot)"
+	case dots >= ndots:
+		return fmt.Sprintf(" (after the name itself, which has %d dots of the %d that ndots asks for)", dots, ndots)
+	}
+	return fmt.Sprintf(" (first, as the name has %d dots of the %d that ndots asks for)", dots, ndots)
 }
 
 // resolvedUpstreams tells whom systemd-resolved asks, which listens at

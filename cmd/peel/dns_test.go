@@ -161,3 +161,11 @@ func runPeel(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	r := finish(t, peelCommand(t, args...))
 	return r.stdout, r.stderr, r.code
 }
+
+func TestSearchNote(t *testing.T) {
+	for host, want := range map[string]string{"www": "first", "www.example.com": "after the name itself", "www.": "final dot"} {
+		if got := searchNote(host, 1); !strings.Contains(got, want) {
+			t.Errorf("%s: %s", host, got)
+		}
+	}
+}
