@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"peel/pki"
 	"peel/trace"
@@ -114,6 +115,18 @@ func fill(t *testing.T, root string) {
 	}
 	for name, text := range map[string]string{"small.html": "<p>small\n", "text.txt": strings.Repeat("the same line again\n", 5000)} {
 		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// An hour old: of a file that was written this second, Apache gives a weak
+	// ETag, and a moment later a strong one.
+	files, err := filepath.Glob(filepath.Join(root, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-time.Hour)
+	for _, f := range files {
+		if err := os.Chtimes(f, old, old); err != nil {
 			t.Fatal(err)
 		}
 	}
