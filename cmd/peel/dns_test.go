@@ -65,7 +65,7 @@ func smallInternet(t *testing.T, secondSerial uint32) (port, hints, anchor strin
 		ns := &nameserver.Server{Zones: zone.NewServer()}
 		ns.Zones.Put(z)
 		if s.at == "127.54.0.3" { // an unsigned zone below a signed one
-			plain, err := zone.New(dns.MustName("plain.test"), dns.NewResource(dns.MustName("a.plain.test"), 60, dns.A{Addr: netip.MustParseAddr("192.0.2.7")}))
+			plain, err := zone.New(dns.MustName("plain.test"), dns.NewResource(dns.MustName("plain.test"), 60, dns.NS{Host: dns.MustName("ns.plain.test")}), dns.NewResource(dns.MustName("a.plain.test"), 60, dns.A{Addr: netip.MustParseAddr("192.0.2.7")}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -113,7 +113,11 @@ func TestDNSWalk(t *testing.T) {
 
 func TestDNSWalkFindsServersThatDisagree(t *testing.T) {
 	port, hints, _ := smallInternet(t, 8)
-	out, _, code := runPeel(t, "dns", "web.example.test", "A", "--walk", "--root-hints", hints, "--root-port", port)
+	out, _, code := runPeel(t, "dns", "a.plain.test", "A", "--walk", "--root-hints", hints, "--root-port", port)
+	if code != 1 || !strings.Contains(out, "the zone above names other servers than plain.test. itself: ns1.example.test; and ns.plain.test") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	out, _, code = runPeel(t, "dns", "web.example.test", "A", "--walk", "--root-hints", hints, "--root-port", port)
 	if code != 1 || !strings.Contains(out, "another version than ns1.example.test (serial 7)") {
 		t.Errorf("exit %d\n%s", code, out)
 	}

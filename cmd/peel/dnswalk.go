@@ -84,9 +84,13 @@ func (d *dnsCommand) doWalk(ctx context.Context) error {
 	start := clk.Now()
 	var mu sync.Mutex
 	var steps []recursor.Step
+	quiet := false // the walk is over, and only addresses are looked up
 	cfg.OnStep = func(s recursor.Step) {
 		mu.Lock()
 		defer mu.Unlock()
+		if quiet {
+			return
+		}
 		steps = append(steps, s)
 		if d.json == "" && !d.short {
 			w.Step(s)
@@ -104,6 +108,9 @@ func (d *dnsCommand) doWalk(ctx context.Context) error {
 	failed := false
 	for _, t := range d.types {
 		q := dns.Question{Name: name, Type: t, Class: dns.ClassIN}
+		mu.Lock()
+		quiet = false
+		mu.Unlock()
 		begun := time.Now()
 		res, err := r.Lookup(ctx, q, d.cd)
 		if err != nil {
@@ -113,11 +120,12 @@ func (d *dnsCommand) doWalk(ctx context.Context) error {
 		mu.Lock()
 		checks := []dnstext.Check(nil)
 		mine := slices.Clone(steps)
-		steps = nil
+		steps, quiet = nil, true
 		mu.Unlock()
 		failed = failed || res.Rcode != dns.RcodeNoError && res.Rcode != dns.RcodeNXDomain
 		zone, servers := authority(mine, q)
 		if len(servers) > 0 && !d.short {
+			d.addresses(ctx, r, servers)
 			checks = d.compare(ctx, zone, servers, q)
 		}
 		switch {
@@ -133,6 +141,10 @@ func (d *dnsCommand) doWalk(ctx context.Context) error {
 			w.Result(q, res, took)
 			if len(checks) > 0 {
 				failed = !w.Consistency(zone, checks) || failed
+			}
+			if parent, own, differ := d.delegation(ctx, r, mine, zone); differ {
+				failed = true
+				fmt.Fprintf(d.std.out, "  the zone above names other servers than %s itself: %s; and %s\n", zone, parent, own)
 			}
 		}
 	}
@@ -200,10 +212,68 @@ func authority(steps []recursor.Step, q dns.Question) (dns.Name, map[string][]ne
 			}
 		}
 		if out[host] == nil {
-			out[host] = []netip.Addr{{}} // named, and its address was not needed
+			out[host] = []netip.Addr{}
 		}
 	}
 	return last.Zone, out
+}
+
+// addresses looks up all addresses of servers, of both families: the walk
+// needed only one of one of them.
+func (d *dnsCommand) addresses(ctx context.Context, r *nameserver.Resolver, servers map[string][]netip.Addr) {
+	for host := range servers {
+		name, err := dns.ParseName(host)
+		if err != nil {
+			continue
+		}
+		for _, t := range [...]dns.Type{dns.TypeA, dns.TypeAAAA} {
+			if t == dns.TypeA && d.v6 || t == dns.TypeAAAA && d.v4 {
+				continue
+			}
+			res, err := r.Lookup(ctx, dns.Question{Name: name, Type: t, Class: dns.ClassIN}, true)
+			if err != nil {
+				continue
+			}
+			for _, e := range res.Entries {
+				for _, rr := range e.Records {
+					if a, ok := rr.Addr(); ok && !slices.Contains(servers[host], a) {
+						servers[host] = append(servers[host], a)
+					}
+				}
+			}
+		}
+		if len(servers[host]) == 0 {
+			servers[host] = []netip.Addr{{}}
+		}
+	}
+}
+
+// delegation compares the servers that a referral named with those that the
+// zone names (RFC 1034 §4.2.2 wants them the same).
+func (d *dnsCommand) delegation(ctx context.Context, r *nameserver.Resolver, steps []recursor.Step, zone dns.Name) (parent, own string, differ bool) {
+	names := func(list []dns.Resource) string {
+		var out []string
+		for _, rr := range list {
+			if host, ok := rr.Target(); ok && rr.Type == dns.TypeNS && rr.Name.EqualFold(zone) {
+				out = append(out, host.Fold().Host())
+			}
+		}
+		slices.Sort(out)
+		return strings.Join(out, ", ")
+	}
+	for _, s := range steps {
+		if s.Outcome == "referral" && s.Referral.EqualFold(zone) {
+			parent = names(s.Message.Authority)
+		}
+	}
+	res, err := r.Lookup(ctx, dns.Question{Name: zone, Type: dns.TypeNS, Class: dns.ClassIN}, true)
+	if err != nil || parent == "" {
+		return "", "", false
+	}
+	for _, e := range res.Entries {
+		own += names(e.Records)
+	}
+	return parent, own, own != "" && own != parent
 }
 
 // compare asks every server of a zone for its version and for the question,
@@ -241,7 +311,7 @@ func (d *dnsCommand) compare(ctx context.Context, zone dns.Name, servers map[str
 
 func (d *dnsCommand) check(ctx context.Context, c *dnsclient.Client, k *dnstext.Check, zone dns.Name, q dns.Question) {
 	if !k.Addr.IsValid() {
-		k.Problem = "its address was not needed in the walk and is not known"
+		k.Problem = "it has no address that could be found"
 		return
 	}
 	if _, ok := (kernel.Network{}).Source(k.Addr); !ok {
