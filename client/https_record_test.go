@@ -97,6 +97,10 @@ func TestRFC9460_HTTPSRecords(t *testing.T) {
 		{"a record for others", fmt.Sprintf("_%d._https HTTPS 1 example.com. alpn=h3 no-default-alpn", port), 0, nil, "HTTP/2.0", "not used: it offers only h3"},
 		{"a demand that is not met", fmt.Sprintf("_%d._https HTTPS 1 example.com. mandatory=ech ech=AEX+DQA=", port), 0, nil, "HTTP/2.0", "not used: it demands ech"},
 		{"hints of another target", fmt.Sprintf("_8443._https HTTPS 1 cdn.example.com. ipv4hint=127.0.0.1 port=%d", port), 8443, nil, "HTTP/1.1", "HTTPS record is gone by"},
+		{"another target without hints", fmt.Sprintf("_8443._https HTTPS 1 cdn.example.com. alpn=h2 port=%d\ncdn A 127.0.0.1", port), 8443, nil, "HTTP/2.0", "puts the service at cdn.example.com"},
+		{"an alias of the service", fmt.Sprintf("_8443._https HTTPS 0 svc.example.com.\nsvc A 127.0.0.1\n_8443._https.svc HTTPS 1 svc.example.com. alpn=http/1.1 port=%d", port), 8443, nil, "HTTP/1.1", "puts the service at svc.example.com"},
+		{"an alias that loops", fmt.Sprintf("_%d._https HTTPS 0 svc.example.com.\nsvc A 127.0.0.1\n_%d._https.svc HTTPS 0 example.com.", port, port), 0, nil, "HTTP/2.0", "puts the service at svc.example.com"},
+		{"an alias that leads nowhere", fmt.Sprintf("_%d._https HTTPS 0 none.example.com.", port), 0, nil, "HTTP/2.0", "puts the service at none.example.com"},
 		{"a name server that keeps silent", "", 0, silent, "HTTP/2.0", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

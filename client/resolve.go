@@ -240,6 +240,31 @@ func (r *Resolver) run(ctx context.Context, c *Client, id uint32, host string, p
 		return dns.Result{}, e
 	}
 	cfg.WantHTTPS = https
+	res, failed := r.once(ctx, c, cfg, id, host, port, early)
+	// An HTTPS record may put the service elsewhere (RFC 9460 §3): then that
+	// name's addresses count, and those found first only if it has none.
+	for hop := 0; failed == nil && !res.Follow.IsRoot() && hop < maxServiceHops; hop++ {
+		cfg.WantHTTPS = res.Service == nil // an alias of the service: the target has its own records
+		next, err := r.once(ctx, c, cfg, id, res.Follow.String(), port, func([]dns.Address) {})
+		if err != nil {
+			if len(res.Addresses) == 0 {
+				failed = err
+			}
+			break
+		}
+		if next.Service == nil {
+			next.Service = res.Service
+		}
+		res = next
+	}
+	return res, failed
+}
+
+// maxServiceHops bounds aliases of a service that lead to aliases.
+const maxServiceHops = 4
+
+// once drives one lookup to its end.
+func (r *Resolver) once(ctx context.Context, c *Client, cfg *dns.Config, id uint32, host string, port uint16, early func([]dns.Address)) (dns.Result, *Error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	l := dns.NewLookup(cfg, host, port, random64, c.clock.Now())

@@ -83,6 +83,9 @@ type Result struct {
 	// Service is the HTTPS record to go by, nil when there is none that can
 	// be used.
 	Service *SVCB
+	// Follow is the name at which the HTTPS records put the service, when its
+	// addresses are still to be looked up; the root otherwise.
+	Follow Name
 }
 
 // Address is one address found.

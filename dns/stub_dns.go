@@ -316,7 +316,7 @@ func (l *Lookup) endName(now clock.Time) {
 			r.Chain, r.Canonical = q.chain, q.chain[len(q.chain)-1]
 		}
 	}
-	if r.Addresses = l.services.hinted(l, r.Addresses, now); len(r.Addresses) > 0 {
+	if r.Addresses = l.services.hinted(l, r.Addresses, now); len(r.Addresses) > 0 || !l.services.elsewhere.IsRoot() {
 		l.remark(now)
 		if !l.services.wait(r, now) {
 			l.conclude(r, now)

@@ -16,6 +16,8 @@ type services struct {
 	q     *question
 	owner Name // whose service it is
 	found *SVCB
+	// elsewhere is where the service is, when its addresses are not known.
+	elsewhere Name
 	// linger is until when addresses that are there wait for it.
 	linger  clock.Time
 	waiting Result
@@ -135,7 +137,14 @@ func (v *services) take(answers []Resource) (outcome, text string) {
 		for i := range list {
 			d := &list[i]
 			note := ""
-			if why := v.unusable(d, at); why != "" {
+			if d.Priority == 0 { // §2.4.2: then it alone counts
+				if v.found == nil && v.elsewhere.IsRoot() && !d.Target.EqualFold(v.owner) {
+					v.elsewhere = d.Target
+				}
+				parts = append(parts, d.String())
+				break
+			}
+			if why := v.unusable(d); why != "" {
 				note = " (not used: " + why + ")"
 			} else if v.found == nil {
 				v.found = d
@@ -148,13 +157,7 @@ func (v *services) take(answers []Resource) (outcome, text string) {
 }
 
 // unusable says why a record cannot be gone by, or "".
-func (v *services) unusable(d *SVCB, owner Name) string {
-	switch {
-	case d.Priority == 0:
-		return "an alias of the service, which is not followed"
-	case !d.Target.IsRoot() && !d.Target.EqualFold(owner) && !d.Target.EqualFold(v.owner) && len(d.Hints()) == 0:
-		return "its target's addresses were not asked for"
-	}
+func (v *services) unusable(d *SVCB) string {
 	if p, ok := d.Param(SvcMandatory); ok {
 		for i := 0; i+1 < len(p.Value); i += 2 {
 			switch k := SvcKey(uint16(p.Value[i])<<8 | uint16(p.Value[i+1])); k {
@@ -199,7 +202,7 @@ func (v *services) hinted(l *Lookup, addrs []Address, now clock.Time) []Address 
 		}
 	}
 	if len(out) == 0 {
-		v.found = nil
+		v.elsewhere = v.found.Target
 		return addrs
 	}
 	return out
@@ -209,10 +212,11 @@ func (v *services) hinted(l *Lookup, addrs []Address, now clock.Time) []Address 
 func (l *Lookup) conclude(r Result, now clock.Time) {
 	if d := l.services.found; d != nil {
 		r.Addresses = l.services.hinted(l, r.Addresses, now)
-		r.Service = l.services.found
-		if r.Service != nil {
-			l.step(Step{Source: "https", Outcome: "answer", Start: now, End: now, Text: r.Service.use(l.port)})
-		}
+		r.Service = d
+		l.step(Step{Source: "https", Outcome: "answer", Start: now, End: now, Text: d.use(l.port)})
+	}
+	if r.Follow = l.services.elsewhere; !r.Follow.IsRoot() {
+		l.step(Step{Source: "https", Outcome: "answer", Start: now, End: now, Text: "the HTTPS record puts the service at " + r.Follow.Host() + ", whose addresses are looked up"})
 	}
 	l.finish(r)
 }
