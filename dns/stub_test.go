@@ -671,8 +671,9 @@ func TestStepTrace(t *testing.T) {
 // A driver may report anything at any time.
 func FuzzLookup(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3}, "www.example.com")
+	f.Add([]byte{3, 2, 1, 0}, "printer.local")
 	f.Fuzz(func(t *testing.T, b []byte, host string) {
-		cfg := Config{Resolv: resolv("search a.example b.example\n" + two)}
+		cfg := Config{Resolv: resolv("search a.example b.example\n" + two), WantHTTPS: true, Nsswitch: ParseNsswitch([]byte("hosts: files mdns [NOTFOUND=continue] dns"))}
 		l := NewLookup(&cfg, host, 443, func() uint64 { return 1 }, epoch)
 		now := epoch
 		var last []byte
