@@ -3,6 +3,7 @@ package nameserver
 import (
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -53,6 +54,13 @@ func TestRFC6762_OneShotQueriesOnTheLink(t *testing.T) {
 	if err != nil || len(addrs) != 1 || addrs[0].String() != "127.53.3.3:80" {
 		t.Errorf("%v, %v", addrs, err)
 	}
+	if _, err := cl.Lookup(t.Context(), "nobody.local", 80); err == nil || !strings.Contains(err.Error(), "no source") {
+		t.Errorf("%v", err)
+	}
+	// In a user's own namespace Avahi cannot drop to its user.
+	if b, _ := os.ReadFile("/proc/self/uid_map"); !strings.Contains(string(b), "4294967295") && os.Getenv("CI") != "true" {
+		t.Skip("SKIPPED: Avahi runs only as the real root")
+	}
 	// Avahi is the peer that most links have.
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "avahi.conf"), "[server]\nhost-name=avahi-host\nuse-ipv4=yes\nuse-ipv6=no\nallow-interfaces=v0\nenable-dbus=no\n[publish]\npublish-workstation=no\n")
@@ -69,8 +77,5 @@ func TestRFC6762_OneShotQueriesOnTheLink(t *testing.T) {
 	}
 	if err != nil || len(addrs) != 1 || addrs[0].String() != "10.77.0.1:80" {
 		t.Errorf("Avahi: %v, %v", addrs, err)
-	}
-	if _, err := cl.Lookup(t.Context(), "nobody.local", 80); err == nil || !strings.Contains(err.Error(), "no source") {
-		t.Errorf("%v", err)
 	}
 }
