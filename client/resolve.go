@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -31,6 +30,27 @@ type Resolver struct {
 	Override map[string][]netip.Addr
 }
 
+// HostConfig reads how this machine resolves names: nsswitch.conf, hosts and
+// resolv.conf.
+func HostConfig() (*dns.Config, error) {
+	cfg := &dns.Config{}
+	for _, f := range []struct {
+		path string
+		use  func([]byte)
+	}{
+		{kernel.NsswitchConf, func(b []byte) { cfg.Nsswitch = dns.ParseNsswitch(b) }},
+		{kernel.HostsFile, func(b []byte) { cfg.Hosts = dns.ParseHosts(b) }},
+		{kernel.ResolvConf, func(b []byte) { cfg.Resolv = dns.ParseResolvConf(b) }},
+	} {
+		b, err := kernel.ReadConfig(f.path)
+		if err != nil {
+			return nil, err
+		}
+		f.use(b)
+	}
+	return cfg, nil
+}
+
 func (r *Resolver) config(c *Client, host string) (*dns.Config, error) {
 	cfg := dns.Config{}
 	_, noName := netip.ParseAddr(host)
@@ -38,20 +58,11 @@ func (r *Resolver) config(c *Client, host string) (*dns.Config, error) {
 	case r.Config != nil:
 		cfg = *r.Config
 	case noName != nil: // an address needs none of the files
-		for _, f := range []struct {
-			path string
-			use  func([]byte)
-		}{
-			{kernel.NsswitchConf, func(b []byte) { cfg.Nsswitch = dns.ParseNsswitch(b) }},
-			{kernel.HostsFile, func(b []byte) { cfg.Hosts = dns.ParseHosts(b) }},
-			{kernel.ResolvConf, func(b []byte) { cfg.Resolv = dns.ParseResolvConf(b) }},
-		} {
-			b, err := kernel.ReadConfig(f.path)
-			if err != nil {
-				return nil, failure(trace.LayerDNS, "configuration", err.Error(), "make the file readable, or give the address with --resolve", err)
-			}
-			f.use(b)
+		read, err := HostConfig()
+		if err != nil {
+			return nil, failure(trace.LayerDNS, "configuration", err.Error(), "make the file readable, or give the address with --resolve", err)
 		}
+		cfg = *read
 	}
 	if r.Override != nil {
 		cfg.Resolve = r.Override
@@ -59,12 +70,6 @@ func (r *Resolver) config(c *Client, host string) (*dns.Config, error) {
 	cfg.WantA, cfg.WantAAAA = c.opt.Family != IPv6, c.opt.Family != IPv4
 	cfg.Sort.Source = c.net.Source
 	return &cfg, nil
-}
-
-func random64() uint64 {
-	var b [8]byte
-	rand.Read(b[:]) // never fails
-	return binary.LittleEndian.Uint64(b[:])
 }
 
 // found is what a lookup has found: addresses, and whether more may follow.
@@ -267,7 +272,7 @@ const maxServiceHops = 4
 func (r *Resolver) once(ctx context.Context, c *Client, cfg *dns.Config, id uint32, host string, port uint16, early func([]dns.Address)) (dns.Result, *Error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	l := dns.NewLookup(cfg, host, port, random64, c.clock.Now())
+	l := dns.NewLookup(cfg, host, port, kernel.Random64, c.clock.Now())
 	d := &lookupDriver{c: c, id: id, ctx: ctx, packets: make(chan packet), open: map[int]*lookupSocket{}}
 	defer d.closeAll()
 	timer := time.NewTimer(0)
@@ -352,6 +357,9 @@ func (d *lookupDriver) tell(steps []dns.Step, all bool) {
 			continue
 		}
 		d.told[i] = true
+		if s.Outcome == "waiting" { // given up: it waited until now
+			s.End = d.c.clock.Now()
+		}
 		t := s.Trace(s.Start)
 		dec := capture.Decision{Name: "lookup.step", Lookup: d.id, Attrs: []capture.Attr{
 			{Key: "source", Value: t.Source}, {Key: "question", Value: t.Question}, {Key: "server", Value: t.Server},

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"crypto/sha1"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -143,3 +144,12 @@ func (d DNSKEY) Tag() uint16 {
 
 // AlgorithmName returns the mnemonic of a DNSSEC algorithm, or its number.
 func AlgorithmName(a uint8) string { return mnemonic(algorithmNames, uint16(a), "") }
+
+// HashNSEC3 returns the hash of a name as RFC 5155 §5 makes it with SHA-1.
+func HashNSEC3(name Name, salt string, iterations uint16) [sha1.Size]byte {
+	sum := sha1.Sum(append(appendName(nil, name.Fold()), salt...))
+	for range iterations {
+		sum = sha1.Sum(append(sum[:], salt...))
+	}
+	return sum
+}

@@ -330,3 +330,10 @@ func NameFromString(s string) (n Name, rest string, ok bool) {
 	}
 	return Name{s[:size-1]}, s[size:], true
 }
+
+// Rebase returns n with the suffix from, at or below which it stands, replaced
+// by to: what a DNAME record does (RFC 6672 §2.2). It fails when the result is
+// longer than 255 octets.
+func (n Name) Rebase(from, to Name) (Name, error) {
+	return Name{n.wire[:len(n.wire)-len(from.wire)]}.Join(to)
+}

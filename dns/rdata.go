@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 )
 
 // Value is the data of a record, taken apart: one of the types of this
@@ -497,21 +496,4 @@ func MakeResource(name Name, ttl uint32, v Value) (Resource, error) {
 		return Resource{}, fmt.Errorf("dns: record %s %s: %d octets of data, at most 65535 are possible", name, v.Type(), len(b))
 	}
 	return Resource{Name: name, Type: v.Type(), Class: ClassIN, TTL: ttl, Data: string(b)}, nil
-}
-
-// HostName tells whether a name could be a host's: letters, digits, hyphens
-// inside labels, and underscores, which many use.
-func (n Name) HostName() bool {
-	for l := range n.Labels() {
-		if strings.HasPrefix(l, "-") || strings.HasSuffix(l, "-") {
-			return false
-		}
-		for i := range len(l) {
-			c := lower(l[i])
-			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
-				return false
-			}
-		}
-	}
-	return true
 }

@@ -590,6 +590,33 @@ func TestSourcesThatNeedNoServer(t *testing.T) {
 	play(t, Config{Resolve: over}, "db", nobody(t)).wantAddrs("192.0.2.10")
 }
 
+// RFC 9460 §3: HTTPS records never hold addresses up: those wait for as long
+// as one family's for the other's, and no longer.
+func TestRFC9460_3_AddressesDoNotWaitForHTTPSRecords(t *testing.T) {
+	script := func(https reply) func(q sent) reply {
+		return func(q sent) reply {
+			switch q.msg.Questions[0].Type {
+			case TypeHTTPS:
+				return https
+			case TypeA:
+				return answer(q, RcodeNoError, a("www.example.com", 300, "192.0.2.1"))
+			}
+			return answer(q, RcodeNoError)
+		}
+	}
+	cfg := Config{Resolv: resolv(one), WantHTTPS: true}
+	n := play(t, cfg, "www.example.com", script(reply{}))
+	n.wantAddrs("192.0.2.1")
+	if n.elapsed != 20*time.Millisecond+serviceDelay {
+		t.Errorf("a silent server held the addresses up for %s", n.elapsed)
+	}
+	n = play(t, cfg, "www.example.com", script(reply{delay: time.Millisecond, err: os.ErrClosed}))
+	n.wantAddrs("192.0.2.1")
+	if n.elapsed != 20*time.Millisecond {
+		t.Errorf("a failure held the addresses up for %s", n.elapsed)
+	}
+}
+
 func TestNsswitchActions(t *testing.T) {
 	hosts := ParseHosts([]byte("10.1.2.3 printer.local\n"))
 	cfg := func(line string) Config {

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"peel/client"
@@ -88,6 +89,30 @@ func (r *Reply) Duration() time.Duration { return r.Received.Sub(r.Sent) }
 // Do sends a query and returns the answer to it. Messages that are not that
 // answer are passed over.
 func (c *Client) Do(ctx context.Context, s Server, query *dns.Message) (*Reply, error) {
+	r, err := c.do(ctx, s, query)
+	if err != nil {
+		return nil, failure(s, err)
+	}
+	return r, nil
+}
+
+// failure says who was asked, what was seen, and what to try.
+func failure(s Server, err error) error {
+	try := ""
+	switch {
+	case s.Transport == HTTPS:
+		return fmt.Errorf("dns: %s: %w", s, err) // the HTTP client has said what to try
+	case errors.Is(err, syscall.ECONNREFUSED):
+		try = "; nothing serves DNS there: check the address and port, and that the server runs"
+	case isTimeout(err):
+		try = "; check that the server runs and that nothing on the way drops the port"
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
+		try = "; no route leads there from here"
+	}
+	return fmt.Errorf("dns: %s over %s: %w%s", s, s.Transport, err, try)
+}
+
+func (c *Client) do(ctx context.Context, s Server, query *dns.Message) (*Reply, error) {
 	msg, err := query.Append(nil)
 	if err != nil {
 		return nil, err
@@ -142,7 +167,7 @@ func (c *Client) datagram(ctx context.Context, s Server, query *dns.Message, msg
 		}
 	}
 	if isTimeout(last) {
-		return nil, fmt.Errorf("no answer from %s over udp in %d tries of %s: %w", s, tries, c.timeout(), last)
+		return nil, fmt.Errorf("no answer in %d tries of %s: %w", tries, c.timeout(), last)
 	}
 	return nil, last
 }
@@ -293,7 +318,10 @@ func (c *Client) Transfer(ctx context.Context, s Server, query *dns.Message, use
 	if failed != nil {
 		return failed
 	}
-	return err
+	if err != nil {
+		return failure(s, err)
+	}
+	return nil
 }
 
 // incremental tells whether an IXFR answer is in differences: its second

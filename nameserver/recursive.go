@@ -2,7 +2,6 @@ package nameserver
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"peel/dns/cache"
 	"peel/dns/recursor"
 	"peel/dns/zone"
+	"peel/kernel"
 )
 
 // Network is where a resolver sends its queries.
@@ -42,17 +42,10 @@ type Resolver struct {
 	running sync.WaitGroup
 }
 
-// Random64 gives 64 bits of the system's randomness.
-func Random64() uint64 {
-	var b [8]byte
-	rand.Read(b[:]) // never fails
-	return binary.LittleEndian.Uint64(b[:])
-}
-
 // NewResolver starts a resolver with a cache of its own. It ends with Close.
 func NewResolver(cfg recursor.Config, c *cache.Cache, n Network, clk clock.Clock) *Resolver {
 	ctx, stop := context.WithCancel(context.Background())
-	d := &Resolver{net: n, clock: clk, ctx: ctx, stop: stop, engine: recursor.New(cfg, c, Random64), waiting: map[int]func(*recursor.Result){}, open: map[int]context.CancelFunc{}}
+	d := &Resolver{net: n, clock: clk, ctx: ctx, stop: stop, engine: recursor.New(cfg, c, kernel.Random64), waiting: map[int]func(*recursor.Result){}, open: map[int]context.CancelFunc{}}
 	d.timer = time.AfterFunc(time.Hour, d.tick)
 	return d
 }

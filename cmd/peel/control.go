@@ -116,7 +116,7 @@ func (d *dnsCommand) showCache() error {
 	c, err := net.Dial("unix", controlPath(port))
 	if err != nil {
 		return fmt.Errorf("no peel serve dns --recursive of this user runs on port %d (%v); give another with --port. "+
-			"The C library keeps no cache, and those of other resolvers are not observed", port, errors.Unwrap(err))
+			"Caches of other programs, such as nscd and systemd-resolved, are not observed", port, errors.Unwrap(err))
 	}
 	defer c.Close()
 	if err := json.NewEncoder(c).Encode(control{Flush: d.flush, Name: d.name, Below: d.below}); err != nil {

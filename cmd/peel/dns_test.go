@@ -91,7 +91,7 @@ func TestDNSWalk(t *testing.T) {
 	out, stderr, code := runPeel(t, "dns", "www.example.test", "A", "--walk", "-v", "--root-hints", hints, "--trust-anchor", anchor, "--root-port", port)
 	for _, want := range []string{
 		"referral to test.: ns.test (glue 127.54.0.2)", "referral to example.test.: ns1.example.test (glue 127.54.0.3), ns2.example.test (glue 127.54.0.4)",
-		"alias: CNAME web.example.test.", "DNSSEC secure: signed all the way from the root", "192.0.2.1", "not asked: ns", "they agree", "serial 7", "DNSKEY",
+		"alias: CNAME web.example.test.", "DNSSEC secure: every part is signed, up to a trust anchor", "192.0.2.1", "not asked: ns", "they agree", "serial 7", "DNSKEY",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s%s", want, out, stderr)
@@ -141,7 +141,7 @@ func TestDNSStoryInTheLab(t *testing.T) {
 
 func TestDNSUsage(t *testing.T) {
 	for args, want := range map[string]string{
-		"dns": "needs a NAME", "dns example.com BOGUS": "no record type", "dns -x example.com": "takes an address", "dns a --https foo": "takes a URL",
+		"dns": "needs a NAME", "dns example.com BOGUS": "no record type", "dns -x example.com": "takes an address", "dns a --https foo": "takes a URL", "dns a --https http://127.0.0.1/": "takes a URL", "dns a --subnet x": "takes a prefix",
 		"serve": "what to serve", "serve dns": "needs --zone",
 	} {
 		if _, stderr, code := runPeel(t, strings.Fields(args)...); code != 2 || !strings.Contains(stderr, want) {

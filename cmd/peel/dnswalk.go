@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -59,6 +60,7 @@ type checkJSON struct {
 	Serial    uint32 `json:"serial,omitempty"`
 	Answer    string `json:"answer,omitempty"`
 	Problem   string `json:"problem,omitempty"`
+	NotAsked  string `json:"not_asked,omitempty"`
 	Duration  int64  `json:"duration_ns"`
 }
 
@@ -78,6 +80,9 @@ func (d *dnsCommand) doWalk(ctx context.Context) error {
 	if !d.v4 && !d.v6 {
 		// A family without a route would only cost tries.
 		cfg.NoIPv4, cfg.NoIPv6 = d.noRoute(cfg.Hints, false), d.noRoute(cfg.Hints, true)
+		if cfg.NoIPv4 && cfg.NoIPv6 {
+			return errors.New("this machine has no route to any root server, over IPv4 or IPv6; give servers that it reaches with --root-hints")
+		}
 	}
 	w := d.writer()
 	clk := clock.NewReal()
@@ -315,7 +320,7 @@ func (d *dnsCommand) check(ctx context.Context, c *dnsclient.Client, k *dnstext.
 		return
 	}
 	if _, ok := (kernel.Network{}).Source(k.Addr); !ok {
-		k.Problem = "no route to it from here"
+		k.NotAsked = "no route to it from here"
 		return
 	}
 	s := dnsclient.Server{Addr: netip.AddrPortFrom(k.Addr, d.rootPort), Transport: dnsclient.Transport(k.Transport)}
@@ -382,7 +387,7 @@ func asJSON(q dns.Question, res *recursor.Result, took time.Duration, steps []re
 		out.Steps = append(out.Steps, j)
 	}
 	for _, c := range checks {
-		out.Servers = append(out.Servers, checkJSON{c.Server, c.Addr.String(), c.Transport, c.Serial, c.Answer, c.Problem, int64(c.Took)})
+		out.Servers = append(out.Servers, checkJSON{c.Server, c.Addr.String(), c.Transport, c.Serial, c.Answer, c.Problem, c.NotAsked, int64(c.Took)})
 	}
 	return out
 }

@@ -342,7 +342,7 @@ func (s *serveDNS) tell(z *zone.Zone) {
 			to = net.JoinHostPort(to, "53")
 		}
 		if c, err := net.Dial("udp", to); err == nil {
-			_, _ = c.Write(z.Notify(uint16(nameserver.Random64())))
+			_, _ = c.Write(z.Notify(uint16(kernel.Random64())))
 			c.Close()
 		}
 	}

@@ -44,7 +44,6 @@ type Denial struct {
 type span struct {
 	owner dns.Name
 	dns.NSEC
-	data string
 }
 
 type hashedSpan struct {
@@ -59,7 +58,7 @@ func NewDenial(zone dns.Name, records []dns.Resource) *Denial {
 		switch v := rr.Value().(type) {
 		case dns.NSEC:
 			if rr.Name.IsSubdomainOf(zone) {
-				d.nsec = append(d.nsec, span{rr.Name, v, rr.Data})
+				d.nsec = append(d.nsec, span{rr.Name, v})
 			}
 		case dns.NSEC3:
 			if !rr.Name.Parent().EqualFold(zone) || v.HashAlgorithm != 1 || v.Flags > 1 {
@@ -161,11 +160,10 @@ func (d *Denial) NoName(name dns.Name) Proof {
 		}
 		return Proved
 	}
-	ce, next, p := d.enclosure(name)
+	ce, p := d.enclosure(name)
 	if p == Unproved || p == TooManyIterations {
 		return p
 	}
-	_ = next
 	c := d.coveringHash(wildcardOf(ce))
 	if c == nil {
 		return Unproved
@@ -198,7 +196,7 @@ func (d *Denial) NoData(name dns.Name, t dns.Type) Proof {
 	if h := d.matchingHash(name); h != nil {
 		return absent(name, h.Types, t)
 	}
-	ce, _, p := d.enclosure(name)
+	ce, p := d.enclosure(name)
 	if p == Unproved || p == TooManyIterations {
 		return p
 	}
@@ -285,31 +283,31 @@ func (d *Denial) bounded() Proof {
 }
 
 // enclosure proves the closest encloser of a name with NSEC3 records (RFC
-// 5155 §8.3), and returns it and the name one label longer.
-func (d *Denial) enclosure(name dns.Name) (ce, next dns.Name, p Proof) {
+// 5155 §8.3).
+func (d *Denial) enclosure(name dns.Name) (ce dns.Name, p Proof) {
 	if p := d.bounded(); p != Proved {
-		return dns.Name{}, dns.Name{}, p
+		return dns.Name{}, p
 	}
-	next = name
+	next := name // one label longer than ce
 	for ce = name.Parent(); ce.IsSubdomainOf(d.Zone); ce = ce.Parent() {
 		if h := d.matchingHash(ce); h != nil {
 			if delegation(h.Types) {
-				return ce, next, Unproved
+				return ce, Unproved
 			}
 			switch c := d.coveringHash(next); {
 			case c == nil:
-				return ce, next, Unproved
+				return ce, Unproved
 			case c.Flags&1 != 0:
-				return ce, next, OptedOut
+				return ce, OptedOut
 			}
-			return ce, next, Proved
+			return ce, Proved
 		}
 		if ce.IsRoot() {
 			break
 		}
 		next = ce
 	}
-	return ce, next, Unproved
+	return ce, Unproved
 }
 
 func (d *Denial) hash(name dns.Name, p *hashedSpan) (string, bool) {
@@ -322,11 +320,7 @@ func (d *Denial) hash(name dns.Name, p *hashedSpan) (string, bool) {
 	if d.hashes++; d.hashes > maxHashes {
 		return "", false
 	}
-	b := append([]byte(key.Wire()), 0)
-	sum := sha1.Sum(append(b, p.Salt...))
-	for range p.Iterations {
-		sum = sha1.Sum(append(sum[:], p.Salt...))
-	}
+	sum := dns.HashNSEC3(key, p.Salt, p.Iterations)
 	d.known[key] = string(sum[:])
 	return string(sum[:]), true
 }

@@ -110,8 +110,8 @@ type Result struct {
 	Errors []dns.ExtendedError
 	// Stale tells that the answer had expired.
 	Stale bool
-	// Queries counts what was sent for it.
-	Queries int
+	// Queries counts what was sent for it, Verified the signatures checked.
+	Queries, Verified int
 }
 
 // Step is one query and what came of it.
@@ -449,6 +449,7 @@ func (c *client) end(res *Result) {
 		return
 	}
 	c.done = true
+	res.Verified = c.b.verified
 	if c.timer != nil {
 		c.timer.f = nil
 	}

@@ -757,10 +757,9 @@ func TestKeyTrap(t *testing.T) {
 		}
 		return out
 	})
-	start := time.Now()
-	w.ask("www.example.com", dns.TypeA)
-	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("it took %s", d)
+	res := w.ask("www.example.com", dns.TypeA)
+	if res.Verified == 0 || res.Verified > maxVerified+1 {
+		t.Errorf("%d signatures were checked, %d are the most", res.Verified, maxVerified)
 	}
 }
 

@@ -204,15 +204,10 @@ func (t *task) cachedDNAME() *cache.Entry {
 func (t *task) redirect(e *cache.Entry) bool {
 	t.entries = append(t.entries, e)
 	target, ok := e.Records[0].Target()
-	next := target
-	labels := slices.Collect(t.sname.Labels())
-	for i := t.sname.NumLabels() - e.Name.NumLabels() - 1; i >= 0 && ok; i-- {
-		longer, err := next.Child(labels[i])
-		if err != nil {
-			t.end(&outcome{entries: t.entries, rcode: dns.RcodeYXDomain})
-			return false
-		}
-		next = longer
+	next, err := t.sname.Rebase(e.Name, target)
+	if !ok || err != nil {
+		t.end(&outcome{entries: t.entries, rcode: dns.RcodeYXDomain})
+		return false
 	}
 	rr := dns.NewResource(t.sname, e.Records[0].TTL, dns.CNAME{Target: next})
 	made := &cache.Entry{Name: t.sname, Type: dns.TypeCNAME, Rank: cache.Answer, TTL: rr.TTL, Records: []dns.Resource{rr}, Reason: madeByDNAME}

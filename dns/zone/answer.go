@@ -159,16 +159,10 @@ func (b *builder) redirect(name dns.Name, d *node, t dns.Type) (next dns.Name, m
 	s := d.set(dns.TypeDNAME)
 	b.put(&b.m.Answers, s)
 	target, _ := s.records[0].Target()
-	prefix := name.NumLabels() - d.name.NumLabels()
-	next = target
-	labels := slices.Collect(name.Labels())
-	for i := prefix - 1; i >= 0; i-- {
-		longer, err := next.Child(labels[i])
-		if err != nil {
-			b.m.Rcode = dns.RcodeYXDomain // §2.2: the name has become too long
-			return dns.Name{}, false
-		}
-		next = longer
+	next, err := name.Rebase(d.name, target)
+	if err != nil {
+		b.m.Rcode = dns.RcodeYXDomain // §2.2: the name has become too long
+		return dns.Name{}, false
 	}
 	alias, _ := dns.MakeResource(name, s.records[0].TTL, dns.CNAME{Target: next})
 	b.m.Answers = append(b.m.Answers, alias)

@@ -1,7 +1,6 @@
 package zone
 
 import (
-	"crypto/sha1"
 	"encoding/base32"
 	"slices"
 	"sort"
@@ -60,11 +59,7 @@ func newDenial(z *Zone) *denial {
 // Hash returns the hash of a name as RFC 5155 §5 makes it, in lower case
 // base32hex.
 func Hash(name dns.Name, salt string, iterations uint16) string {
-	b := append([]byte(name.Fold().Wire()), 0)
-	sum := sha1.Sum(append(b, salt...))
-	for range iterations {
-		sum = sha1.Sum(append(sum[:], salt...))
-	}
+	sum := dns.HashNSEC3(name, salt, iterations)
 	return strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:]))
 }
 

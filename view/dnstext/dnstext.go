@@ -218,7 +218,7 @@ func (o *Writer) Result(q dns.Question, r *recursor.Result, took time.Duration) 
 	var state string
 	switch r.Security {
 	case cache.Secure:
-		state = o.good("secure") + ": signed all the way from the root"
+		state = o.good("secure") + ": every part is signed, up to a trust anchor"
 	case cache.Insecure:
 		state = "insecure: " + r.Reason
 	case cache.Bogus:
@@ -298,7 +298,9 @@ type Check struct {
 	Serial  uint32
 	Answer  string
 	Problem string
-	Took    time.Duration
+	// NotAsked says why it was not asked, which says nothing of the server.
+	NotAsked string
+	Took     time.Duration
 }
 
 // Consistency shows what the servers of a zone say, and where they differ.
@@ -308,13 +310,15 @@ func (o *Writer) Consistency(zone dns.Name, checks []Check) (agree bool) {
 	var first *Check
 	for i := range checks {
 		c := &checks[i]
-		if c.Problem == "" && first == nil {
+		if c.Problem == "" && c.NotAsked == "" && first == nil {
 			first = c
 		}
 	}
 	for _, c := range checks {
 		what := fmt.Sprintf("serial %d, %s", c.Serial, round(c.Took))
 		switch {
+		case c.NotAsked != "":
+			what = o.dim("not asked: " + c.NotAsked)
 		case c.Problem != "":
 			what, agree = o.bad(c.Problem), false
 		case c.Serial != first.Serial:
@@ -324,7 +328,7 @@ func (o *Writer) Consistency(zone dns.Name, checks []Check) (agree bool) {
 		}
 		o.line("  %-24s %-24s %-3s %s", c.Server, c.Addr, c.Transport, what)
 	}
-	if agree {
+	if agree && first != nil {
 		o.line("  %s", o.good("they agree"))
 	}
 	return agree
