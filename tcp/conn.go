@@ -1,0 +1,592 @@
+package tcp
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"peel/clock"
+)
+
+// Conn is one end of a connection (RFC 9293) as a state machine: Input takes
+// segments, the user's calls take and give bytes, and Poll sends what is to be
+// sent and says when to be called again. After Input or a user's call comes
+// Poll. It reads no clock and starts nothing.
+type Conn struct {
+	cfg   *Config
+	out   Output
+	now   clock.Time
+	state State
+	// passive tells that the connection came from a SYN of the peer's.
+	passive bool
+	orphan  bool // the user has closed it for good
+	err     error
+	soft    error // what ICMP told while the SYN is unanswered
+
+	local, remote netip.AddrPort
+
+	// Sending (RFC 9293 §3.3.1).
+	iss, una, nxt uint32
+	wnd, maxWnd   int // of the peer, in bytes
+	wl1, wl2      uint32
+	peerMSS       int
+	path          int // what a packet of this path leaves for TCP's options and data
+	link          int // the same for the interface
+	mss           int // of data, with options of every segment deducted
+	gso           int // most data of one SendSegment; 0: mss
+	shiftOut      uint8
+	send          ring
+	sendSeq       uint32 // of send's first byte
+	sendLimit     int
+	finQueued     bool
+	finSent       bool
+	urgent        uint32 // end of the urgent data
+	urgentOut     bool
+	small         uint32 // end of the last segment that was not full
+	limitedAt     uint32 // where the congestion window last held the sender
+	segmentsOut   uint64
+
+	// Receiving.
+	irs, rcvNxt uint32
+	recv        ring
+	edge        uint32 // of the window, as announced
+	shiftIn     uint8
+	ooo         []span
+	stamp       uint32
+	rcvLimit    int
+	finIn       bool // the peer's FIN has been reached
+	finSeen     bool // or has been seen, at finAt
+	finAt       uint32
+	urgentIn    uint32
+	urgentSeen  bool
+	readClosed  bool
+	copied      int // by the user within this round trip, for the window
+	copiedAt    clock.Time
+	dsack       Block
+	hasDSACK    bool
+
+	// Options in force.
+	ts, sack, ecn bool
+	scaled        bool
+	tsOffset      uint32
+	tsRecent      uint32
+	tsRecentAt    clock.Time
+	lastAckSent   uint32
+
+	// ACKs to send.
+	ackNow    bool
+	unacked   int // bytes received since the last ACK was sent
+	quick     int
+	pingpong  bool
+	ackAt     clock.Time
+	ackSince  clock.Time
+	ceSeen    bool // ECE is to be echoed
+	cwrOut    bool // CWR is to be sent
+	synDue    bool
+	challenge struct {
+		at clock.Time
+		n  int
+	}
+
+	recovery
+	rtt      roundTrip
+	win      Window
+	cc       Congestion
+	model    Model
+	round    uint64
+	roundEnd uint32
+
+	// Timers; Never when off.
+	rtoAt, tlpAt, rackAt, persistAt clock.Time
+	keepAt, lingerAt, paceAt        clock.Time
+	backoff                         int // of the RTO
+	retries                         int
+	probes                          int // of zero windows
+	keeps                           int
+	heard                           clock.Time // from the peer, last
+	sentAt                          clock.Time // data, last
+	stuckSince                      clock.Time // the oldest data without an answer
+	held                            bool       // by Nagle, already told
+	shut                            bool       // zero window, already told
+
+	mtu struct {
+		timeouts int // of large segments, in a row
+		ceiling  int // the path's size before it was lowered
+		raiseAt  clock.Time
+	}
+}
+
+type span struct {
+	from, to uint32
+	stamp    uint32 // when it last grew: the larger the later
+}
+
+// Ends names a connection for NewConn and tells what its host gives it.
+type Ends struct {
+	Local, Remote netip.AddrPort
+	// ISS is the initial sequence number (RFC 6528), TSOffset that of the
+	// timestamps.
+	ISS, TSOffset uint32
+	// Link is what the interface's MTU leaves behind the IP header, Path
+	// what the path's MTU does, in bytes.
+	Link, Path int
+	// Offload is the most data the interface takes in one segment that it
+	// will cut itself; 0 when it does not.
+	Offload int
+}
+
+// NewConn returns a connection in CLOSED. Then call Open, or Accept it.
+func NewConn(cfg *Config, out Output, e Ends) *Conn {
+	c := &Conn{}
+	c.Init(cfg, out, e)
+	return c
+}
+
+// Init makes a Conn that is embedded ready.
+func (c *Conn) Init(cfg *Config, out Output, e Ends) {
+	*c = Conn{cfg: cfg, out: out, local: e.Local, remote: e.Remote, iss: e.ISS, una: e.ISS, nxt: e.ISS, small: e.ISS, limitedAt: e.ISS, sendSeq: e.ISS + 1, tsOffset: e.TSOffset,
+		link: e.Link, path: min(e.Path, e.Link), gso: e.Offload,
+		rtoAt: clock.Never, tlpAt: clock.Never, rackAt: clock.Never, persistAt: clock.Never, keepAt: clock.Never, lingerAt: clock.Never, ackAt: clock.Never}
+	c.mtu.raiseAt = clock.Never
+	c.rtt.rto = cfg.initialRTO()
+	c.quick = orInt(cfg.QuickACKs, 16)
+	c.sendLimit, c.rcvLimit = min(initialSend, cfg.sendBuffer()), min(initialReceive, cfg.receiveBuffer())
+	if cfg.FixedBuffers {
+		c.sendLimit, c.rcvLimit = cfg.sendBuffer(), cfg.receiveBuffer()
+	}
+	c.peerMSS = 536
+	if c.remote.Addr().Is6() {
+		c.peerMSS = 1220 // RFC 9293 §3.7.1
+	}
+	c.shiftIn = cfg.windowScale()
+	if cfg.Congestion != nil {
+		c.cc = cfg.Congestion()
+	} else {
+		c.cc = NewCubic()
+	}
+	c.model, _ = c.cc.(Model)
+	c.rack.mult = 1
+}
+
+// Buffers begin small, as most connections need little.
+const (
+	initialSend    = 128 << 10
+	initialReceive = 128 << 10
+)
+
+// Open begins an active open: the SYN goes out with the next Poll.
+func (c *Conn) Open(now clock.Time) {
+	c.now = now
+	c.win.MSS = c.announced()
+	c.synDue = true
+	c.nxt = c.iss + 1
+	c.ecn = c.cfg.ECN
+	c.edge = c.rcvNxt + uint32(min(c.rcvLimit, 0xffff))
+	c.become(SynSent)
+	c.rtoAt = now.Add(c.rtt.rto)
+}
+
+// Accept makes the connection the answer to a SYN: it enters SYN-RECEIVED and
+// answers with the next Poll.
+func (c *Conn) Accept(now clock.Time, syn Segment) {
+	c.now = now
+	c.passive = true
+	o := syn.Options()
+	c.takeSYN(syn, &o)
+	c.ecn = c.cfg.ECN && syn.Flags().Has(ECE|CWR)
+	c.nxt = c.iss + 1
+	c.synDue = true
+	c.become(SynReceived)
+	c.rtoAt = now.Add(c.rtt.rto)
+}
+
+// AcceptCookie makes the connection one whose SYN was answered statelessly;
+// what the cookie kept stands in o (RFC 4987 §3.6). The caller gives the ACK
+// to Input next.
+func (c *Conn) AcceptCookie(now clock.Time, irs uint32, o *Options) {
+	c.now = now
+	c.passive = true
+	c.irs, c.rcvNxt = irs, irs+1
+	c.takeOptions(o)
+	c.nxt = c.iss + 1
+	c.edge = c.rcvNxt + uint32(min(c.rcvLimit, 0xffff))
+	c.state = SynReceived
+}
+
+// announced is the MSS option's value (RFC 9293 §3.7.1, RFC 6691): the
+// interface's MTU less fixed headers.
+func (c *Conn) announced() int {
+	n := min(c.link-MinHeader, 0xffff)
+	if c.cfg.MSS > 0 {
+		n = min(n, c.cfg.MSS)
+	}
+	return n
+}
+
+func (c *Conn) takeSYN(s Segment, o *Options) {
+	c.irs, c.rcvNxt = s.Seq(), s.Seq()+1
+	c.edge = c.rcvNxt + uint32(min(c.rcvLimit, 0xffff))
+	c.takeOptions(o)
+	if c.ts {
+		c.tsRecent, c.tsRecentAt = o.TSVal, c.now
+	}
+	// RFC 7323 §2.2: the window of a SYN is never scaled.
+	c.wnd = int(s.Window())
+	c.maxWnd = max(c.maxWnd, c.wnd)
+	c.wl1 = s.Seq()
+	c.heard = c.now
+}
+
+func (c *Conn) takeOptions(o *Options) {
+	if o.MSS != 0 {
+		c.peerMSS = max(int(o.MSS), minMSS)
+	}
+	c.ts = o.Timestamps && !c.cfg.NoTimestamps
+	c.sack = o.SACKPermitted && !c.cfg.NoSACK
+	c.scaled = o.WindowScale >= 0 && !c.cfg.NoWindowScale
+	if c.scaled {
+		c.shiftOut = uint8(o.WindowScale)
+	} else {
+		c.shiftIn, c.shiftOut = 0, 0
+	}
+	c.setMSS("handshake")
+	iw := orInt(c.cfg.InitialWindow, 10)
+	c.win = Window{Cwnd: iw * c.mss, Ssthresh: 1 << 30, MSS: c.mss}
+}
+
+// minMSS keeps a hostile peer from having us send a segment for each byte.
+const minMSS = 48
+
+// setMSS computes the data that fits into a segment.
+func (c *Conn) setMSS(why string) {
+	old := c.mss
+	n := min(c.path-MinHeader, c.peerMSS)
+	if c.ts {
+		n -= 12
+	}
+	c.mss = max(n, 8)
+	c.win.MSS = c.mss
+	if old != c.mss && old != 0 {
+		c.note(Event{Kind: MSSChanged, Why: why, Old: old, New: c.mss})
+	}
+}
+
+// State is the state of RFC 9293 §3.3.2.
+func (c *Conn) State() State { return c.state }
+
+// Err is what ended the connection, or nil.
+func (c *Conn) Err() error { return c.err }
+
+// SoftErr is what the network told of an unanswered SYN, or nil.
+func (c *Conn) SoftErr() error { return c.soft }
+
+// Ends returns the addresses of this side and of the other.
+func (c *Conn) Ends() (local, remote netip.AddrPort) { return c.local, c.remote }
+
+// Passive tells that the peer opened the connection.
+func (c *Conn) Passive() bool { return c.passive }
+
+func (c *Conn) become(s State) {
+	if c.state == s {
+		return
+	}
+	c.state = s
+	c.note(Event{Kind: StateChanged})
+}
+
+// established is entered once, from either open.
+func (c *Conn) established() {
+	c.sendSeq = c.iss + 1
+	c.backoff, c.retries = 0, 0
+	c.rtoAt = clock.Never
+	c.copiedAt = c.now
+	c.roundEnd = c.nxt
+	c.become(Established)
+	if c.finQueued {
+		c.become(FinWait1)
+	}
+	c.touchKeepAlive()
+}
+
+// fail ends the connection at once.
+func (c *Conn) fail(err error) {
+	if c.state == Closed {
+		return
+	}
+	if c.err == nil {
+		c.err = err
+	}
+	c.note(Event{Kind: ConnectionFailed, Why: err.Error()})
+	c.shutdown()
+}
+
+// shutdown brings the connection to CLOSED; what was received stays readable.
+func (c *Conn) shutdown() {
+	c.become(Closed)
+	c.send.release(c.cfg.Buffers)
+	c.sent, c.sentHead = nil, 0
+	c.ooo = nil
+	c.rtoAt, c.tlpAt, c.rackAt, c.persistAt = clock.Never, clock.Never, clock.Never, clock.Never
+	c.keepAt, c.lingerAt, c.ackAt = clock.Never, clock.Never, clock.Never
+	c.mtu.raiseAt = clock.Never
+	c.synDue, c.ackNow = false, false
+	if c.orphan || c.recv.n == 0 {
+		c.recv.release(c.cfg.Buffers)
+	}
+}
+
+// Write takes bytes to send and returns how many it took: fewer than len(p)
+// when the send buffer is full. It fails once the connection cannot send.
+func (c *Conn) Write(p []byte, now clock.Time) (int, error) {
+	c.now = now
+	switch {
+	case c.err != nil:
+		return 0, c.err
+	case c.finQueued || c.state == Closed:
+		return 0, ErrClosed
+	}
+	n := min(len(p), c.sendLimit-c.send.n)
+	if n <= 0 {
+		return 0, nil
+	}
+	c.send.reserve(c.send.n+n, c.cfg.Buffers)
+	c.send.put(c.send.n, p[:n])
+	c.send.n += n
+	return n, nil
+}
+
+// WriteUrgent is Write, and marks the end of what it took as urgent
+// (RFC 9293 §3.8.5; RFC 6093 says why not to).
+func (c *Conn) WriteUrgent(p []byte, now clock.Time) (int, error) {
+	n, err := c.Write(p, now)
+	if n > 0 {
+		c.urgent, c.urgentOut = c.sendSeq+uint32(c.send.n), true
+	}
+	return n, err
+}
+
+// Space is how many bytes Write would take.
+func (c *Conn) Space() int {
+	if c.err != nil || c.finQueued || c.state == Closed {
+		return 0
+	}
+	return max(c.sendLimit-c.send.n, 0)
+}
+
+// Unsent and Unacked are the bytes in the send buffer that were never sent,
+// and that were sent and not acknowledged.
+func (c *Conn) Unsent() int {
+	return max(c.send.n-int(c.nxt-c.sendSeq), 0)
+}
+
+// Unacked: see Unsent.
+func (c *Conn) Unacked() int { return int(c.nxt - c.una) }
+
+// Read gives bytes that arrived in order and returns how many; 0 when there
+// are none now (see EOF and Err).
+func (c *Conn) Read(p []byte, now clock.Time) int {
+	c.now = now
+	n := min(len(p), c.recv.n)
+	if n == 0 {
+		return 0
+	}
+	a, b := c.recv.peek(0, n)
+	copy(p[copy(p, a):], b)
+	c.consumed(n)
+	return n
+}
+
+// consumed tells that the user has taken n bytes off the receive buffer.
+func (c *Conn) consumed(n int) {
+	c.recv.discard(n)
+	c.copied += n
+	if c.recv.n == 0 && len(c.ooo) == 0 && len(c.recv.b) > smallest {
+		c.recv.release(c.cfg.Buffers)
+	}
+	if c.state == Closed {
+		return
+	}
+	c.tuneReceive()
+	// RFC 9293 §3.8.6.2.2: tell the peer of a window that has become worth
+	// it, unless it still has half of one.
+	free := int(c.edge - c.rcvNxt)
+	if gain := c.rcvLimit - c.recv.n - free; gain >= min(c.rcvLimit/2, 2*c.rcvMSS()) && free < c.rcvLimit/2 {
+		c.ackNow = true
+	}
+}
+
+func (c *Conn) rcvMSS() int { return min(c.announced(), max(c.link-MinHeader-12, 8)) }
+
+// tuneReceive lets the window grow when the user takes more than half of it
+// in a round trip, as it then holds the sender back.
+func (c *Conn) tuneReceive() {
+	span := max(c.rtt.srtt, time.Millisecond)
+	if c.now.Sub(c.copiedAt) < span {
+		return
+	}
+	if want := 2 * c.copied; want > c.rcvLimit && !c.cfg.FixedBuffers {
+		old := c.rcvLimit
+		c.rcvLimit = min(max(want, 2*old), c.cfg.receiveBuffer())
+		if old != c.rcvLimit {
+			c.note(Event{Kind: BufferGrown, Why: "receive", Old: old, New: c.rcvLimit})
+		}
+	}
+	c.copied, c.copiedAt = 0, c.now
+}
+
+// Buffered is how many bytes Read can give.
+func (c *Conn) Buffered() int { return c.recv.n }
+
+// Peek returns the bytes that Read would give, in up to two pieces, valid
+// until the next call.
+func (c *Conn) Peek() (a, b []byte) { return c.recv.peek(0, c.recv.n) }
+
+// EOF tells that the peer has closed its side and everything was read.
+func (c *Conn) EOF() bool { return c.finIn && c.recv.n == 0 }
+
+// UrgentMark returns how many bytes from the next one to be read on the
+// urgent data ends, and whether there is any (RFC 9293 §3.8.5).
+func (c *Conn) UrgentMark() (int, bool) {
+	n := int32(c.urgentIn - (c.rcvNxt - uint32(c.recv.n)))
+	if c.finIn {
+		n++
+	}
+	return int(n), c.urgentSeen && n > 0
+}
+
+// CloseWrite sends a FIN behind what was written; reading goes on.
+func (c *Conn) CloseWrite(now clock.Time) {
+	c.now = now
+	if c.finQueued || c.state == Closed {
+		return
+	}
+	c.finQueued = true
+	switch c.state {
+	case SynSent:
+		if c.send.n == 0 {
+			c.shutdown() // RFC 9293 §3.10.4
+		}
+	case SynReceived: // the FIN waits for the handshake
+	case Established:
+		c.become(FinWait1)
+	case CloseWait:
+		c.become(LastAck)
+	}
+}
+
+// Close ends the connection: what was written is still sent, what arrives is
+// not wanted any more. Unread bytes make it a reset, so that the peer learns
+// that they were lost (RFC 2525 §2.17).
+func (c *Conn) Close(now clock.Time) {
+	c.now = now
+	c.orphan = true
+	if c.recv.n > 0 && c.state != Closed {
+		c.Abort(now)
+		return
+	}
+	if c.state == SynSent {
+		c.err = ErrClosed
+		c.shutdown()
+		return
+	}
+	c.CloseWrite(now)
+	if c.state == FinWait2 {
+		c.lingerAt = now.Add(c.cfg.finWait2())
+	}
+	if c.state == Closed {
+		c.recv.release(c.cfg.Buffers)
+	}
+}
+
+// Abort ends the connection with a RST (RFC 9293 §3.10.5).
+func (c *Conn) Abort(now clock.Time) {
+	c.now = now
+	c.orphan = true
+	switch c.state {
+	case SynReceived, Established, FinWait1, FinWait2, CloseWait, Closing, LastAck:
+		c.sendReset()
+	}
+	if c.state == Closed {
+		c.recv.release(c.cfg.Buffers)
+		return
+	}
+	c.fail(ErrAborted)
+}
+
+// sendReset sends a RST that the peer accepts (RFC 5961 §3.2: its exact next
+// sequence number).
+func (c *Conn) sendReset() {
+	h := Header{Seq: c.nxt, Ack: c.rcvNxt, Flags: RST | ACK}
+	if int32(c.nxt-(c.una+uint32(c.wnd))) > 0 {
+		h.Seq = c.una
+	}
+	c.out.SendSegment(c, &h, nil, nil)
+}
+
+// Info is the state of a connection for a table of sockets, in bytes and ns.
+type Info struct {
+	State                   State
+	Local, Remote           netip.AddrPort
+	ReceiveQueue, SendQueue int
+	Cwnd, Ssthresh, Flight  int
+	SendWindow, RecvWindow  int
+	SRTT, RTTVar, MinRTT    time.Duration
+	RTO                     time.Duration
+	MSS, PathMTU            int
+	Retransmits             uint64
+	Reordering              bool
+	Congestion              string
+	Options                 string
+	Timer                   string
+	Expires                 clock.Time
+}
+
+// Info returns it.
+func (c *Conn) Info() Info {
+	i := Info{State: c.state, Local: c.local, Remote: c.remote, ReceiveQueue: c.recv.n, SendQueue: c.send.n, Cwnd: c.win.Cwnd, Ssthresh: c.win.Ssthresh, Flight: c.inFlight(),
+		SendWindow: c.wnd, RecvWindow: int(c.edge - c.rcvNxt), SRTT: c.rtt.srtt, RTTVar: c.rtt.rttvar, MinRTT: c.rtt.min, RTO: c.rto(), MSS: c.mss, PathMTU: c.path,
+		Retransmits: c.retransmitted, Reordering: c.rack.reordering, Congestion: c.cc.Name(), Timer: "off", Expires: clock.Never}
+	for _, o := range [...]struct {
+		on   bool
+		name string
+	}{{c.ts, "timestamps "}, {c.sack, "sack "}, {c.scaled, "wscale "}, {c.ecn, "ecn "}} {
+		if o.on {
+			i.Options += o.name
+		}
+	}
+	for _, t := range [...]struct {
+		at   clock.Time
+		name string
+	}{{c.rtoAt, "on"}, {c.tlpAt, "probe"}, {c.rackAt, "reorder"}, {c.persistAt, "persist"}, {c.keepAt, "keepalive"}, {c.lingerAt, "timewait"}} {
+		if t.at < i.Expires {
+			i.Expires, i.Timer = t.at, t.name
+		}
+	}
+	return i
+}
+
+// tsNow is the timestamp clock: milliseconds (RFC 7323 §5.4), from an offset
+// of the connection's own.
+func (c *Conn) tsNow() uint32 { return uint32(c.now/1e6) + c.tsOffset }
+
+func appendOption(h *Header, kind byte, v ...byte) {
+	n := h.NOptions
+	h.Options[n], h.Options[n+1] = kind, byte(2+len(v))
+	copy(h.Options[n+2:], v)
+	h.NOptions = n + 2 + len(v)
+}
+
+func (h *Header) pad() {
+	for h.NOptions%4 != 0 {
+		h.Options[h.NOptions] = optNop
+		h.NOptions++
+	}
+}
+
+func (c *Conn) timestampOption(h *Header) {
+	b := h.Options[h.NOptions:]
+	b[0], b[1], b[2], b[3] = optNop, optNop, optTimestamps, 10
+	binary.BigEndian.PutUint32(b[4:], c.tsNow())
+	binary.BigEndian.PutUint32(b[8:], c.tsRecent)
+	h.NOptions += 12
+}

@@ -1,0 +1,516 @@
+package tcp
+
+import (
+	"slices"
+	"time"
+
+	"peel/clock"
+)
+
+// Input takes one segment whose checksum is right and that belongs to this
+// connection. ce tells that the packet carried a congestion mark (RFC 3168).
+// The payload is copied. Poll comes next.
+func (c *Conn) Input(now clock.Time, s Segment, ce bool) {
+	c.now = now
+	switch c.state {
+	case Closed, Listen:
+		return
+	case SynSent:
+		c.inputSynSent(s)
+		return
+	}
+	o := s.Options()
+	flags, seq := s.Flags(), s.Seq()
+	payload := s.Payload()
+
+	// RFC 7323 §5.3 (PAWS), RFC 9293 §3.10.7.4 first.
+	if c.ts && !flags.Has(RST) {
+		if o.Timestamps && before(o.TSVal, c.tsRecent) && now.Sub(c.tsRecentAt) < 24*24*time.Hour {
+			if !(c.state == SynReceived && flags.Has(SYN)) {
+				c.drop("PAWS: an old timestamp", s)
+				c.owe(seq, s)
+				return
+			}
+		}
+		// RFC 7323 §3.2: a segment without the option is dropped.
+		if !o.Timestamps && !flags.Has(SYN) {
+			c.drop("no timestamp", s)
+			return
+		}
+	}
+	if c.state == SynReceived && flags.Has(SYN) && !flags.Has(RST) && seq == c.irs {
+		// The SYN again, or the peer's half of a simultaneous open.
+		if flags.Has(ACK) && s.Ack() == c.nxt {
+			c.una = c.nxt
+			c.wnd, c.wl1, c.wl2 = int(s.Window()), seq, s.Ack()
+			c.established()
+			c.ackNow = true
+			return
+		}
+		c.synDue = true
+		return
+	}
+	if !c.acceptable(seq, s) {
+		if flags.Has(RST) {
+			return
+		}
+		c.drop("outside the window", s)
+		c.duplicate(seq, s)
+		if c.state == TimeWait && flags.Has(FIN) {
+			c.lingerAt = now.Add(c.cfg.timeWait()) // RFC 9293 §3.10.7.4, fifth
+		}
+		c.owe(seq, s)
+		return
+	}
+	if flags.Has(RST) {
+		// RFC 5961 §3.2.
+		if seq == c.rcvNxt {
+			c.reset()
+		} else {
+			c.challengeACK("RST in the window")
+		}
+		return
+	}
+	if flags.Has(SYN) {
+		// RFC 5961 §4.2.
+		c.challengeACK("SYN in the window")
+		return
+	}
+	if !flags.Has(ACK) {
+		return
+	}
+	c.heard = now
+	if c.keepAt != clock.Never {
+		c.touchKeepAlive()
+	}
+	if c.ts && o.Timestamps && !before(o.TSVal, c.tsRecent) && !before(c.lastAckSent, seq) {
+		// RFC 7323 §4.3.
+		c.tsRecent, c.tsRecentAt = o.TSVal, now
+	}
+	if !c.inputACK(s, &o, len(payload) > 0 || flags.Has(FIN)) {
+		return
+	}
+	if c.state == Closed {
+		return
+	}
+	if flags.Has(URG) {
+		c.inputUrgent(s)
+	}
+	if c.ecn {
+		if flags.Has(CWR) {
+			c.ceSeen = false
+		}
+		if ce {
+			if !c.ceSeen {
+				c.ackNow = true
+			}
+			c.ceSeen = true
+		}
+	}
+	if len(payload) > 0 || flags.Has(FIN) {
+		c.inputData(seq, payload, flags.Has(FIN))
+	}
+}
+
+func (c *Conn) drop(why string, s Segment) {
+	c.note(Event{Kind: SegmentDropped, Why: why, From: s.Seq(), To: s.Seq() + uint32(len(s.Payload()))})
+}
+
+// owe sends the ACK that an unacceptable segment asks for; to one without data
+// only so often, lest two hosts that disagree acknowledge each other for ever.
+func (c *Conn) owe(seq uint32, s Segment) {
+	if len(s.Payload()) == 0 && !s.Flags().Any(SYN|FIN) && seq != c.rcvNxt-1 {
+		c.challengeACK("out of the window")
+		return
+	}
+	c.ackNow = true
+}
+
+// inputSynSent is RFC 9293 §3.10.7.3.
+func (c *Conn) inputSynSent(s Segment) {
+	flags := s.Flags()
+	o := s.Options()
+	if flags.Has(ACK) {
+		if ack := s.Ack(); !before(c.iss, ack) || before(c.nxt, ack) {
+			if !flags.Has(RST) {
+				h := Header{Seq: ack, Flags: RST}
+				c.out.SendSegment(c, &h, nil, nil)
+			}
+			return
+		}
+	}
+	if flags.Has(RST) {
+		if flags.Has(ACK) {
+			c.fail(ErrRefused)
+		}
+		return
+	}
+	if !flags.Has(SYN) {
+		return
+	}
+	ecn := c.ecn
+	if flags.Has(ACK) && c.retries == 0 {
+		c.rtt.sample(c.now.Sub(c.sentAt), c.now, c.cfg)
+	}
+	c.takeSYN(s, &o)
+	if !flags.Has(ACK) {
+		// Simultaneous open (RFC 9293 §3.5).
+		c.ecn = ecn && flags.Has(ECE|CWR)
+		c.become(SynReceived)
+		c.synDue = true
+		c.rtoAt = c.now.Add(c.rto())
+		return
+	}
+	c.ecn = ecn && flags&(ECE|CWR) == ECE
+	if o.Timestamps && c.ts && c.retries > 0 {
+		if ms := int32(c.tsNow() - o.TSEcr); ms > 0 {
+			c.rtt.sample(time.Duration(ms)*time.Millisecond, c.now, c.cfg)
+		}
+	}
+	c.una = s.Ack()
+	c.wl2 = c.una
+	if c.retries > 0 {
+		// RFC 6298 §5.7, RFC 5681 §3.1: the SYN was lost.
+		c.win.Cwnd = c.mss
+	}
+	c.established()
+	c.ackNow = true
+}
+
+// acceptable is the sequence number check of RFC 9293 §3.10.7.4.
+func (c *Conn) acceptable(seq uint32, s Segment) bool {
+	n := uint32(len(s.Payload()))
+	if s.Flags().Has(FIN) {
+		n++
+	}
+	wnd := c.edge - c.rcvNxt
+	switch {
+	case n == 0 && wnd == 0:
+		return seq == c.rcvNxt
+	case n == 0:
+		return !before(seq, c.rcvNxt) && before(seq, c.edge) || seq == c.rcvNxt
+	case wnd == 0:
+		// A probe of one octet; and a FIN needs no room.
+		return seq == c.rcvNxt && len(s.Payload()) == 0
+	}
+	return before(seq, c.edge) && before(c.rcvNxt, seq+n)
+}
+
+// challengeACK answers what may be forged, a bounded number of times a second
+// (RFC 5961 §7).
+func (c *Conn) challengeACK(why string) {
+	if c.now.Sub(c.challenge.at) >= time.Second {
+		c.challenge.at, c.challenge.n = c.now, 0
+	}
+	if c.challenge.n++; c.challenge.n > 10 {
+		return
+	}
+	c.note(Event{Kind: ChallengeACK, Why: why})
+	c.ackNow = true
+}
+
+// reset is a valid RST (RFC 9293 §3.10.7.4, second).
+func (c *Conn) reset() {
+	switch c.state {
+	case SynReceived:
+		c.fail(ErrRefused)
+	case TimeWait, Closing, LastAck:
+		// What was to be done is done; RFC 1337 lets TIME-WAIT ignore it.
+		if c.state == TimeWait {
+			return
+		}
+		c.shutdown()
+	default:
+		c.fail(ErrReset)
+	}
+}
+
+// inputACK is RFC 9293 §3.10.7.4, fifth. It returns false when the segment is
+// not to be looked at further.
+func (c *Conn) inputACK(s Segment, o *Options, carries bool) bool {
+	ack := s.Ack()
+	if c.state == SynReceived {
+		if !before(c.una, ack) || before(c.nxt, ack) {
+			h := Header{Seq: ack, Flags: RST}
+			c.out.SendSegment(c, &h, nil, nil)
+			return false
+		}
+		if c.retries == 0 && c.sentAt != 0 {
+			c.rtt.sample(c.now.Sub(c.sentAt), c.now, c.cfg)
+		}
+		c.una = ack
+		c.wnd, c.wl1, c.wl2 = int(s.Window())<<c.shiftOut, s.Seq(), ack
+		c.maxWnd = max(c.maxWnd, c.wnd)
+		if c.ts && o.Timestamps {
+			c.tsRecent, c.tsRecentAt = o.TSVal, c.now
+		}
+		c.established()
+		return true
+	}
+	// RFC 5961 §5.2.
+	if before(c.nxt, ack) {
+		c.drop("acknowledges what was not sent", s)
+		c.challengeACK("ACK of the future")
+		return false
+	}
+	if before(ack, c.una) {
+		if before(ack, c.una-uint32(max(c.maxWnd, 1))) {
+			c.drop("acknowledges what is long gone", s)
+			c.challengeACK("ACK of the past")
+			return false
+		}
+		if o.NSACK > 0 && c.sack {
+			c.ackReceived(c.una, o, false, false)
+		}
+		return true
+	}
+	wnd := int(s.Window()) << c.shiftOut
+	dup := ack == c.una && !carries && wnd == c.wnd
+	if before(c.wl1, s.Seq()) || c.wl1 == s.Seq() && !before(ack, c.wl2) {
+		grown := wnd > c.wnd
+		c.wnd, c.wl1, c.wl2 = wnd, s.Seq(), ack
+		c.maxWnd = max(c.maxWnd, wnd)
+		if grown || wnd > 0 {
+			if c.persistAt != clock.Never && wnd > 0 {
+				c.persistAt, c.probes = clock.Never, 0
+				if c.Unsent() > 0 && wnd < min(c.mss, c.Unsent()) {
+					c.armPersist()
+				}
+			}
+			if c.shut && wnd > 0 {
+				c.shut = false
+				c.note(Event{Kind: WindowOpened, New: wnd})
+			}
+		}
+	}
+	if c.probes > 0 {
+		c.stuckSince = c.now // it answers: RFC 9293 §3.8.6.1 keeps the connection
+	}
+	c.ackReceived(ack, o, dup, s.Flags().Has(ECE))
+	if c.finSent && c.una == c.nxt {
+		c.finAcked()
+	}
+	return true
+}
+
+// finAcked: the peer has our FIN.
+func (c *Conn) finAcked() {
+	switch c.state {
+	case FinWait1:
+		c.become(FinWait2)
+		if c.orphan {
+			c.lingerAt = c.now.Add(c.cfg.finWait2())
+		}
+	case Closing:
+		c.timeWait()
+	case LastAck:
+		c.shutdown()
+	}
+}
+
+// timeWait enters TIME-WAIT (RFC 9293 §3.3.2).
+func (c *Conn) timeWait() {
+	c.become(TimeWait)
+	c.keepAt, c.persistAt, c.rtoAt, c.tlpAt, c.rackAt = clock.Never, clock.Never, clock.Never, clock.Never, clock.Never
+	c.lingerAt = c.now.Add(c.cfg.timeWait())
+	c.send.release(c.cfg.Buffers)
+	c.sent = nil
+	c.ooo = nil
+}
+
+// TimeWaitReuse tells whether a SYN may start a new connection on the same
+// four numbers (RFC 9293 §3.10.7.4, RFC 6191 §2): when it is certain to be
+// newer than anything of the old one.
+func (c *Conn) TimeWaitReuse(s Segment) bool {
+	if c.state != TimeWait || !s.Flags().Has(SYN) || s.Flags().Any(RST|ACK) {
+		return false
+	}
+	o := s.Options()
+	if c.ts && o.Timestamps {
+		if before(c.tsRecent, o.TSVal) {
+			return true
+		}
+		return o.TSVal == c.tsRecent && before(c.rcvNxt, s.Seq())
+	}
+	return before(c.rcvNxt, s.Seq())
+}
+
+// inputUrgent is RFC 9293 §3.10.7.4, sixth.
+func (c *Conn) inputUrgent(s Segment) {
+	if up := s.Seq() + uint32(s.Urgent()); !c.urgentSeen || before(c.urgentIn, up) {
+		c.urgentIn, c.urgentSeen = up, true
+		c.note(Event{Kind: UrgentSeen, From: s.Seq(), To: up})
+	}
+}
+
+// inputData is RFC 9293 §3.10.7.4, seventh and eighth.
+func (c *Conn) inputData(seq uint32, b []byte, fin bool) {
+	switch c.state {
+	case Established, FinWait1, FinWait2:
+	default:
+		return // the peer has closed its side already
+	}
+	if c.orphan && len(b) > 0 && before(c.rcvNxt, seq+uint32(len(b))) {
+		// Nobody will ever read it (RFC 9293 §3.6.1, RFC 2525 §2.17).
+		c.sendReset()
+		c.shutdown()
+		return
+	}
+	end := seq + uint32(len(b))
+	if before(seq, c.rcvNxt) {
+		n := c.rcvNxt - seq
+		if c.sack && len(b) > 0 {
+			c.dsack, c.hasDSACK = Block{seq, seq + min(n, uint32(len(b)))}, true
+			c.ackNow = true
+		}
+		b = b[min(n, uint32(len(b))):]
+		seq = c.rcvNxt
+		if len(b) == 0 && !fin {
+			c.ackNow = true
+			return
+		}
+	}
+	if before(c.edge, end) {
+		cut := min(int(end-c.edge), len(b))
+		b = b[:len(b)-cut]
+		fin = false
+		end = seq + uint32(len(b))
+		c.ackNow = true
+	}
+	if fin && !c.finSeen {
+		c.finSeen, c.finAt = true, end
+	}
+	if len(b) > 0 {
+		c.recv.reserve(c.recv.n+int(end-c.rcvNxt), c.cfg.Buffers)
+		c.recv.put(c.recv.n+int(seq-c.rcvNxt), b)
+	}
+	if seq == c.rcvNxt {
+		c.inOrder(end, len(b))
+	} else {
+		c.outOfOrder(seq, end)
+		c.ackNow = true // RFC 5681 §4.2
+	}
+	if c.finSeen && c.rcvNxt == c.finAt {
+		c.finReached()
+	}
+}
+
+// inOrder takes the bytes up to end, and what waited behind them.
+func (c *Conn) inOrder(end uint32, n int) {
+	old := c.rcvNxt
+	c.rcvNxt = end
+	if len(c.ooo) > 0 {
+		i := 0
+		for i < len(c.ooo) && !before(c.rcvNxt, c.ooo[i].from) {
+			if before(c.rcvNxt, c.ooo[i].to) {
+				c.rcvNxt = c.ooo[i].to
+			}
+			i++
+		}
+		c.ooo = slices.Delete(c.ooo, 0, i)
+		c.ackNow = true // RFC 5681 §4.2: a hole was filled
+	}
+	c.recv.n += int(c.rcvNxt - old)
+	if n == 0 {
+		return
+	}
+	if c.unacked == 0 {
+		c.ackSince = c.now
+	}
+	c.unacked += n
+	switch {
+	case c.quick > 0 && !c.pingpong, c.cfg.DelayedACK < 0, c.unacked >= 2*min(c.rcvMSS(), c.peerSegment(n)):
+		// RFC 9293 §3.8.6.3: at least every second full segment.
+		c.ackNow = true
+	case c.ackAt == clock.Never && !c.ackNow:
+		c.ackAt = c.now.Add(c.cfg.delayedACK())
+	}
+}
+
+// peerSegment guesses the peer's segment size, which may be less than ours.
+func (c *Conn) peerSegment(n int) int {
+	return max(n, min(c.mss, c.rcvMSS()), 1)
+}
+
+// maxRanges bounds the ranges that wait for a hole to be filled.
+const maxRanges = 256
+
+// outOfOrder notes bytes that are not next.
+func (c *Conn) outOfOrder(from, to uint32) {
+	if from == to {
+		return
+	}
+	i := 0
+	for i < len(c.ooo) && before(c.ooo[i].to, from) {
+		i++
+	}
+	j := i
+	n := span{from, to, 0}
+	for j < len(c.ooo) && !before(to, c.ooo[j].from) {
+		if c.sack && !c.hasDSACK && before(max32(from, c.ooo[j].from), min32(to, c.ooo[j].to)) {
+			c.dsack, c.hasDSACK = Block{max32(from, c.ooo[j].from), min32(to, c.ooo[j].to)}, true
+		}
+		n.from, n.to = min32(n.from, c.ooo[j].from), max32(n.to, c.ooo[j].to)
+		j++
+	}
+	if i == j && len(c.ooo) >= maxRanges {
+		return // it has to come again
+	}
+	c.stamp++
+	n.stamp = c.stamp
+	c.ooo = slices.Replace(c.ooo, i, j, n)
+}
+
+func min32(a, b uint32) uint32 {
+	if before(a, b) {
+		return a
+	}
+	return b
+}
+
+func max32(a, b uint32) uint32 {
+	if before(a, b) {
+		return b
+	}
+	return a
+}
+
+// duplicate reports a segment that lies before the window (RFC 2883 §4).
+func (c *Conn) duplicate(seq uint32, s Segment) {
+	end := seq + uint32(len(s.Payload()))
+	if c.sack && before(seq, end) && !before(c.rcvNxt, end) {
+		c.dsack, c.hasDSACK = Block{seq, end}, true
+	}
+}
+
+// finReached: all up to the peer's FIN has arrived.
+func (c *Conn) finReached() {
+	c.finIn = true
+	c.rcvNxt++
+	c.ackNow = true
+	c.ooo = nil
+	switch c.state {
+	case Established:
+		c.become(CloseWait)
+	case FinWait1:
+		c.become(Closing) // had our FIN been acknowledged, it were FIN-WAIT-2
+	case FinWait2:
+		c.timeWait()
+	}
+}
+
+// Unreachable is told by ICMP (RFC 9293 §3.9.2.2): while the SYN is
+// unanswered it says why; later it is only a hint. quoted is the sequence
+// number that the ICMP message quotes: one that is not under way is forged or
+// late (RFC 5927 §4).
+func (c *Conn) Unreachable(now clock.Time, quoted uint32, hard bool, err error) {
+	c.now = now
+	if before(quoted, c.una) || before(c.nxt, quoted) || c.state == Closed {
+		return
+	}
+	if c.state == SynSent && hard {
+		c.fail(err)
+		return
+	}
+	c.soft = err
+}
