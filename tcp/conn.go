@@ -106,13 +106,15 @@ type Conn struct {
 	heard                           clock.Time // from the peer, last
 	sentAt                          clock.Time // data, last
 	stuckSince                      clock.Time // the oldest data without an answer
+	probing                         bool       // what is sent is an MTU probe
 	held                            bool       // by Nagle, already told
 	shut                            bool       // zero window, already told
 
 	mtu struct {
 		timeouts int // of large segments, in a row
 		ceiling  int // the path's size before it was lowered
-		raiseAt  clock.Time
+		probeAt  clock.Time
+		wait     time.Duration
 	}
 }
 
@@ -147,7 +149,7 @@ func (c *Conn) Init(cfg *Config, out Output, e Ends) {
 	*c = Conn{cfg: cfg, out: out, local: e.Local, remote: e.Remote, iss: e.ISS, una: e.ISS, nxt: e.ISS, small: e.ISS, limitedAt: e.ISS, sendSeq: e.ISS + 1, tsOffset: e.TSOffset,
 		link: e.Link, path: min(e.Path, e.Link), gso: e.Offload,
 		rtoAt: clock.Never, tlpAt: clock.Never, rackAt: clock.Never, persistAt: clock.Never, keepAt: clock.Never, lingerAt: clock.Never, ackAt: clock.Never}
-	c.mtu.raiseAt = clock.Never
+	c.mtu.probeAt = clock.Never
 	c.rtt.rto = cfg.initialRTO()
 	c.quick = orInt(cfg.QuickACKs, 16)
 	c.sendLimit, c.rcvLimit = min(initialSend, cfg.sendBuffer()), min(initialReceive, cfg.receiveBuffer())
@@ -328,7 +330,6 @@ func (c *Conn) shutdown() {
 	c.ooo = nil
 	c.rtoAt, c.tlpAt, c.rackAt, c.persistAt = clock.Never, clock.Never, clock.Never, clock.Never
 	c.keepAt, c.lingerAt, c.ackAt = clock.Never, clock.Never, clock.Never
-	c.mtu.raiseAt = clock.Never
 	c.synDue, c.ackNow = false, false
 	if c.orphan || c.recv.n == 0 {
 		c.recv.release(c.cfg.Buffers)

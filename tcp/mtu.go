@@ -6,9 +6,13 @@ import (
 	"peel/clock"
 )
 
-// raiseAfter is how long a lowered segment size is kept before a larger one is
-// tried again (RFC 1191 §6.3, RFC 8899 §5.1.1: 600 s).
-const raiseAfter = 600 * time.Second
+// probeAfter is how long a size that ICMP lowered is kept before the larger one
+// is tried again (RFC 1191 §6.3, RFC 8899 §5.1.1), probeSoon how long one that
+// was lowered on suspicion is: a probe that is answered clears it.
+const (
+	probeAfter = 600 * time.Second
+	probeSoon  = 2 * time.Second
+)
 
 // baseSegment is what every path of today carries: the least that a black hole
 // brings segments down to at first (RFC 4821 §7.2 suggests 1024; Linux uses
@@ -22,7 +26,7 @@ func (c *Conn) PathMTU(now clock.Time, n int, quoted uint32, why string) {
 	if before(quoted, c.una) || before(c.nxt, quoted) || n >= c.path || n < MinHeader+minMSS || c.state == Closed {
 		return // RFC 5927 §7.2, RFC 8201 §4: never more, and not by strangers
 	}
-	c.lowerPath(n, why)
+	c.lowerPath(n, why, probeAfter)
 	// RFC 1191 §6.5: it was dropped for its size and not for congestion, so
 	// it goes out again at once and the window stays.
 	for i := c.sentHead; i < len(c.sent); i++ {
@@ -35,11 +39,12 @@ func (c *Conn) PathMTU(now clock.Time, n int, quoted uint32, why string) {
 	}
 }
 
-func (c *Conn) lowerPath(n int, why string) {
+func (c *Conn) lowerPath(n int, why string, wait time.Duration) {
 	c.mtu.ceiling = max(c.mtu.ceiling, c.path)
 	c.path = n
 	c.setMSS(why)
-	c.mtu.raiseAt = c.now.Add(raiseAfter)
+	c.mtu.wait = wait
+	c.mtu.probeAt = c.now.Add(wait)
 	c.mtu.timeouts = 0
 }
 
@@ -53,7 +58,7 @@ func (c *Conn) suspectMTU() {
 	if min(r.len(), c.mss) <= minMSS*4 || r.len() < c.mss && c.mss <= baseSegment {
 		return
 	}
-	if c.mtu.timeouts++; c.mtu.timeouts < orInt(c.cfg.BlackHole, 2) {
+	if c.mtu.timeouts++; c.mtu.timeouts < orInt(c.cfg.BlackHole, 3) {
 		return
 	}
 	header := c.path - c.mss
@@ -65,17 +70,42 @@ func (c *Conn) suspectMTU() {
 		return
 	}
 	c.note(Event{Kind: BlackHoleFound, From: r.seq, To: r.end, Old: c.mss, New: n})
-	c.lowerPath(n+header, "black hole suspected")
+	c.lowerPath(n+header, "black hole suspected", probeSoon)
 }
 
-// raiseMTU tries the larger size again.
-func (c *Conn) raiseMTU() {
-	c.mtu.raiseAt = clock.Never
+// probeSize is the data of a probe that is due, or 0: one segment of the size
+// that the path once had (RFC 4821 §7.3).
+func (c *Conn) probeSize() int {
+	if c.now < c.mtu.probeAt || c.mode != modeOpen || c.cfg.NoMTUProbing {
+		return 0
+	}
+	n := c.mss - c.path + min(c.mtu.ceiling, c.link) - c.sackRoom()
+	if n <= c.mss || n > min(c.Unsent(), c.win.Cwnd-c.inFlight(), int(int32(c.una+uint32(c.wnd)-c.nxt))) {
+		return 0
+	}
+	return n
+}
+
+// sendProbe sends a segment that is larger than the path is known to carry.
+func (c *Conn) sendProbe(n int) {
+	c.note(Event{Kind: MTUProbed, From: c.nxt, To: c.nxt + uint32(n), Old: c.mss, New: n})
+	c.mtu.probeAt = clock.Never
+	c.probing = true
+	c.sendData(c.nxt, n, false, nil)
+	c.probing = false
+}
+
+// probeDelivered: the path carries the larger size.
+func (c *Conn) probeDelivered() {
 	if c.mtu.ceiling <= c.path {
 		return
 	}
-	c.path = min(c.mtu.ceiling, c.link)
-	c.mtu.ceiling = 0
-	c.note(Event{Kind: MTUProbed, New: c.path})
-	c.setMSS("larger size tried again")
+	c.path, c.mtu.ceiling = min(c.mtu.ceiling, c.link), 0
+	c.setMSS("a probe of the larger size arrived")
+}
+
+// probeLost: it does not, or not this time (RFC 4821 §7.6.2).
+func (c *Conn) probeLost() {
+	c.mtu.wait = min(4*c.mtu.wait, probeAfter)
+	c.mtu.probeAt = c.now.Add(c.mtu.wait)
 }

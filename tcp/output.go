@@ -22,7 +22,6 @@ func (c *Conn) Poll(now clock.Time) clock.Time {
 func (c *Conn) deadline() clock.Time {
 	d := earlier(earlier(c.rtoAt, c.tlpAt), earlier(c.rackAt, c.persistAt))
 	d = earlier(d, earlier(earlier(c.keepAt, c.lingerAt), c.ackAt))
-	d = earlier(d, c.mtu.raiseAt)
 	if c.paceAt > c.now {
 		d = earlier(d, c.paceAt)
 	}
@@ -112,6 +111,11 @@ func (c *Conn) sendNew() {
 			}
 			break
 		}
+		if p := c.probeSize(); p > 0 {
+			c.sendProbe(p)
+			sent = true
+			continue
+		}
 		if n < most {
 			c.small = c.nxt + uint32(n)
 		}
@@ -158,7 +162,7 @@ func (c *Conn) sendData(seq uint32, n int, fin bool, r *record) {
 			c.cwrOut = false
 		}
 	}
-	if most := c.mss - c.sackRoom(); n > most {
+	if most := c.mss - c.sackRoom(); n > most && !c.probing {
 		h.Segment = most
 	}
 	c.acknowledge(&h)

@@ -80,6 +80,7 @@ const (
 	recLost
 	recFIN
 	recAppLimited
+	recProbe // of a larger MTU
 )
 
 func (r *record) len() int { return int(r.end - r.seq) }
@@ -117,6 +118,9 @@ func (c *Conn) track(seq, end uint32, fin bool) *record {
 	if fin {
 		r.flags = recFIN
 	}
+	if c.probing {
+		r.flags |= recProbe
+	}
 	return r
 }
 
@@ -151,6 +155,10 @@ func (c *Conn) markLost(i int, why string) {
 	r := &c.sent[i]
 	if r.flags&(recLost|recSACKed) != 0 {
 		return
+	}
+	if r.flags&recProbe != 0 {
+		r.flags &^= recProbe
+		c.probeLost()
 	}
 	r.flags |= recLost
 	c.lostBytes += r.len()
@@ -218,7 +226,6 @@ type ackInfo struct {
 	lost      int
 	dsack     bool
 	advanced  bool // una moved
-	original  bool // delivered something that was sent only once
 }
 
 // deliver counts a record as delivered, once.
@@ -227,8 +234,10 @@ func (c *Conn) deliver(r *record, a *ackInfo) {
 	a.delivered += n
 	c.delivered += uint64(n)
 	c.deliveredAt = c.now
+	if r.flags&recProbe != 0 {
+		c.probeDelivered()
+	}
 	if r.tx == 1 {
-		a.original = true
 		// Karn's rule: only what was sent once measures the round trip.
 		if d := c.now.Sub(r.sent); a.rtt == 0 || d < a.rtt {
 			a.rtt = max(d, 1)
@@ -497,7 +506,7 @@ func (c *Conn) acked(ack uint32) {
 // timestamp where that is all there is (RFC 7323 §4.1).
 func (c *Conn) measure(a *ackInfo, o *Options) {
 	d := a.rtt
-	if d == 0 && a.advanced && c.ts && o.Timestamps && o.TSEcr != 0 {
+	if d == 0 && a.advanced && !a.dsack && c.ts && o.Timestamps && o.TSEcr != 0 {
 		if ms := int32(c.tsNow() - o.TSEcr); ms >= 0 {
 			d = time.Duration(ms) * time.Millisecond
 		}

@@ -45,9 +45,6 @@ func (c *Conn) fire() {
 	if c.keepAt <= now {
 		c.keepAlive()
 	}
-	if c.mtu.raiseAt <= now {
-		c.raiseMTU()
-	}
 }
 
 // armLoss starts the timers that watch over what is under way.
