@@ -35,10 +35,8 @@ type Packet struct {
 	SumFrom, SumAt uint16
 	// Segment is the payload of each segment when the packet is to be cut
 	// into several by the card (TSO), or was joined from several (GRO); 0 for
-	// one that is as on the wire. HeaderLen is then what stands before the
-	// payload, all headers together.
-	Segment   uint16
-	HeaderLen uint16
+	// one that is as on the wire.
+	Segment uint16
 }
 
 // Bytes is the packet from its current first header on.

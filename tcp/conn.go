@@ -591,3 +591,16 @@ func (c *Conn) timestampOption(h *Header) {
 	binary.BigEndian.PutUint32(b[8:], c.tsRecent)
 	h.NOptions += 12
 }
+
+// UnderWay tells whether a sequence number is of what is sent and not
+// acknowledged: what an honest ICMP error quotes (RFC 5927 §4.1).
+func (c *Conn) UnderWay(seq uint32) bool {
+	return !before(seq, c.una) && before(seq, c.nxt)
+}
+
+// Quiet tells whether a connection in TIME-WAIT is so for a second at least,
+// so that a new one with later timestamps cannot be mistaken for it
+// (RFC 6191).
+func (c *Conn) Quiet(now clock.Time) bool {
+	return c.state == TimeWait && c.ts && c.lingerAt.Sub(now) <= c.cfg.timeWait()-time.Second
+}

@@ -143,7 +143,7 @@ func (k *Secret) SynAck(cfg *Config, local, remote netip.AddrPort, syn Segment, 
 			appendOption(&h, optSACKPermitted)
 		}
 		var v [8]byte
-		binary.BigEndian.PutUint32(v[:], CookieTimestamp(uint32(now/1e6)+k.TimestampOffset(local, remote), &o, ecn))
+		binary.BigEndian.PutUint32(v[:], CookieTimestamp(uint32(now/1e6), &o, ecn)+k.TimestampOffset(local, remote))
 		binary.BigEndian.PutUint32(v[4:], o.TSVal)
 		appendOption(&h, optTimestamps, v[:]...)
 		if o.WindowScale >= 0 {

@@ -1,0 +1,301 @@
+package host
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"strconv"
+
+	"peel/ethernet"
+	"peel/icmp"
+	"peel/ip"
+	"peel/packet"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// input4 is an IPv4 packet from the link (RFC 1122 §3.2.1, RFC 1812 §5.2).
+func (h *Host) input4(i *Interface, p *packet.Packet, to ethernet.MAC) {
+	h.Count.InReceives++
+	b := p.Bytes()
+	if len(b) < ip.MinHeader4 || b[0]>>4 != 4 {
+		h.bad(i, p, "no IPv4 header")
+		return
+	}
+	head := int(b[0]&15) * 4
+	total := int(binary.BigEndian.Uint16(b[2:]))
+	if total == 0 && p.Segment > 0 {
+		total = len(b)
+	}
+	if head < ip.MinHeader4 || total < head || total > len(b) {
+		h.bad(i, p, "IPv4 lengths that do not fit")
+		return
+	}
+	if ip.Sum(0, b[:head]) != 0xffff {
+		h.bad(i, p, "IPv4 header checksum")
+		return
+	}
+	p.Truncate(total) // Ethernet's padding
+	if h.Hooks.Prerouting != nil && !h.Hooks.Prerouting(p, i, nil) {
+		h.Count.FilterDrops++
+		h.dropped(p, i, "dropped before routing")
+		return
+	}
+	b = p.Bytes()
+	dst := netip.AddrFrom4([4]byte(b[16:20]))
+	src := netip.AddrFrom4([4]byte(b[12:16]))
+	if src.IsMulticast() || src == netip.AddrFrom4([4]byte{255, 255, 255, 255}) || src.IsLoopback() || dst.IsLoopback() {
+		h.Count.InAddressErrors++
+		h.dropped(p, i, "martian: "+src.String()+" to "+dst.String())
+		return
+	}
+	if !h.reverse(i, src) {
+		h.Count.ReversePathDrops++
+		h.dropped(p, i, "reverse path: "+src.String()+" is not reached by "+i.Name)
+		return
+	}
+	switch {
+	case h.local[dst] != nil, dst.IsMulticast(), i.isBroadcast(dst):
+		h.local4(i, p)
+	case to.Multicast():
+		// RFC 1122 §3.3.6: unicast in a broadcast frame is not for us.
+		h.Count.InAddressErrors++
+		h.dropped(p, i, "unicast packet in a broadcast frame")
+	case h.Options.Forward:
+		h.forward(i, p, dst, false)
+	default:
+		h.Count.InAddressErrors++
+		h.dropped(p, i, "not for this host: "+dst.String())
+	}
+}
+
+func (i *Interface) isBroadcast(a netip.Addr) bool {
+	b := a.As4()
+	return b == [4]byte{255, 255, 255, 255} || i.directed(b[:])
+}
+
+// input6 is an IPv6 packet from the link (RFC 8200).
+func (h *Host) input6(i *Interface, p *packet.Packet, to ethernet.MAC) {
+	h.Count.InReceives++
+	b := p.Bytes()
+	if len(b) < ip.Header6 || b[0]>>4 != 6 {
+		h.bad(i, p, "no IPv6 header")
+		return
+	}
+	n := int(binary.BigEndian.Uint16(b[4:]))
+	if n == 0 && p.Segment > 0 {
+		n = len(b) - ip.Header6
+	}
+	if ip.Header6+n > len(b) {
+		h.bad(i, p, "IPv6 payload length that does not fit")
+		return
+	}
+	p.Truncate(ip.Header6 + n)
+	if h.Hooks.Prerouting != nil && !h.Hooks.Prerouting(p, i, nil) {
+		h.Count.FilterDrops++
+		h.dropped(p, i, "dropped before routing")
+		return
+	}
+	b = p.Bytes()
+	src := netip.AddrFrom16([16]byte(b[8:24]))
+	dst := netip.AddrFrom16([16]byte(b[24:40]))
+	if src.IsMulticast() || src.IsLoopback() || dst.IsLoopback() || src.Is4In6() || dst.Is4In6() {
+		h.Count.InAddressErrors++
+		h.dropped(p, i, "martian: "+src.String()+" to "+dst.String())
+		return
+	}
+	if !src.IsLinkLocalUnicast() && !src.IsUnspecified() && !h.reverse(i, src) {
+		h.Count.ReversePathDrops++
+		h.dropped(p, i, "reverse path: "+src.String()+" is not reached by "+i.Name)
+		return
+	}
+	switch {
+	case h.local[dst] != nil && (!dst.IsLinkLocalUnicast() || i.has(dst)), dst.IsMulticast():
+		h.local6(i, p)
+	case to.Multicast():
+		h.Count.InAddressErrors++
+		h.dropped(p, i, "unicast packet in a multicast frame")
+	case h.Options.Forward && !dst.IsLinkLocalUnicast() && !src.IsLinkLocalUnicast():
+		h.forward(i, p, dst, true)
+	default:
+		h.Count.InAddressErrors++
+		h.dropped(p, i, "not for this host: "+dst.String())
+	}
+}
+
+func (h *Host) bad(i *Interface, p *packet.Packet, why string) {
+	h.Count.InHeaderErrors++
+	h.dropped(p, i, why)
+}
+
+// reverse is the reverse-path check (RFC 3704 §2.2, §2.4).
+func (h *Host) reverse(i *Interface, src netip.Addr) bool {
+	if h.Options.ReversePath == Off {
+		return true
+	}
+	n, err := h.lookup(src)
+	if err != nil {
+		return false
+	}
+	return h.Options.ReversePath == Loose || n.out == i
+}
+
+// local4 is a packet for this host.
+func (h *Host) local4(i *Interface, p *packet.Packet) {
+	b := p.Bytes()
+	head := int(b[0]&15) * 4
+	if f := binary.BigEndian.Uint16(b[6:]); f&0x3fff != 0 {
+		pk, err := ip.Parse(b)
+		if err != nil {
+			h.bad(i, p, err.Error())
+			return
+		}
+		whole := h.reassemble(i, p, &pk, h.frags4)
+		if whole == nil {
+			return
+		}
+		// The first fragment's header, made whole.
+		n := whole.Len()
+		hd := whole.Prepend(ip.MinHeader4)
+		put4(hd, &datagram{src: pk.Src, dst: pk.Dst, proto: pk.Protocol, ttl: pk.TTL, class: pk.TrafficClass}, n+ip.MinHeader4, pk.ID)
+		p, head = whole, ip.MinHeader4
+		b = p.Bytes()
+	}
+	if h.Hooks.Input != nil && !h.Hooks.Input(p, i, nil) {
+		h.Count.FilterDrops++
+		h.dropped(p, i, "dropped by the filter")
+		return
+	}
+	h.deliver(i, p, ip.Protocol(b[9]), head, false)
+}
+
+// local6 is a packet for this host.
+func (h *Host) local6(i *Interface, p *packet.Packet) {
+	b := p.Bytes()
+	head, proto := ip.Header6, ip.Protocol(b[6])
+	switch proto {
+	case ip.ProtoTCP, ip.ProtoUDP, ip.ProtoICMPv6:
+	default:
+		pk, err := ip.Parse(b)
+		if err != nil {
+			h.bad(i, p, err.Error())
+			return
+		}
+		if pk.Fragment {
+			whole := h.reassemble(i, p, &pk, h.frags6)
+			if whole == nil {
+				return
+			}
+			n := whole.Len()
+			hd := whole.Prepend(ip.Header6)
+			clear(hd)
+			binary.BigEndian.PutUint32(hd, 6<<28|uint32(pk.TrafficClass)<<20)
+			binary.BigEndian.PutUint16(hd[4:], uint16(min(n, 0xffff)))
+			hd[6], hd[7] = byte(pk.Protocol), pk.TTL
+			s, d := pk.Src.As16(), pk.Dst.As16()
+			copy(hd[8:], s[:])
+			copy(hd[24:], d[:])
+			h.local6(i, whole)
+			return
+		}
+		head, proto = pk.HeaderLen, pk.Protocol
+	}
+	if h.Hooks.Input != nil && !h.Hooks.Input(p, i, nil) {
+		h.Count.FilterDrops++
+		h.dropped(p, i, "dropped by the filter")
+		return
+	}
+	h.deliver(i, p, proto, head, true)
+}
+
+// reassemble adds a fragment and returns the whole payload in a packet of its
+// own, when it is there.
+func (h *Host) reassemble(i *Interface, p *packet.Packet, pk *ip.Packet, r *ip.Reassembler) *packet.Packet {
+	drops := r.Expired + r.Dropped
+	payload := pk.Payload(p.Bytes())
+	if pk.MoreFragments && len(payload)%8 != 0 {
+		h.bad(i, p, "a fragment that is not the last, of "+itoa(len(payload))+" bytes")
+		return nil
+	}
+	whole, ok := r.Add(pk, payload, 0, 0, h.Now())
+	id := p.ID
+	h.pool.Put(p)
+	h.Count.ReassemblyFails += uint64(r.Expired + r.Dropped - drops)
+	if !ok {
+		return nil
+	}
+	if whole.Overlap && pk.Version == 6 {
+		h.Count.ReassemblyFails++ // RFC 5722
+		return nil
+	}
+	h.Count.ReassemblyOK++
+	q := h.pool.Get(len(whole.Payload) + ip.Header6)
+	q.ID = id
+	if b := q.Extend(len(whole.Payload)); b != nil {
+		copy(b, whole.Payload)
+	}
+	return q
+}
+
+// deliver gives a packet to its transport. The transport header stands at
+// head.
+func (h *Host) deliver(i *Interface, p *packet.Packet, proto ip.Protocol, head int, v6 bool) {
+	b := p.Bytes()
+	if proto == ip.ProtoTCP || proto == ip.ProtoUDP || proto == ip.ProtoICMPv6 {
+		least, at := 8, 6
+		switch proto {
+		case ip.ProtoTCP:
+			least, at = 20, 16
+		case ip.ProtoICMPv6:
+			at = 2
+		}
+		if len(b) < head+least {
+			h.bad(i, p, "a transport header that is cut off")
+			return
+		}
+		if p.Checksum == packet.Unknown {
+			seg := b[head:]
+			if proto == ip.ProtoUDP {
+				if n := int(binary.BigEndian.Uint16(seg[4:])); n >= 8 && n <= len(seg) {
+					seg = seg[:n]
+				}
+				if seg[6]|seg[7] == 0 && !v6 {
+					seg = nil // RFC 768: none was computed
+				}
+			}
+			_ = at
+			if seg != nil && ip.Sum(pseudo(b, v6, proto, len(seg)), seg) != 0xffff {
+				h.Count.InChecksumErrors++
+				h.dropped(p, i, proto.String()+" checksum")
+				return
+			}
+		}
+	}
+	h.Count.InDelivers++
+	switch {
+	case proto == ip.ProtoTCP:
+		h.inputTCP(i, p, head, v6)
+	case proto == ip.ProtoUDP:
+		h.inputUDP(i, p, head, v6)
+	case proto == ip.ProtoICMP && !v6:
+		h.inputICMP4(i, p, head)
+	case proto == ip.ProtoICMPv6 && v6:
+		h.inputICMP6(i, p, head)
+	case proto == ip.ProtoNone:
+		h.pool.Put(p)
+	default:
+		h.Count.InUnknownProtocols++
+		if v6 {
+			h.errorFor(p, i, icmp.ParameterProb6, 1, uint32(head))
+		} else {
+			h.errorFor(p, i, icmp.Unreachable4, 2, 0)
+		}
+	}
+}
+
+// ends are the addresses of an IP packet.
+func ends(b []byte, v6 bool) (src, dst netip.Addr) {
+	if v6 {
+		return netip.AddrFrom16([16]byte(b[8:24])), netip.AddrFrom16([16]byte(b[24:40]))
+	}
+	return netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20]))
+}
