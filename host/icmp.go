@@ -233,29 +233,28 @@ func plateau(total int) int {
 	return 68
 }
 
-// icmpError is what an ICMP error means for a socket, and whether it is final
-// (RFC 1122 §4.2.3.9).
-func icmpError(m icmp.Message) (error, bool) {
+// icmpError is what an ICMP error means for a socket.
+func icmpError(m icmp.Message) error {
 	if m.V6 {
 		switch {
 		case m.Type == icmp.Unreachable6 && m.Code == 4:
-			return ErrRefused, true
+			return ErrRefused
 		case m.Type == icmp.Unreachable6 && (m.Code == 1 || m.Code == 5 || m.Code == 6):
-			return ErrProhibited, true
+			return ErrProhibited
 		case m.Type == icmp.Unreachable6 && m.Code == 0:
-			return ErrUnreachable, false
+			return ErrUnreachable
 		}
-		return ErrNoRoute, false
+		return ErrNoRoute
 	}
 	switch {
 	case m.Type == icmp.Unreachable4 && (m.Code == 2 || m.Code == 3):
-		return ErrRefused, true
+		return ErrRefused
 	case m.Type == icmp.Unreachable4 && (m.Code == 9 || m.Code == 10 || m.Code == 13):
-		return ErrProhibited, true
+		return ErrProhibited
 	case m.Type == icmp.Unreachable4 && (m.Code == 0 || m.Code == 6 || m.Code == 11):
-		return ErrUnreachable, false
+		return ErrUnreachable
 	}
-	return ErrNoRoute, false
+	return ErrNoRoute
 }
 
 // ErrRefused is what a datagram socket gets when the peer's port is closed.

@@ -398,14 +398,14 @@ func (h *Host) quotedTCP(local, remote netip.AddrPort, seq uint32, m icmp.Messag
 		}
 		s.PathMTU(now, h.pathMTUTo(remote.Addr(), s.hop.mtu)-header, seq, "ICMP from "+from.String())
 	} else {
-		err, hard := icmpError(m)
+		err := icmpError(m)
 		if m.V6 && m.Type == icmp.TimeExceeded6 || !m.V6 && (m.Type == icmp.TimeExceeded4 || m.Type == 4 || m.Type == icmp.Redirect4) {
 			return
 		}
 		if err == ErrRefused {
 			err = tcp.ErrRefused
 		}
-		s.Unreachable(now, seq, hard, err)
+		s.Unreachable(now, seq, err)
 	}
 	s.wake()
 	s.Flush()

@@ -259,7 +259,7 @@ func (h *Host) quotedUDP(local, remote netip.AddrPort, m icmp.Message, from neti
 }
 
 func socketError(m icmp.Message, from netip.Addr, to netip.AddrPort) SocketError {
-	err, _ := icmpError(m)
+	err := icmpError(m)
 	if m.MTU() > 0 {
 		err = ErrTooBig
 	}

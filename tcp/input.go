@@ -499,16 +499,17 @@ func (c *Conn) finReached() {
 	}
 }
 
-// Unreachable is told by ICMP (RFC 9293 §3.9.2.2): while the SYN is
-// unanswered it says why; later it is only a hint. quoted is the sequence
-// number that the ICMP message quotes: one that is not under way is forged or
-// late (RFC 5927 §4).
-func (c *Conn) Unreachable(now clock.Time, quoted uint32, hard bool, err error) {
+// Unreachable is told by ICMP, or by the host when the next hop does not answer.
+// It ends an open that is under way (RFC 5461 §4.1, which is what hosts do;
+// RFC 9293 §3.9.2.2 would go on trying); later it is only a hint, for when
+// nothing gets through any more. quoted is the sequence number that the ICMP
+// message quotes: one that is not under way is forged or late (RFC 5927 §4).
+func (c *Conn) Unreachable(now clock.Time, quoted uint32, err error) {
 	c.now = now
 	if before(quoted, c.una) || before(c.nxt, quoted) || c.state == Closed {
 		return
 	}
-	if c.state == SynSent && hard {
+	if c.state == SynSent {
 		c.fail(err)
 		return
 	}

@@ -1,0 +1,419 @@
+package socket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"peel/clock"
+	"peel/host"
+	"peel/tcp"
+)
+
+// waiter lets goroutines wait for a socket until a deadline.
+type waiter struct {
+	cond     *sync.Cond
+	deadline clock.Time // 0 is none
+	timer    *clock.Timer
+	waiting  int
+	woken    uint32
+}
+
+func (w *waiter) wake() {
+	w.woken++
+	if w.waiting > 0 {
+		w.cond.Broadcast()
+	}
+}
+
+// wait lets others run until wake. It is called under the network's lock.
+func (w *waiter) wait(n *Network) {
+	if w.cond == nil {
+		w.cond = sync.NewCond(&n.mu)
+	}
+	w.waiting++
+	// What this goroutine has caused must happen before it sleeps, and the
+	// lock is given up without unlock.
+	woken := w.woken
+	n.settle()
+	if n.pending() {
+		n.flush()
+		n.mu.Lock()
+	}
+	if woken == w.woken {
+		w.cond.Wait()
+	}
+	w.waiting--
+	n.Queue.Advance(n.time.Now())
+}
+
+// pending tells whether a driver has something to send.
+func (n *Network) pending() bool {
+	for _, d := range n.drivers {
+		if len(d.ring) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *waiter) expired(now clock.Time) bool { return w.deadline != 0 && now >= w.deadline }
+
+// set sets the deadline; the zero Time is none.
+func (w *waiter) set(n *Network, t time.Time) {
+	if t.IsZero() {
+		w.deadline = 0
+		if w.timer != nil {
+			n.Queue.Stop(w.timer)
+		}
+		return
+	}
+	w.deadline = n.Queue.Now().Add(max(time.Until(t), 0))
+	if w.timer == nil {
+		w.timer = clock.NewTimer(func(clock.Time) { w.wake() })
+	}
+	n.Queue.Set(w.timer, w.deadline)
+	w.wake()
+}
+
+// stop ends the deadline for good.
+func (w *waiter) stop(n *Network) {
+	if w.timer != nil {
+		n.Queue.Stop(w.timer)
+	}
+	w.wake()
+}
+
+// Conn is a TCP connection of a host; it is a net.Conn, with half-close.
+type Conn struct {
+	n      *Network
+	s      *host.TCP
+	closed bool
+	linger int // seconds; less than 0 is not set
+	rd, wr waiter
+}
+
+func newConn(n *Network, s *host.TCP) *Conn {
+	c := &Conn{n: n, s: s, linger: -1}
+	s.Wake = func() {
+		c.rd.wake()
+		c.wr.wake()
+	}
+	return c
+}
+
+// sysError gives an engine's error the name that it has everywhere, so that
+// errors.Is(err, syscall.ECONNREFUSED) holds.
+func sysError(err error) error {
+	for _, e := range [...]struct {
+		err error
+		sys syscall.Errno
+	}{{tcp.ErrReset, syscall.ECONNRESET}, {tcp.ErrRefused, syscall.ECONNREFUSED}, {host.ErrRefused, syscall.ECONNREFUSED}, {tcp.ErrTimeout, syscall.ETIMEDOUT}, {tcp.ErrKeepAlive, syscall.ETIMEDOUT},
+		{host.ErrNoRoute, syscall.EHOSTUNREACH}, {host.ErrUnreachable, syscall.ENETUNREACH}, {host.ErrProhibited, syscall.EACCES}, {host.ErrTooBig, syscall.EMSGSIZE},
+		{host.ErrNoAddress, syscall.EADDRNOTAVAIL}, {host.ErrInUse, syscall.EADDRINUSE}, {host.ErrNoPorts, syscall.EADDRNOTAVAIL}, {host.ErrDown, syscall.ENETDOWN}} {
+		if errors.Is(err, e.err) {
+			return &Error{err, e.sys}
+		}
+	}
+	return err
+}
+
+// Error is what went wrong in the words of the engine that found it; it
+// unwraps to the system's number for it too.
+type Error struct {
+	Err    error
+	Number syscall.Errno
+}
+
+func (e *Error) Error() string   { return e.Err.Error() }
+func (e *Error) Unwrap() []error { return []error{e.Err, e.Number} }
+
+func (c *Conn) fail(op string, err error) error {
+	local, remote := c.s.Ends()
+	return &net.OpError{Op: op, Net: "tcp", Source: net.TCPAddrFromAddrPort(local), Addr: net.TCPAddrFromAddrPort(remote), Err: sysError(err)}
+}
+
+// Read reads what has arrived, and waits when there is nothing.
+func (c *Conn) Read(p []byte) (int, error) {
+	n := c.n
+	n.lock()
+	defer n.unlock()
+	for {
+		switch {
+		case c.closed:
+			return 0, c.fail("read", net.ErrClosed)
+		case c.rd.expired(n.Queue.Now()):
+			return 0, c.fail("read", os.ErrDeadlineExceeded)
+		case len(p) == 0:
+			return 0, nil
+		}
+		if k := c.s.Read(p, n.Queue.Now()); k > 0 {
+			c.s.Flush()
+			return k, nil
+		}
+		if c.s.EOF() {
+			return 0, io.EOF
+		}
+		if err := c.s.Err(); err != nil {
+			return 0, c.fail("read", err)
+		}
+		if c.s.State() == tcp.Closed {
+			return 0, io.EOF
+		}
+		if n.closed {
+			return 0, c.fail("read", net.ErrClosed)
+		}
+		c.rd.wait(n)
+	}
+}
+
+// Write gives all of p to the connection, and waits for room.
+func (c *Conn) Write(p []byte) (int, error) {
+	n := c.n
+	n.lock()
+	defer n.unlock()
+	done := 0
+	for {
+		switch {
+		case c.closed:
+			return done, c.fail("write", net.ErrClosed)
+		case c.wr.expired(n.Queue.Now()):
+			return done, c.fail("write", os.ErrDeadlineExceeded)
+		case n.closed:
+			return done, c.fail("write", net.ErrClosed)
+		}
+		k, err := c.s.Write(p[done:], n.Queue.Now())
+		done += k
+		if err != nil {
+			if errors.Is(err, tcp.ErrClosed) {
+				err = syscall.EPIPE
+			}
+			return done, c.fail("write", err)
+		}
+		if k > 0 {
+			c.s.Flush()
+		}
+		if done == len(p) {
+			return done, nil
+		}
+		c.wr.wait(n)
+	}
+}
+
+// Close ends the connection: what was written is still sent. Unread bytes, or
+// SetLinger(0), make it a reset.
+func (c *Conn) Close() error {
+	n := c.n
+	n.lock()
+	defer n.unlock()
+	if c.closed {
+		return c.fail("close", net.ErrClosed)
+	}
+	c.closed = true
+	if c.linger == 0 {
+		c.s.Abort(n.Queue.Now())
+	} else {
+		c.s.Close(n.Queue.Now())
+	}
+	c.s.Flush()
+	c.rd.stop(n)
+	c.wr.stop(n)
+	return nil
+}
+
+// CloseWrite sends a FIN behind what was written; reading goes on.
+func (c *Conn) CloseWrite() error {
+	n := c.n
+	n.lock()
+	defer n.unlock()
+	if c.closed {
+		return c.fail("close", net.ErrClosed)
+	}
+	c.s.CloseWrite(n.Queue.Now())
+	c.s.Flush()
+	return nil
+}
+
+// SetLinger with 0 makes Close a reset.
+func (c *Conn) SetLinger(sec int) error {
+	c.n.Do(func() { c.linger = sec })
+	return nil
+}
+
+// Info is the connection's row in the table of sockets.
+func (c *Conn) Info() (i tcp.Info) {
+	c.n.Do(func() { i = c.s.Info() })
+	return i
+}
+
+// LocalAddr is a *net.TCPAddr.
+func (c *Conn) LocalAddr() net.Addr {
+	local, _ := c.s.Ends()
+	return net.TCPAddrFromAddrPort(local)
+}
+
+// RemoteAddr is a *net.TCPAddr.
+func (c *Conn) RemoteAddr() net.Addr {
+	_, remote := c.s.Ends()
+	return net.TCPAddrFromAddrPort(remote)
+}
+
+// SetDeadline bounds Read and Write.
+func (c *Conn) SetDeadline(t time.Time) error {
+	c.n.Do(func() {
+		c.rd.set(c.n, t)
+		c.wr.set(c.n, t)
+	})
+	return nil
+}
+
+// SetReadDeadline bounds Read.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.n.Do(func() { c.rd.set(c.n, t) })
+	return nil
+}
+
+// SetWriteDeadline bounds Write.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.n.Do(func() { c.wr.set(c.n, t) })
+	return nil
+}
+
+// Stack is a host's sockets: a dialer and a listener.
+type Stack struct {
+	Network *Network
+	Host    *host.Host
+	// TCP is how its connections behave; nil is as the host says.
+	TCP *tcp.Config
+}
+
+// Dial connects from a local address, which may be zero.
+func (k Stack) Dial(ctx context.Context, local, remote netip.AddrPort) (*Conn, error) {
+	fail := func(err error) (*Conn, error) {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(remote), Err: sysError(err)}
+	}
+	if err := ctx.Err(); err != nil {
+		return fail(err)
+	}
+	n := k.Network
+	n.lock()
+	s, err := k.Host.Dial(local, remote, k.TCP)
+	if err != nil {
+		n.unlock()
+		return fail(err)
+	}
+	c := newConn(n, s)
+	stop := func() bool { return true }
+	if ctx.Done() != nil {
+		stop = context.AfterFunc(ctx, func() { n.Do(c.wr.wake) })
+	}
+	for err == nil && s.State() < tcp.Established && s.State() != tcp.Closed {
+		if n.closed {
+			err = net.ErrClosed
+		} else if err = ctx.Err(); err == nil {
+			c.wr.wait(n)
+		}
+	}
+	if err == nil {
+		err = s.Err()
+	}
+	if err != nil {
+		s.Abort(n.Queue.Now())
+		s.Flush()
+	}
+	n.unlock()
+	stop()
+	if err != nil {
+		return fail(err)
+	}
+	return c, nil
+}
+
+// DialTCP connects to addr.
+func (k Stack) DialTCP(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+	c, err := k.Dial(ctx, netip.AddrPort{}, addr)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Source is the address from which dst would be reached.
+func (k Stack) Source(dst netip.Addr) (a netip.Addr, ok bool) {
+	k.Network.Do(func() {
+		var err error
+		a, err = k.Host.Source(dst)
+		ok = err == nil
+	})
+	return a, ok
+}
+
+// Listener takes connections; it is a net.Listener.
+type Listener struct {
+	n      *Network
+	l      *host.Listener
+	closed bool
+	ac     waiter
+}
+
+// Listen takes connections to addr, whose address may be unspecified and whose
+// port may be 0.
+func (k Stack) Listen(addr netip.AddrPort) (*Listener, error) {
+	n := k.Network
+	n.lock()
+	defer n.unlock()
+	l, err := k.Host.Listen(addr, 0, k.TCP)
+	if err != nil {
+		return nil, &net.OpError{Op: "listen", Net: "tcp", Addr: net.TCPAddrFromAddrPort(addr), Err: sysError(err)}
+	}
+	s := &Listener{n: n, l: l}
+	l.Wake = s.ac.wake
+	return s, nil
+}
+
+// Accept waits for a connection.
+func (l *Listener) Accept() (net.Conn, error) {
+	l.n.lock()
+	defer l.n.unlock()
+	for {
+		if l.closed || l.n.closed {
+			return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: l.Addr(), Err: net.ErrClosed}
+		}
+		if l.ac.expired(l.n.Queue.Now()) {
+			return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: l.Addr(), Err: os.ErrDeadlineExceeded}
+		}
+		if s := l.l.Accept(); s != nil {
+			return newConn(l.n, s), nil
+		}
+		l.ac.wait(l.n)
+	}
+}
+
+// SetDeadline bounds Accept.
+func (l *Listener) SetDeadline(t time.Time) error {
+	l.n.Do(func() { l.ac.set(l.n, t) })
+	return nil
+}
+
+// Close ends listening; connections that were not accepted are reset.
+func (l *Listener) Close() error {
+	l.n.lock()
+	defer l.n.unlock()
+	if l.closed {
+		return fmt.Errorf("socket: %w", net.ErrClosed)
+	}
+	l.closed = true
+	l.l.Close()
+	l.ac.stop(l.n)
+	return nil
+}
+
+// Addr is a *net.TCPAddr.
+func (l *Listener) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.l.Addr()) }
