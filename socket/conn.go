@@ -54,9 +54,9 @@ func (w *waiter) wait(n *Network) {
 	n.Queue.Advance(n.time.Now())
 }
 
-// pending tells whether a driver has something to send.
+// pending tells whether a port has something to send.
 func (n *Network) pending() bool {
-	for _, d := range n.drivers {
+	for _, d := range n.ports {
 		if len(d.ring) > 0 {
 			return true
 		}

@@ -9,6 +9,7 @@ import (
 
 	"peel/host"
 	"peel/kernel"
+	"peel/link"
 	"peel/packet"
 )
 
@@ -19,10 +20,16 @@ type Device interface {
 	Close() error
 }
 
-// driver joins an interface to a device.
-type driver struct {
+// Port is the network's side of a device: what it is sent goes out by the
+// device. It is a link.Sender, and a link.Port to plug a cable into.
+type Port struct {
+	// Dropped counts frames for which the queue or the device had no room.
+	Dropped uint64
+
 	n     *Network
-	i     *host.Interface
+	name  string
+	take  func(*packet.Packet) // what comes from the device, under the lock
+	i     *host.Interface      // may be nil
 	dev   Device
 	done  chan struct{}
 	limit int
@@ -30,6 +37,7 @@ type driver struct {
 	ring    []*packet.Packet // to be sent
 	spare   []*packet.Packet // memory for the next ring
 	writing sync.Mutex       // keeps batches in order
+	failed  uint64           // writes, under writing
 }
 
 // DriveOptions is how a device is driven.
@@ -48,31 +56,66 @@ const maxFrame = 65535 + 18
 
 // Drive attaches an interface to a device and brings it up.
 func (n *Network) Drive(i *host.Interface, dev Device, o DriveOptions) {
-	d := &driver{n: n, i: i, dev: dev, done: make(chan struct{}), limit: o.Ring}
-	if d.limit == 0 {
-		d.limit = 1024
-	}
-	n.lock()
-	n.drivers = append(n.drivers, d)
-	if o.Offloads {
-		i.Offload = host.Offload{Checksum: true, Segment: 60000}
-	}
-	i.Attach(d)
-	n.unlock()
+	d := n.port(dev, o)
+	d.name, d.i, d.take = i.Name, i, i.Receive
+	n.Do(func() {
+		if o.Offloads {
+			i.Offload = host.Offload{Checksum: true, Segment: 60000}
+		}
+		i.Attach(d)
+		n.ports = append(n.ports, d)
+	})
 	go d.read()
 }
 
-// Send implements host.Sender, under the network's lock.
-func (d *driver) Send(p *packet.Packet) {
+// Bridge puts a device at one end of a cable: frames from the device are sent
+// into the cable, and the Port that it returns is to be plugged into that end.
+func (n *Network) Bridge(name string, cable link.Sender, dev Device, o DriveOptions) *Port {
+	d := n.port(dev, o)
+	d.name = name
+	d.take = func(p *packet.Packet) {
+		// A cable carries frames as they are on the wire.
+		if p.Segment > 0 {
+			host.Split(&n.Pool, p, cable.Send)
+			return
+		}
+		host.Finish(p)
+		cable.Send(p)
+	}
+	n.Do(func() { n.ports = append(n.ports, d) })
+	go d.read()
+	return d
+}
+
+func (n *Network) port(dev Device, o DriveOptions) *Port {
+	d := &Port{n: n, dev: dev, done: make(chan struct{}), limit: o.Ring}
+	if d.limit == 0 {
+		d.limit = 1024
+	}
+	return d
+}
+
+// Receive implements link.Port.
+func (d *Port) Receive(p *packet.Packet) { d.Send(p) }
+
+// Send implements link.Sender and host.Sender, under the network's lock.
+func (d *Port) Send(p *packet.Packet) {
 	if len(d.ring) >= d.limit {
-		d.i.Count.TxDropped++
+		d.drop()
 		d.n.Pool.Put(p)
 		return
 	}
 	d.ring = append(d.ring, p)
 }
 
-func (d *driver) write(frames []*packet.Packet) {
+func (d *Port) drop() {
+	d.Dropped++
+	if d.i != nil {
+		d.i.Count.TxDropped++
+	}
+}
+
+func (d *Port) write(frames []*packet.Packet) {
 	for _, p := range frames {
 		o := kernel.Offload{}
 		b := p.Bytes()
@@ -87,13 +130,13 @@ func (d *driver) write(frames []*packet.Packet) {
 			o.HeaderLen = p.SumFrom + uint16(b[p.SumFrom+12]>>4)*4
 		}
 		if err := d.dev.Write(b, &o); err != nil {
-			d.i.Count.TxDropped++
+			d.failed++
 		}
 	}
 }
 
 // read takes frames from the device until it is closed.
-func (d *driver) read() {
+func (d *Port) read() {
 	defer close(d.done)
 	d.n.mu.Lock()
 	p := d.n.Pool.Get(maxFrame)
@@ -108,9 +151,11 @@ func (d *driver) read() {
 			}
 			d.n.lock()
 			d.n.Pool.Put(p)
-			d.i.SetUp(false)
+			if d.i != nil {
+				d.i.SetUp(false)
+			}
 			if !errors.Is(err, os.ErrClosed) && d.n.failed == nil {
-				d.n.failed = fmt.Errorf("socket: %s: %w", d.i.Name, err)
+				d.n.failed = fmt.Errorf("socket: %s: %w", d.name, err)
 			}
 			d.n.unlock()
 			return
@@ -126,7 +171,7 @@ func (d *driver) read() {
 			p.Checksum = packet.Good
 		}
 		d.n.lock()
-		d.i.Receive(p)
+		d.take(p)
 		p = d.n.Pool.Get(maxFrame)
 		d.n.unlock()
 	}

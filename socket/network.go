@@ -22,13 +22,13 @@ type Network struct {
 	Queue clock.Queue
 	Pool  packet.Pool
 
-	mu      sync.Mutex
-	time    clock.Clock
-	timer   *time.Timer
-	armed   clock.Time // when timer fires
-	closed  bool
-	drivers []*driver
-	failed  error
+	mu     sync.Mutex
+	time   clock.Clock
+	timer  *time.Timer
+	armed  clock.Time // when timer fires
+	closed bool
+	ports  []*Port
+	failed error
 }
 
 // NewNetwork returns a network without hosts that runs by the clock.
@@ -68,9 +68,9 @@ func (n *Network) Close() {
 	if n.timer != nil {
 		n.timer.Stop()
 	}
-	drivers := n.drivers
+	ports := n.ports
 	n.mu.Unlock()
-	for _, d := range drivers {
+	for _, d := range ports {
 		d.dev.Close()
 		<-d.done
 	}
@@ -109,11 +109,11 @@ func (n *Network) tick() {
 	n.unlock()
 }
 
-// unlock settles, and hands what drivers have to send to their devices:
+// unlock settles, and hands what ports have to send to their devices:
 // outside of the lock, in order.
 func (n *Network) unlock() {
 	n.settle()
-	for _, d := range n.drivers {
+	for _, d := range n.ports {
 		if len(d.ring) > 0 {
 			n.flush()
 			return
@@ -126,17 +126,19 @@ func (n *Network) unlock() {
 func (n *Network) flush() {
 	var few [4]batch
 	busy := few[:0]
-	for _, d := range n.drivers {
+	for _, d := range n.ports {
 		if len(d.ring) > 0 {
 			// Whoever comes later waits here: frames stay in order.
 			d.writing.Lock()
-			busy = append(busy, batch{d, d.ring})
+			busy = append(busy, batch{d: d, frames: d.ring})
 			d.ring, d.spare = d.spare, nil
 		}
 	}
 	n.mu.Unlock()
-	for _, b := range busy {
+	for i, b := range busy {
 		b.d.write(b.frames)
+		b.failed, b.d.failed = b.d.failed, 0
+		busy[i] = b
 		b.d.writing.Unlock()
 	}
 	n.mu.Lock()
@@ -144,14 +146,18 @@ func (n *Network) flush() {
 		for _, p := range b.frames {
 			n.Pool.Put(p)
 		}
+		for range b.failed {
+			b.d.drop()
+		}
 		clear(b.frames)
 		b.d.spare = b.frames[:0]
 	}
 	n.mu.Unlock()
 }
 
-// batch is what a driver is to send.
+// batch is what a port is to send.
 type batch struct {
-	d      *driver
+	d      *Port
 	frames []*packet.Packet
+	failed uint64
 }
