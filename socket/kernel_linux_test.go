@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +21,8 @@ import (
 	"peel/host"
 	"peel/kernel"
 	"peel/link"
+	"peel/route"
+	"peel/tcp"
 )
 
 // The Linux kernel as the peer: it lives in a network namespace that the test
@@ -31,7 +34,9 @@ type kernelPeer struct {
 	ns    *kernel.Namespace
 	iface *host.Interface
 	cable *link.Cable
-	dev   string // the kernel's
+	// remote is a host behind ours, if far was called.
+	remote Stack
+	dev    string // the kernel's
 }
 
 type peerOptions struct {
@@ -274,5 +279,242 @@ func TestKernelTransfers(t *testing.T) {
 				t.Logf("%v, kernel opens: %v: 100 MiB each way in %v", a[0], opens, time.Since(start))
 			}
 		}
+	})
+}
+
+func TestKernelOverABadCable(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		shape link.Shape
+	}{
+		{"loss 1 %", link.Shape{Loss: link.Loss{Probability: 0.01}}},
+		{"loss 5 %", link.Shape{Loss: link.Loss{Probability: 0.05}}},
+		{"loss 20 %", link.Shape{Loss: link.Loss{Probability: 0.2}}},
+		{"reordered", link.Shape{Delay: 200 * time.Microsecond, Reorder: link.Reorder{Probability: 0.1, Delay: 300 * time.Microsecond}}},
+		{"doubled", link.Shape{Duplicate: 0.1}},
+		// One bit is what the checksum always finds: of three, one change in
+		// 300 gets past it.
+		{"corrupted", link.Shape{Corrupt: link.Corrupt{Probability: 0.01, Bits: 1, PastFCS: true}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := peerOptions{cable: true}
+			// With 200 ms at least for each timeout, a fifth lost would take
+			// an hour.
+			o.host.TCP.MinRTO = 5 * time.Millisecond
+			if c.shape.Loss.Probability >= 0.2 {
+				// Nor does CUBIC get anywhere then, on either side.
+				o.host.TCP.Congestion = tcp.NewBBR
+			}
+			k := newKernelPeer(t, o)
+			k.run(t, "ip", "route", "add", "192.0.2.1/32", "dev", k.dev, "rto_min", "5ms")
+			k.run(t, "ip", "-6", "route", "add", "2001:db8::1/128", "dev", k.dev, "rto_min", "5ms")
+			k.Network.Do(func() {
+				if err := k.cable.SetShape(c.shape); err != nil {
+					t.Fatal(err)
+				}
+			})
+			for _, a := range [][2]netip.Addr{{ours4, theirs4}, {ours6, theirs6}} {
+				start, n := time.Now(), int64(100<<20)
+				if c.shape.Loss.Probability >= 0.2 && a[0].Is6() {
+					n = 10 << 20 // once is enough of a minute's wait
+				}
+				k.transfer(t, a, a[0].Is4(), n)
+				t.Logf("%v: %d MiB each way in %v", a[0], n>>20, time.Since(start))
+			}
+		})
+	}
+}
+
+// What the kernel does without, we can do without.
+func TestKernelFeaturesOff(t *testing.T) {
+	for _, c := range []struct{ name, sysctl, value string }{
+		{"no timestamps", "tcp_timestamps", "0"},
+		{"no SACK", "tcp_sack", "0"},
+		{"no window scaling", "tcp_window_scaling", "0"},
+		{"ECN", "tcp_ecn", "1"},
+		{"no ECN", "tcp_ecn", "0"},
+		{"Reno", "tcp_congestion_control", "reno"},
+		{"no delayed data", "tcp_autocorking", "0"},
+		{"MTU probing", "tcp_mtu_probing", "2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := peerOptions{cable: true, host: host.Options{TCP: tcp.Config{ECN: true}}}
+			k := newKernelPeer(t, o)
+			// /proc/sys/net is that of the thread's namespace.
+			if err := k.ns.Do(func() error { return os.WriteFile("/proc/sys/net/ipv4/"+c.sysctl, []byte(c.value), 0) }); err != nil {
+				t.Fatal(err)
+			}
+			for _, loss := range []float64{0, 0.005} {
+				k.Network.Do(func() { k.cable.SetShape(link.Shape{Loss: link.Loss{Probability: loss}}) })
+				for i, a := range [][2]netip.Addr{{ours4, theirs4}, {ours6, theirs6}} {
+					k.transfer(t, a, i == 0, 5<<20)
+				}
+			}
+		})
+	}
+}
+
+func TestKernelThousandConnections(t *testing.T) {
+	k := newKernelPeer(t, peerOptions{})
+	const conns = 1000
+	l, err := k.Stack.Listen(netip.AddrPortFrom(ours4, 80))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				io.Copy(struct{ io.Writer }{c}, c)
+			}()
+		}
+	}()
+	theirs := k.listenKernel(t, "192.0.2.2:0")
+	go func() {
+		for {
+			c, err := theirs.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				io.Copy(struct{ io.Writer }{c}, c)
+			}()
+		}
+	}()
+	var wg sync.WaitGroup
+	for i := range conns {
+		wg.Go(func() {
+			var c net.Conn
+			var err error
+			if i%2 == 0 {
+				c, err = k.dialKernel(netip.AddrPortFrom(ours4, 80))
+			} else {
+				c, err = k.Stack.DialTCP(t.Context(), netip.MustParseAddrPort(theirs.Addr().String()))
+			}
+			if err != nil {
+				t.Error(i, err)
+				return
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(time.Minute))
+			for range 5 {
+				msg := bytes.Repeat([]byte{byte(i)}, 5000)
+				if _, err := c.Write(msg); err != nil {
+					t.Error(i, err)
+					return
+				}
+				got := make([]byte, len(msg))
+				if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, msg) {
+					t.Error(i, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	l.Close()
+	// All is given back, but for TIME-WAIT.
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		left := map[string]int{}
+		k.Network.Do(func() {
+			for _, s := range k.Stack.Host.Sockets() {
+				left[s.State]++
+			}
+		})
+		delete(left, "TIME-WAIT")
+		if len(left) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("left: %v", left)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func TestKernelTraceroutesToUsAndThroughUs(t *testing.T) {
+	needTool(t, "traceroute")
+	k := newKernelPeer(t, peerOptions{host: host.Options{Forward: true}})
+	// Behind our host lies another, on a cable of its own.
+	k.far(t)
+	for _, c := range []struct{ to, via, at string }{
+		{"192.0.2.1", "", "192.0.2.1"},
+		{"198.51.100.2", "192.0.2.1", "198.51.100.2"},
+		{"2001:db8:2::2", "2001:db8::1", "2001:db8:2::2"},
+	} {
+		for _, how := range []string{"-U", "-I", "-T"} {
+			out := k.run(t, "traceroute", how, "-n", "-q", "1", "-w", "2", c.to)
+			lines := strings.Split(strings.TrimSpace(out), "\n")[1:]
+			want := []string{c.at}
+			if c.via != "" {
+				want = []string{c.via, c.at}
+			}
+			var got []string
+			for _, l := range lines {
+				got = append(got, strings.Fields(l)[1])
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("traceroute %s %s: %v, want %v\n%s", how, c.to, got, want, out)
+			}
+		}
+	}
+	// The cable behind us carries 1400 bytes only: the kernel learns that
+	// from our ICMP, for TCP too.
+	out, _ := k.try("ping", "-n", "-c", "1", "-W", "1", "-M", "do", "-s", "1472", "198.51.100.2")
+	if !strings.Contains(out, "mtu = 1400") && !strings.Contains(out, "mtu=1400") {
+		t.Errorf("a ping that is too large for the next link:\n%s", out)
+	}
+	l, err := k.remote.Listen(netip.MustParseAddrPort("[::]:80"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []string{"198.51.100.2:80", "[2001:db8:2::2]:80"} {
+		c, err := k.dialKernel(netip.MustParseAddrPort(a))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			c.Write(make([]byte, 5<<20))
+			c.Close()
+		}()
+		if n, err := io.Copy(io.Discard, s); n != 5<<20 || err != nil {
+			t.Errorf("%s: %d bytes, %v", a, n, err)
+		}
+		s.Close()
+	}
+}
+
+// far adds a host behind ours: 198.51.100.2 and 2001:db8:2::2.
+func (k *kernelPeer) far(t testing.TB) {
+	k.remote = Stack{Network: k.Network, Host: k.Network.Host("far", [32]byte{2}, host.Options{})}
+	cable := link.NewCable(k.Network.Link(nil), link.End{Name: "router"}, link.End{Name: "far"})
+	k.Network.Do(func() {
+		near := k.Stack.Host.AddInterface("eth1", ethernet.MAC{2, 0x70, 0x65, 0x65, 0x6c, 2}, 1400)
+		far := k.remote.Host.AddInterface("eth0", ethernet.MAC{2, 0x70, 0x65, 0x65, 0x6c, 3}, 1400)
+		for i, p := range map[*host.Interface][]string{near: {"198.51.100.1/24", "2001:db8:2::1/64"}, far: {"198.51.100.2/24", "2001:db8:2::2/64"}} {
+			for _, a := range p {
+				i.AddAddress(netip.MustParsePrefix(a))
+			}
+			i.AddAddress(netip.PrefixFrom(host.LinkLocal(i.MAC), 64))
+		}
+		for _, r := range []route.Route{{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("198.51.100.1"), Interface: "eth0"},
+			{Prefix: netip.MustParsePrefix("::/0"), Gateway: netip.MustParseAddr("2001:db8:2::1"), Interface: "eth0"}} {
+			if err := k.remote.Host.Routes.Add(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cable.Plug(near, far)
+		near.Attach(cable.AB())
+		far.Attach(cable.BA())
 	})
 }

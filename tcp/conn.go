@@ -111,8 +111,9 @@ type Conn struct {
 	shut                            bool       // zero window, already told
 
 	mtu struct {
-		timeouts int // of large segments, in a row
-		ceiling  int // the path's size before it was lowered
+		timeouts int  // of large segments, in a row
+		proved   bool // a full segment has been delivered
+		ceiling  int  // the path's size before it was lowered
 		probeAt  clock.Time
 		wait     time.Duration
 	}

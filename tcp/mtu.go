@@ -45,7 +45,7 @@ func (c *Conn) lowerPath(n int, why string, wait time.Duration) {
 	c.setMSS(why)
 	c.mtu.wait = wait
 	c.mtu.probeAt = c.now.Add(wait)
-	c.mtu.timeouts = 0
+	c.mtu.timeouts, c.mtu.proved = 0, false
 }
 
 // suspectMTU counts timeouts of large segments: after some, the path may drop
@@ -58,7 +58,12 @@ func (c *Conn) suspectMTU() {
 	if min(r.len(), c.mss) <= minMSS*4 || r.len() < c.mss && c.mss <= baseSegment {
 		return
 	}
-	if c.mtu.timeouts++; c.mtu.timeouts < orInt(c.cfg.BlackHole, 3) {
+	limit := orInt(c.cfg.BlackHole, 3)
+	if c.mtu.proved {
+		// Such segments did get through: it takes more to doubt the path.
+		limit *= 2
+	}
+	if c.mtu.timeouts++; c.mtu.timeouts < limit {
 		return
 	}
 	header := c.path - c.mss

@@ -226,6 +226,7 @@ type ackInfo struct {
 	lost      int
 	dsack     bool
 	advanced  bool // una moved
+	again     bool // delivered something that was sent more than once
 }
 
 // deliver counts a record as delivered, once.
@@ -242,11 +243,17 @@ func (c *Conn) deliver(r *record, a *ackInfo) {
 		if d := c.now.Sub(r.sent); a.rtt == 0 || d < a.rtt {
 			a.rtt = max(d, 1)
 		}
+		if r.len() >= c.mss && c.mss > baseSegment {
+			c.mtu.proved = true
+		}
 		// RFC 8985 §6.2 step 3.
 		if before(r.end, c.rack.fack) && !c.rack.reordering && c.sack {
 			c.rack.reordering = true
 			c.note(Event{Kind: ReorderingSeen, From: r.seq, To: r.end})
 		}
+	}
+	if r.tx > 1 {
+		a.again = true
 	}
 	if !a.any || c.sentAfter(r.sent, r.end, a.newest.sent, a.newest.end) {
 		a.newest, a.any = *r, true
@@ -506,6 +513,10 @@ func (c *Conn) acked(ack uint32) {
 // timestamp where that is all there is (RFC 7323 §4.1).
 func (c *Conn) measure(a *ackInfo, o *Options) {
 	d := a.rtt
+	if a.again {
+		// What was repaired may have held the ACK of the rest back.
+		d = 0
+	}
 	if d == 0 && a.advanced && !a.dsack && c.ts && o.Timestamps && o.TSEcr != 0 {
 		if ms := int32(c.tsNow() - o.TSEcr); ms >= 0 {
 			d = time.Duration(ms) * time.Millisecond
@@ -514,10 +525,10 @@ func (c *Conn) measure(a *ackInfo, o *Options) {
 			return // less than the clock of the timestamps can tell
 		}
 	}
+	a.rtt = d
 	if d == 0 {
 		return
 	}
-	a.rtt = d
 	c.rtt.sample(d, c.now, c.cfg)
 	c.note(Event{Kind: RTTMeasured, Wait: d})
 }
