@@ -8,6 +8,7 @@ import (
 	"peel/ethernet"
 	"peel/icmp"
 	"peel/ip"
+	"peel/offload"
 	"peel/packet"
 )
 
@@ -263,7 +264,7 @@ func (h *Host) deliver(i *Interface, p *packet.Packet, proto ip.Protocol, head i
 				}
 			}
 			_ = at
-			if seg != nil && ip.Sum(pseudo(b, v6, proto, len(seg)), seg) != 0xffff {
+			if seg != nil && ip.Sum(offload.Pseudo(b, v6, proto, len(seg)), seg) != 0xffff {
 				h.Count.InChecksumErrors++
 				h.dropped(p, i, proto.String()+" checksum")
 				return

@@ -8,6 +8,7 @@ import (
 	"peel/clock"
 	"peel/ethernet"
 	"peel/ip"
+	"peel/offload"
 	"peel/packet"
 	"peel/route"
 )
@@ -354,7 +355,7 @@ func (i *Interface) directed(b []byte) bool {
 // loopback gives a packet of this host to itself, later: not within the call
 // that sent it.
 func (h *Host) loopback(p *packet.Packet, v6 bool) {
-	Finish(p)
+	offload.Finish(p)
 	h.queue.Set(clock.NewTimer(func(clock.Time) {
 		p.Segment = 0
 		if v6 {
@@ -367,7 +368,7 @@ func (h *Host) loopback(p *packet.Packet, v6 bool) {
 
 // fragment cuts a packet for the MTU (RFC 791 §3.2, RFC 8200 §4.5).
 func (h *Host) fragment(p *packet.Packet, n hop, v6 bool) error {
-	Finish(p)
+	offload.Finish(p)
 	b := p.Bytes()
 	head, extra := ip.Header6, 8
 	proto := byte(0)

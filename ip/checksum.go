@@ -10,25 +10,29 @@ import (
 // (RFC 1071). An odd last byte counts as the high byte of a word. The sum of
 // a header with its right checksum is 0xffff.
 func Sum(s uint16, b []byte) uint16 {
-	var sum, carry uint64
-	sum = uint64(s)
-	for len(b) >= 32 {
-		sum, carry = bits.Add64(sum, binary.BigEndian.Uint64(b), 0)
-		sum, carry = bits.Add64(sum, binary.BigEndian.Uint64(b[8:]), carry)
-		sum, carry = bits.Add64(sum, binary.BigEndian.Uint64(b[16:]), carry)
-		sum, carry = bits.Add64(sum, binary.BigEndian.Uint64(b[24:]), carry)
-		sum, carry = bits.Add64(sum, 0, carry)
+	// The sum of words is the same in either byte order, but for the order of
+	// its own two bytes (RFC 1071 §2 (B)): the native one needs no swaps.
+	sum, carry := uint64(bits.ReverseBytes16(s)), uint64(0)
+	for len(b) >= 64 {
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(b), 0)
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(b[8:]), carry)
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(b[16:]), carry)
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(b[24:]), carry)
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(b[32:]), carry)
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(b[40:]), carry)
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(b[48:]), carry)
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(b[56:]), carry)
 		sum += carry
-		b = b[32:]
+		b = b[64:]
 	}
 	for len(b) >= 8 {
-		sum, carry = bits.Add64(sum, binary.BigEndian.Uint64(b), 0)
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(b), 0)
 		sum += carry
 		b = b[8:]
 	}
 	var rest uint64
 	for i := range b {
-		rest |= uint64(b[i]) << (56 - 8*uint(i))
+		rest |= uint64(b[i]) << (8 * uint(i))
 	}
 	sum, carry = bits.Add64(sum, rest, 0)
 	sum += carry
@@ -36,7 +40,7 @@ func Sum(s uint16, b []byte) uint16 {
 	sum = sum>>16 + sum&0xffff
 	sum = sum>>16 + sum&0xffff
 	sum = sum>>16 + sum&0xffff
-	return uint16(sum)
+	return bits.ReverseBytes16(uint16(sum))
 }
 
 // PseudoSum is the sum of the pseudo-header that TCP, UDP and ICMPv6

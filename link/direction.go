@@ -6,6 +6,7 @@ import (
 
 	"peel/clock"
 	"peel/ethernet"
+	"peel/offload"
 	"peel/packet"
 )
 
@@ -115,7 +116,9 @@ func (d *Direction) Queued() (frames, bytes int) { return d.queue.ring.n, d.queu
 // InFlight is how many frames are on their way.
 func (d *Direction) InFlight() int { return d.flight.len() }
 
-// Send puts a frame on the cable, or into the queue before it.
+// Send puts a frame on the cable, or into the queue before it. A frame whose
+// checksum or segmentation was left to the card passes as it is as long as
+// nothing but Delay happens on the cable and nobody watches.
 func (d *Direction) Send(p *packet.Packet) {
 	now := d.net.Clock.Now()
 	n := p.Len()
@@ -130,6 +133,19 @@ func (d *Direction) Send(p *packet.Packet) {
 		d.flight.ring.push(frame{p: p, at: at})
 		if !d.arrival.Pending() {
 			d.net.Clock.Set(&d.arrival, at)
+		}
+		return
+	}
+	if p.Segment > 0 || p.Checksum == packet.Partial {
+		// What is to happen to frames, or to be seen of them, happens to
+		// them as they are on the wire.
+		c.Offered--
+		c.OfferedBytes -= uint64(n)
+		if p.Segment > 0 {
+			offload.Split(d.net.Pool, p, d.Send)
+		} else {
+			offload.Finish(p)
+			d.Send(p)
 		}
 		return
 	}

@@ -1,8 +1,6 @@
 package nat
 
 import (
-	"encoding/binary"
-	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -11,7 +9,6 @@ import (
 	"peel/clock"
 	"peel/icmp"
 	"peel/ip"
-	"peel/packet"
 	"peel/tcp"
 )
 
@@ -20,7 +17,7 @@ const second = clock.Time(time.Second)
 const (
 	ann, bob   = "10.0.0.1", "10.0.0.2"
 	outer      = "198.51.100.1"
-	web, other2 = "192.0.2.1", "192.0.2.2"
+	web, peer2 = "192.0.2.1", "192.0.2.2"
 	ann6, web6 = "[fd00::1]", "[2001:db8::1]"
 	outer6     = "2001:db8:ffff::1"
 )
@@ -119,18 +116,18 @@ func TestStories(t *testing.T) {
 		{"RFC 4787 REQ-1: one port for all destinations; anybody may answer", nil, []step{
 			{0, "in", udpPacket(web+":53", outer+":4000"), noMapping},
 			{0, "out", udpPacket(ann+":4000", web+":53"), udp("198.51.100.1:4000 > 192.0.2.1:53")},
-			{0, "out", udpPacket(ann+":4000", other2+":53"), udp("198.51.100.1:4000 > 192.0.2.2:53")},
+			{0, "out", udpPacket(ann+":4000", peer2+":53"), udp("198.51.100.1:4000 > 192.0.2.2:53")},
 			{0, "in", udpPacket(web+":53", outer+":4000"), udp("192.0.2.1:53 > 10.0.0.1:4000")},
 			{0, "in", udpPacket("203.0.113.9:9", outer+":4000"), udp("203.0.113.9:9 > 10.0.0.1:4000")},
-			{0, "out", udpPacket(bob+":4000", web+":53"), udp("198.51.100.1:4001 > 192.0.2.1:53")}, // REQ-3: never one port for two
-			{0, "out", udpPacket(bob+":80", web+":53"), udp("198.51.100.1:4002 > 192.0.2.1:53")},   // out of range
+			{0, "out", udpPacket(bob+":4000", web+":53"), udp("198.51.100.1:1024 > 192.0.2.1:53")}, // REQ-3: never one port for two
+			{0, "out", udpPacket(bob+":80", web+":53"), udp("198.51.100.1:1025 > 192.0.2.1:53")},   // out of range
 			{0, "out", udpPacket(ann6+":4000", web6+":53"), udp("[2001:db8:ffff::1]:4000 > [2001:db8::1]:53")},
 			{0, "in", udpPacket(web6+":53", "["+outer6+"]:4000"), udp("[2001:db8::1]:53 > [fd00::1]:4000")},
 		}},
 		{"RFC 4787 §4.1: address-dependent mapping", func(o *Options) { o.Mapping = AddressDependent }, []step{
 			{0, "out", udpPacket(ann+":4000", web+":53"), udp("198.51.100.1:4000 > 192.0.2.1:53")},
 			{0, "out", udpPacket(ann+":4000", web+":54"), udp("198.51.100.1:4000 > 192.0.2.1:54")},
-			{0, "out", udpPacket(ann+":4000", other2+":53"), udp("198.51.100.1:4001 > 192.0.2.2:53")},
+			{0, "out", udpPacket(ann+":4000", peer2+":53"), udp("198.51.100.1:1024 > 192.0.2.2:53")},
 		}},
 		{"RFC 4787 §4.1: address and port-dependent mapping, counted from entropy", func(o *Options) {
 			o.Mapping, o.RandomPorts = AddressAndPortDependent, true
@@ -144,7 +141,7 @@ func TestStories(t *testing.T) {
 		{"RFC 4787 §5: address-dependent filtering", func(o *Options) { o.Filtering = AddressDependent }, []step{
 			{0, "out", udpPacket(ann+":4000", web+":53"), udp("198.51.100.1:4000 > 192.0.2.1:53")},
 			{0, "in", udpPacket(web+":99", outer+":4000"), udp("192.0.2.1:99 > 10.0.0.1:4000")},
-			{0, "in", udpPacket(other2+":53", outer+":4000"), filtered},
+			{0, "in", udpPacket(peer2+":53", outer+":4000"), filtered},
 			{300 * second, "in", udpPacket(web+":99", outer+":4000"), noMapping},
 		}},
 		{"RFC 4787 §5: address and port-dependent filtering", func(o *Options) { o.Filtering = AddressAndPortDependent }, []step{
@@ -191,12 +188,12 @@ func TestStories(t *testing.T) {
 		}},
 		{"RFC 5382 REQ-3: a stranger's connection through an open filter, refused by the inside host", nil, []step{
 			{0, "out", tcpPacket(ann+":4000", web+":80", tcp.SYN), ""},
-			{0, "in", tcpPacket(other2+":9", outer+":4000", tcp.SYN), "TCP 192.0.2.2:9 > 10.0.0.1:4000"},
-			{0, "out", tcpPacket(ann+":4000", other2+":9", tcp.RST|tcp.ACK), "TCP 198.51.100.1:4000 > 192.0.2.2:9"},
-			{0, "in", tcpPacket(other2+":9", outer+":4000", tcp.SYN), "TCP 192.0.2.2:9 > 10.0.0.1:4000"},
-			{0, "out", tcpPacket(ann+":4000", other2+":9", tcp.SYN|tcp.ACK), "TCP 198.51.100.1:4000 > 192.0.2.2:9"},
-			{0, "in", tcpPacket(other2+":9", outer+":4000", tcp.ACK), ""},
-			{7439 * second, "in", tcpPacket(other2+":9", outer+":4000", tcp.ACK), "TCP 192.0.2.2:9 > 10.0.0.1:4000"},
+			{0, "in", tcpPacket(peer2+":9", outer+":4000", tcp.SYN), "TCP 192.0.2.2:9 > 10.0.0.1:4000"},
+			{0, "out", tcpPacket(ann+":4000", peer2+":9", tcp.RST|tcp.ACK), "TCP 198.51.100.1:4000 > 192.0.2.2:9"},
+			{0, "in", tcpPacket(peer2+":9", outer+":4000", tcp.SYN), "TCP 192.0.2.2:9 > 10.0.0.1:4000"},
+			{0, "out", tcpPacket(ann+":4000", peer2+":9", tcp.SYN|tcp.ACK), "TCP 198.51.100.1:4000 > 192.0.2.2:9"},
+			{0, "in", tcpPacket(peer2+":9", outer+":4000", tcp.ACK), ""},
+			{7439 * second, "in", tcpPacket(peer2+":9", outer+":4000", tcp.ACK), "TCP 192.0.2.2:9 > 10.0.0.1:4000"},
 		}},
 		{"an unknown TCP packet is reset when the options say so; others are not", func(o *Options) { o.Unknown = ResetUnknown }, []step{
 			{0, "in", tcpPacket(web+":80", outer+":4000", tcp.SYN), "rejected with a RST: no mapping"},
@@ -236,17 +233,87 @@ func TestStories(t *testing.T) {
 		}},
 		{"RFC 5508 REQ-4: an error from outside, and what it quotes, and REQ-6: which refreshes nothing", func(o *Options) { o.InboundRefresh = true }, []step{
 			{0, "in", icmpPacket("203.0.113.1", outer, icmp.TimeExceeded4, 0, 0, quote), noMapping},
-			{0, "out", udpPacket(ann+":4001", other2+":53"), ""},
+			{0, "out", udpPacket(ann+":4001", peer2+":53"), ""},
 			{0, "out", udpPacket(bob+":4000", web+":53"), ""},
 			{0, "in", icmpPacket("203.0.113.1", outer, icmp.TimeExceeded4, 0, 0, quote), "translated to ICMP 203.0.113.1 > 10.0.0.2 (about UDP 198.51.100.1:4000 > 192.0.2.1:53, now UDP 10.0.0.2:4000 > 192.0.2.1:53)"},
 			{0, "in", icmpPacket("203.0.113.1", outer, icmp.Unreachable4, 4, 1400, udpPacket(outer+":4000", web+":53")), "now UDP 10.0.0.2:4000 > 192.0.2.1:53)"},
 			{0, "out", tcpPacket(ann6+":4000", web6+":80", tcp.SYN), ""},
 			{0, "in", icmpPacket("2001:db8:9::1", outer6, icmp.TooBig6, 0, 1280, tcpPacket("["+outer6+"]:4000", web6+":80", tcp.SYN)), "translated to ICMPv6 2001:db8:9::1 > fd00::1 (about TCP [2001:db8:ffff::1]:4000 > [2001:db8::1]:80, now TCP [fd00::1]:4000 > [2001:db8::1]:80)"},
-			{0, "out", ping(ann, web, 7), ""},
-			{0, "out", ping(bob, web, 7), "ICMP 198.51.100.1:4002 > 192.0.2.1"}[0:0:0]...,
+			{0, "out", ping(bob, web, 7), ""},
+			{0, "in", icmpPacket("203.0.113.1", outer, icmp.TimeExceeded4, 0, 0, ping(outer, web, 7)[:28]), "translated to ICMP 203.0.113.1 > 10.0.0.2 (about ICMP 198.51.100.1:7 > 192.0.2.1, now ICMP 10.0.0.2:7 > 192.0.2.1)"},
+			{300 * second, "in", icmpPacket("203.0.113.1", outer, icmp.TimeExceeded4, 0, 0, quote), noMapping},
+		}},
+		{"RFC 5508 REQ-5: an error from inside, by the host or a router before it, comes from the NAT", nil, []step{
+			{0, "out", udpPacket(ann+":4000", web+":53"), ""},
+			{0, "out", icmpPacket(ann, web, icmp.Unreachable4, 3, 0, udpPacket(web+":53", ann+":4000")), "translated to ICMP 198.51.100.1 > 192.0.2.1 (about UDP 192.0.2.1:53 > 10.0.0.1:4000, now UDP 192.0.2.1:53 > 198.51.100.1:4000)"},
+			{0, "out", icmpPacket("10.9.9.9", web, icmp.TimeExceeded4, 0, 0, udpPacket(web+":53", ann+":4000")), "translated to ICMP 198.51.100.1 > 192.0.2.1 (about UDP 192.0.2.1:53 > 10.0.0.1:4000, now UDP 192.0.2.1:53 > 198.51.100.1:4000)"},
+			{0, "out", icmpPacket(ann, web, icmp.Unreachable4, 3, 0, udpPacket(web+":53", ann+":4001")), noMapping},
+			{0, "out", icmpPacket(ann, peer2, icmp.Unreachable4, 3, 0, udpPacket(web+":53", ann+":4000")), noMapping},
+			{0, "out", icmpPacket(ann, web, icmp.Unreachable4, 3, 0, icmpPacket(web, ann, icmp.Unreachable4, 3, 0, nil)), "dropped: a protocol without ports cannot be translated"},
+		}},
+		{"an error through the strictest filter is about a session", func(o *Options) { o.Filtering = AddressAndPortDependent }, []step{
+			{0, "out", udpPacket(bob+":4000", web+":53"), ""},
+			{0, "in", icmpPacket("203.0.113.1", outer, icmp.TimeExceeded4, 0, 0, quote), "now UDP 10.0.0.2:4000 > 192.0.2.1:53)"},
+			{0, "in", icmpPacket("203.0.113.1", outer, icmp.TimeExceeded4, 0, 0, udpPacket(outer+":4000", web+":54")), filtered},
+		}},
+		{"forwards: anybody may come in, answers and hairpins find them, and nothing expires", func(o *Options) {
+			o.Filtering, o.Mapping = AddressAndPortDependent, AddressAndPortDependent
+			o.Forwards = []Forward{{ip.ProtoTCP, netip.AddrPortFrom(netip.Addr{}, 80), netip.MustParseAddrPort("10.0.0.2:8080")}}
+		}, []step{
+			{0, "in", tcpPacket(web+":9", outer+":80", tcp.SYN), "translated to TCP 192.0.2.1:9 > 10.0.0.2:8080"},
+			{0, "out", tcpPacket(bob+":8080", web+":9", tcp.SYN|tcp.ACK), "translated to TCP 198.51.100.1:80 > 192.0.2.1:9"},
+			{0, "out", tcpPacket(ann+":4000", outer+":80", tcp.SYN), "hairpin to TCP 198.51.100.1:4000 > 10.0.0.2:8080"},
+			{0, "out", tcpPacket(bob+":8080", outer+":4000", tcp.SYN|tcp.ACK), "hairpin to TCP 198.51.100.1:80 > 10.0.0.1:4000"},
+			{99999 * second, "in", tcpPacket(web+":9", outer+":80", tcp.SYN), "translated to TCP 192.0.2.1:9 > 10.0.0.2:8080"},
+			{99999 * second, "in", icmpPacket("203.0.113.1", outer, icmp.Unreachable4, 1, 0, tcpPacket(outer+":80", web+":9", tcp.ACK)), "now TCP 10.0.0.2:8080 > 192.0.2.1:9)"},
+			{99999 * second, "in", udpPacket(web+":9", outer+":80"), noMapping},
+		}},
+		{"the router's own ports stay its own, and are not given out", func(o *Options) {
+			o.Reserved = func(p ip.Protocol, e netip.AddrPort) bool { return e.Port() == 4000 || p == 50 }
+		}, []step{
+			{0, "out", udpPacket(ann+":4000", web+":53"), udp("198.51.100.1:1024 > 192.0.2.1:53")},
+			{0, "in", udpPacket(web+":53", outer+":4000"), "untouched"},
+			{0, "in", icmpPacket("203.0.113.1", outer, icmp.TimeExceeded4, 0, 0, quote), "untouched"},
+			{0, "in", network(netip.MustParseAddr(web), netip.MustParseAddr(outer), 50, make([]byte, 8), 0), "untouched"},
+			{0, "in", network(netip.MustParseAddr(web), netip.MustParseAddr(outer), 47, make([]byte, 8), 0), "dropped: a protocol without ports cannot be translated"},
+		}},
+		{"what is none of the NAT's business", nil, []step{
+			{0, "out", udpPacket("172.16.0.1:4000", web+":53"), "untouched"}, // not inside
+			{0, "out", udpPacket(outer+":4000", web+":53"), "untouched"},     // the router's
+			{0, "in", udpPacket(web+":53", "172.16.0.1:9"), "untouched"},     // to somebody else
+			{0, "in", icmpPacket("fe80::1", outer6, icmp.NeighborSolicit, 0, 0, make([]byte, 16)), "untouched"},
+			{0, "in", udpPacket(outer+":53", outer+":9"), "dropped: from outside, but with an address of this NAT"},
+		}},
+		{"RFC 6888 REQ-4: a host has so many ports", func(o *Options) { o.MaxHostPorts = 1 }, []step{
+			{0, "out", udpPacket(ann+":4000", web+":53"), udp("198.51.100.1:4000 > 192.0.2.1:53")},
+			{0, "out", udpPacket(ann+":4001", web+":53"), "dropped: the inside host has all the ports it may have"},
+			{0, "out", udpPacket(ann+":4000", web+":54"), udp("198.51.100.1:4000 > 192.0.2.1:54")},
+			{0, "out", udpPacket(bob+":4001", web+":53"), udp("198.51.100.1:4001 > 192.0.2.1:53")},
+			{300 * second, "out", udpPacket(ann+":4001", web+":53"), udp("198.51.100.1:4001 > 192.0.2.1:53")},
+		}},
+		{"and so many sessions", func(o *Options) { o.MaxHostSessions = 1 }, []step{
+			{0, "out", udpPacket(ann+":4000", web+":53"), ""},
+			{0, "out", udpPacket(ann+":4000", web+":54"), "dropped: the inside host has all the sessions it may have"},
+		}},
+		{"the table has so many sessions", func(o *Options) { o.MaxSessions = 2 }, []step{
+			{0, "out", udpPacket(ann+":4000", web+":53"), ""},
+			{0, "out", udpPacket(bob+":4000", web+":53"), ""},
+			{0, "out", udpPacket(bob+":4000", web+":54"), "dropped: the table of sessions is full"},
+			{0, "out", udpPacket(bob+":4000", web+":53"), udp("198.51.100.1:1024 > 192.0.2.1:53")},
+		}},
+		{"the range has so many ports", func(o *Options) { o.PortFrom, o.PortTo = 2000, 2001 }, []step{
+			{0, "out", udpPacket(ann+":4000", web+":53"), udp("198.51.100.1:2000 > 192.0.2.1:53")},
+			{0, "out", udpPacket(ann+":4001", web+":53"), udp("198.51.100.1:2001 > 192.0.2.1:53")},
+			{0, "out", udpPacket(ann+":4002", web+":53"), "dropped: no port is free at the outside address"},
+			{0, "out", tcpPacket(ann+":4002", web+":53", tcp.SYN), "TCP 198.51.100.1:2000 > 192.0.2.1:53"}, // TCP has its own
+		}},
+		{"RFC 4787 REQ-2: a host keeps its outside address", func(o *Options) { o.Outside = append(o.Outside, netip.MustParseAddr("198.51.100.2")) }, []step{
+			{0, "out", udpPacket(ann+":4000", web+":53"), udp("198.51.100.1:4000 > 192.0.2.1:53")},
+			{0, "out", udpPacket(bob+":4000", web+":53"), udp("198.51.100.2:4000 > 192.0.2.1:53")},
+			{0, "out", udpPacket(ann+":4001", web+":53"), udp("198.51.100.1:4001 > 192.0.2.1:53")},
+			{0, "out", udpPacket(bob+":4001", web+":53"), udp("198.51.100.2:4001 > 192.0.2.1:53")},
 		}},
 	}
-	_ = quote
 	for _, s := range stories {
 		t.Run(s.name, func(t *testing.T) { run(t, make1(t, base(s.change)), s.steps) })
 	}

@@ -10,6 +10,7 @@ import (
 	"peel/host"
 	"peel/kernel"
 	"peel/link"
+	"peel/offload"
 	"peel/packet"
 )
 
@@ -76,10 +77,10 @@ func (n *Network) Bridge(name string, cable link.Sender, dev Device, o DriveOpti
 	d.take = func(p *packet.Packet) {
 		// A cable carries frames as they are on the wire.
 		if p.Segment > 0 {
-			host.Split(&n.Pool, p, cable.Send)
+			offload.Split(&n.Pool, p, cable.Send)
 			return
 		}
-		host.Finish(p)
+		offload.Finish(p)
 		cable.Send(p)
 	}
 	n.Do(func() { n.ports = append(n.ports, d) })

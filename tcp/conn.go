@@ -402,7 +402,7 @@ func (c *Conn) Read(p []byte, now clock.Time) int {
 func (c *Conn) consumed(n int) {
 	c.recv.discard(n)
 	c.copied += n
-	if c.recv.n == 0 && len(c.ooo) == 0 && len(c.recv.b) > smallest {
+	if c.recv.n == 0 && len(c.ooo) == 0 {
 		c.recv.release(c.cfg.Buffers)
 	}
 	if c.state == Closed {

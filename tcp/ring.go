@@ -59,6 +59,10 @@ func (r *ring) discard(n int) {
 	}
 }
 
+// rewind begins anew at the start of the memory, which is then in the
+// processor's cache. Nothing may be held, out of order neither.
+func (r *ring) rewind() { r.start = 0 }
+
 // release gives the memory back.
 func (r *ring) release(pool *Buffers) {
 	pool.put(r.b)

@@ -42,6 +42,7 @@ type contender struct {
 // contenders are compared in every table; the first is what ratios are of.
 var contenders = []contender{
 	{name: "gVisor", open: openGVisor(bestLink, 0)},
+	{name: "peel", open: openPeel(false)},
 }
 
 // variants are told beside the bulk figures: the same as the first contender
@@ -49,6 +50,7 @@ var contenders = []contender{
 var variants = []contender{
 	{name: "gVisor, RX checksums not verified", open: openGVisor(bestLink, skipRX)},
 	{name: "gVisor, no checksums at all", open: openGVisor(bestLink, skipRX|skipTX)},
+	{name: "peel, no checksums at all", open: openPeel(true)},
 }
 
 // mtus are Ethernet's, and one close to the largest packet of IPv4.
