@@ -308,8 +308,13 @@ func (h *Host) inputTCP(i *Interface, p *packet.Packet, head int, v6 bool) {
 		return
 	}
 	una := s.Unacked()
-	s.Input(now, seg, ce)
-	h.pool.Put(p)
+	if n := len(seg.Payload()); n < p.Cap()/2 {
+		// Small in large memory: better copied.
+		s.Input(now, seg, ce)
+		h.pool.Put(p)
+	} else if !s.InputOwned(now, seg, ce, p) {
+		h.pool.Put(p)
+	}
 	if una > s.Unacked() && s.hop.out != nil {
 		s.hop.out.neighbour.confirm(s.hop.gateway) // it answers
 	}

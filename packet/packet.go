@@ -26,6 +26,7 @@ type Packet struct {
 	buf      []byte
 	from, to int
 	class    int8
+	pool     *Pool
 	// ID is the same wherever the packet is seen, NAT included; 0 until
 	// somebody who watches gave it one.
 	ID uint64
@@ -97,8 +98,8 @@ type Pool struct {
 // largest IP packet.
 var classes = [...]int{Headroom + 2048 - 160, Headroom + 9216, Headroom + 65535 + 64}
 
-// keep bounds the free packets of a class.
-const keep = 4096
+// keep bounds the free packets of each class: 8, 9 and 16 MiB.
+var keep = [len(classes)]int{4096, 1024, 256}
 
 // Get returns an empty packet with Headroom and room for n bytes, at most
 // 65599.
@@ -114,26 +115,33 @@ func (l *Pool) Get(n int) *Packet {
 	if f := l.free[c]; len(f) > 0 {
 		p := f[len(f)-1]
 		l.free[c] = f[:len(f)-1]
-		*p = Packet{buf: p.buf, from: Headroom, to: Headroom, class: p.class}
+		*p = Packet{buf: p.buf, from: Headroom, to: Headroom, class: p.class, pool: l}
 		return p
 	}
-	return &Packet{buf: make([]byte, classes[c]), from: Headroom, to: Headroom, class: int8(c)}
+	return &Packet{buf: make([]byte, classes[c]), from: Headroom, to: Headroom, class: int8(c), pool: l}
 }
 
 // Put takes a packet back, which nobody may use any more.
 func (l *Pool) Put(p *Packet) {
 	l.Out--
-	if f := l.free[p.class]; len(f) < keep>>(4*p.class) {
+	if f := l.free[p.class]; len(f) < keep[p.class] {
 		l.free[p.class] = append(f, p)
 	}
 }
+
+// Release puts the packet back where it came from. It makes a Packet an owner
+// of bytes that others hold on to.
+func (p *Packet) Release() { p.pool.Put(p) }
+
+// Cap is the size of the memory that the packet takes.
+func (p *Packet) Cap() int { return len(p.buf) }
 
 // Clone returns a copy of p.
 func (l *Pool) Clone(p *Packet) *Packet {
 	q := l.Get(p.Len())
 	buf, class := q.buf, q.class
 	*q = *p
-	q.buf, q.class = buf, class
+	q.buf, q.class, q.pool = buf, class, l
 	q.from, q.to = Headroom, Headroom+copy(buf[Headroom:], p.Bytes())
 	return q
 }

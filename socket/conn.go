@@ -154,6 +154,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 		case len(p) == 0:
 			return 0, nil
 		}
+		if k := c.take(p); k > 0 {
+			return k, nil
+		}
 		if k := c.s.Read(p, n.Queue.Now()); k > 0 {
 			c.s.Flush()
 			return k, nil
@@ -174,6 +177,31 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 }
 
+// take reads large payloads, which it copies while others may go on.
+func (c *Conn) take(p []byte) int {
+	var few [8]piece
+	pieces := few[:0]
+	k := c.s.Take(len(p), c.n.Queue.Now(), func(b []byte, o tcp.Owner) { pieces = append(pieces, piece{b, o}) })
+	if k == 0 {
+		return 0
+	}
+	c.s.Flush()
+	c.n.unlock()
+	for _, x := range pieces {
+		p = p[copy(p, x.b):]
+	}
+	c.n.lock()
+	for _, x := range pieces {
+		x.owner.Release()
+	}
+	return k
+}
+
+type piece struct {
+	b     []byte
+	owner tcp.Owner
+}
+
 // Write gives all of p to the connection, and waits for room.
 func (c *Conn) Write(p []byte) (int, error) {
 	n := c.n
@@ -189,7 +217,10 @@ func (c *Conn) Write(p []byte) (int, error) {
 		case n.closed:
 			return done, c.fail("write", net.ErrClosed)
 		}
-		k, err := c.s.Write(p[done:], n.Queue.Now())
+		k, err := c.lend(p[done:])
+		if k == 0 && err == nil {
+			k, err = c.s.Write(p[done:], n.Queue.Now())
+		}
 		done += k
 		if err != nil {
 			if errors.Is(err, tcp.ErrClosed) {
@@ -206,6 +237,24 @@ func (c *Conn) Write(p []byte) (int, error) {
 		c.wr.wait(n)
 	}
 }
+
+// lend sends from p itself where the other side is near enough to have it
+// before this returns.
+func (c *Conn) lend(p []byte) (int, error) {
+	if len(p) < lendFrom {
+		return 0, nil
+	}
+	k, err := c.s.Lend(p, c.n.Queue.Now())
+	if k > 0 {
+		c.s.Flush()
+		c.n.settle()
+		c.s.Keep()
+	}
+	return k, err
+}
+
+// lendFrom is the least write that is worth it.
+const lendFrom = 16 << 10
 
 // Close ends the connection: what was written is still sent. Unread bytes, or
 // SetLinger(0), make it a reset.

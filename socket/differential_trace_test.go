@@ -142,9 +142,11 @@ func (t *tape) parse(end int, b []byte, learn bool) (e wireEvent, ok bool) {
 	if !e.flags.Has(tcp.ACK) {
 		e.ack = 0
 	}
-	// A full segment in the middle may be pushed or not: where writes ended is
-	// not what either promises to keep (RFC 9293 §3.9.1.2).
-	e.flags &^= tcp.PSH
+	if e.n >= 1000 {
+		// A full segment may be pushed or not: where writes ended is not what
+		// either promises to keep (RFC 9293 §3.9.1.2).
+		e.flags &^= tcp.PSH
+	}
 	e.zero = s.Window() == 0 && !e.flags.Has(tcp.RST)
 	var opts []string
 	if o.MSS != 0 {

@@ -48,7 +48,8 @@ type Conn struct {
 
 	// Receiving.
 	irs, rcvNxt uint32
-	recv        ring
+	recv        inbox
+	owner       Owner  // of the payload of the segment in Input, if it may be kept
 	edge        uint32 // of the window, as announced
 	shiftIn     uint8
 	ooo         []span
@@ -392,18 +393,62 @@ func (c *Conn) Read(p []byte, now clock.Time) int {
 	if n == 0 {
 		return 0
 	}
-	a, b := c.recv.peek(0, n)
-	copy(p[copy(p, a):], b)
+	for done := 0; done < n; {
+		a, b := c.recv.peek(n - done)
+		k := copy(p[done:], a)
+		k += copy(p[done+k:], b)
+		c.recv.discard(k)
+		done += k
+		if _, ok := c.recv.owned(); ok {
+			n = done // that is for Take
+		}
+	}
 	c.consumed(n)
 	return n
 }
 
+// Take is Read without the copy: it gives the large payloads at the front, of
+// up to n bytes together, to the caller, who releases each.
+func (c *Conn) Take(n int, now clock.Time, to func(b []byte, o Owner)) (taken int) {
+	c.now = now
+	for {
+		p, ok := c.recv.owned()
+		if !ok || taken+p.n > n {
+			break
+		}
+		taken += p.n
+		c.recv.n -= p.n
+		c.recv.shift()
+		to(p.b, p.owner)
+	}
+	if taken > 0 {
+		c.consumed(taken)
+	}
+	return taken
+}
+
+// Lend is Write for bytes that stay as they are until Keep: nothing is copied
+// for those that are acknowledged by then. It takes none while others wait.
+func (c *Conn) Lend(p []byte, now clock.Time) (int, error) {
+	if c.send.n > 0 || c.sendSeq != c.una || c.state < Established {
+		return 0, nil
+	}
+	if _, err := c.Write(nil, now); err != nil {
+		return 0, err
+	}
+	n := min(len(p), c.sendLimit)
+	c.send.lend(p[:n], c.cfg.Buffers)
+	return n, nil
+}
+
+// Keep ends Lend.
+func (c *Conn) Keep() { c.send.keep(c.cfg.Buffers) }
+
 // consumed tells that the user has taken n bytes off the receive buffer.
 func (c *Conn) consumed(n int) {
-	c.recv.discard(n)
 	c.copied += n
-	if c.recv.n == 0 && len(c.ooo) == 0 {
-		c.recv.release(c.cfg.Buffers)
+	if c.recv.ring.n == 0 && len(c.ooo) == 0 {
+		c.recv.ring.release(c.cfg.Buffers)
 	}
 	if c.state == Closed {
 		return
@@ -438,10 +483,6 @@ func (c *Conn) tuneReceive() {
 
 // Buffered is how many bytes Read can give.
 func (c *Conn) Buffered() int { return c.recv.n }
-
-// Peek returns the bytes that Read would give, in up to two pieces, valid
-// until the next call.
-func (c *Conn) Peek() (a, b []byte) { return c.recv.peek(0, c.recv.n) }
 
 // EOF tells that the peer has closed its side and everything was read.
 func (c *Conn) EOF() bool { return c.finIn && c.recv.n == 0 }

@@ -112,6 +112,16 @@ func (c *Conn) Input(now clock.Time, s Segment, ce bool) {
 	}
 }
 
+// InputOwned is Input for a segment whose payload may be kept where it is: kept
+// tells that owner is then this connection's to release.
+func (c *Conn) InputOwned(now clock.Time, s Segment, ce bool, owner Owner) (kept bool) {
+	c.owner = owner
+	c.Input(now, s, ce)
+	kept = c.owner == nil
+	c.owner = nil
+	return kept
+}
+
 func (c *Conn) drop(why string, s Segment) {
 	c.note(Event{Kind: SegmentDropped, Why: why, From: s.Seq(), To: s.Seq() + uint32(len(s.Payload()))})
 }
@@ -381,8 +391,17 @@ func (c *Conn) inputData(seq uint32, b []byte, fin bool) {
 		c.finSeen, c.finAt = true, end
 	}
 	if len(b) > 0 {
-		c.recv.reserve(c.recv.n+int(end-c.rcvNxt), c.cfg.Buffers)
-		c.recv.put(c.recv.n+int(seq-c.rcvNxt), b)
+		r := &c.recv.ring
+		if seq == c.rcvNxt && len(b) >= keepFrom && c.owner != nil && len(c.ooo) == 0 {
+			c.recv.push(b, c.owner)
+			c.owner = nil
+			c.rcvNxt = end
+			c.received(len(b))
+			c.reachFIN()
+			return
+		}
+		r.reserve(r.n+int(end-c.rcvNxt), c.cfg.Buffers)
+		r.put(r.n+int(seq-c.rcvNxt), b)
 	}
 	if seq == c.rcvNxt {
 		c.inOrder(end, len(b))
@@ -390,10 +409,17 @@ func (c *Conn) inputData(seq uint32, b []byte, fin bool) {
 		c.outOfOrder(seq, end)
 		c.ackNow = true // RFC 5681 §4.2
 	}
+	c.reachFIN()
+}
+
+func (c *Conn) reachFIN() {
 	if c.finSeen && c.rcvNxt == c.finAt {
 		c.finReached()
 	}
 }
+
+// keepFrom is the least payload that is worth being kept where it is.
+const keepFrom = 4096
 
 // inOrder takes the bytes up to end, and what waited behind them.
 func (c *Conn) inOrder(end uint32, n int) {
@@ -410,10 +436,14 @@ func (c *Conn) inOrder(end uint32, n int) {
 		c.ooo = slices.Delete(c.ooo, 0, i)
 		c.ackNow = true // RFC 5681 §4.2: a hole was filled
 	}
-	c.recv.n += int(c.rcvNxt - old)
-	if n == 0 {
-		return
+	c.recv.advance(int(c.rcvNxt - old))
+	if n > 0 {
+		c.received(n)
 	}
+}
+
+// received sees to the ACK for n bytes that came in order.
+func (c *Conn) received(n int) {
 	if c.unacked == 0 {
 		c.ackSince = c.now
 	}

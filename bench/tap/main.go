@@ -22,6 +22,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -86,13 +88,16 @@ func contenders() []*contender {
 		}},
 		// As root it drops its rights too early to enter the namespace.
 		{name: "pasta", nobody: true, configured: true, relay: func(pid, mtu int) []string {
-			return []string{"pasta", "-f", "-e", "-q", "--config-net", "-I", device, "-m", strconv.Itoa(mtu), "-a", inside, "-n", "24", "-g", outside, "-t", "none", "-u", "none", "-T", "none", "-U", "none", strconv.Itoa(pid)}
+			return []string{"pasta", "-f", "-e", "-q", "-4", "--config-net", "-I", device, "-m", strconv.Itoa(mtu), "-a", inside, "-n", "24", "-g", outside, "-t", "none", "-u", "none", "-T", "none", "-U", "none", strconv.Itoa(pid)}
 		}},
 	}
 	return slices.DeleteFunc(list, func(c *contender) bool { return !strings.Contains(c.name, *only) })
 }
 
 func run() error {
+	if err := outerNamespace(); err != nil {
+		return err
+	}
 	server := child("iperf3", "-s", "-B", "127.0.0.1", "-p", port)
 	if err := server.Start(); err != nil {
 		return err
@@ -108,6 +113,22 @@ func run() error {
 		}
 	}
 	return nil
+}
+
+// outerNamespace takes this thread and all that it starts away from the
+// machine's network, to a loopback of its own, where every sender has Reno,
+// which is all that a namespace may always have: relays get little from a
+// machine's BBR, which paces. The interface is for pasta, which will not start without one to take after.
+func outerNamespace() error {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("a network namespace: %w", err)
+	}
+	for _, c := range []string{"link set lo up", "tuntap add outer0 mode tap", "link set outer0 up", "addr add 192.0.2.2/24 dev outer0", "route add default via 192.0.2.1"} {
+		if out, err := exec.Command("ip", strings.Fields(c)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("ip %s: %w: %s", c, err, bytes.TrimSpace(out))
+		}
+	}
+	return os.WriteFile("/proc/sys/net/ipv4/tcp_congestion_control", []byte("reno"), 0)
 }
 
 // compare runs all contenders at an MTU and prints what they did.
@@ -186,7 +207,7 @@ func (c *contender) start(mtu int) error {
 	if err := c.inside("ip", "link", "set", device, "mtu", strconv.Itoa(mtu), "up"); err != nil {
 		return err
 	}
-	return eventually(func() error { _, err := c.iperf("-n", "1M"); return err })
+	return eventually(func() error { _, _, err := c.iperf("-n", "1M"); return err })
 }
 
 // because adds what the relay said.
@@ -214,21 +235,21 @@ func netns(pid string) string {
 }
 
 // iperf runs the client in the namespace.
-func (c *contender) iperf(args ...string) (rate float64, err error) {
-	cmd := child(append([]string{"timeout", strconv.Itoa(*seconds + 10), "nsenter", "-t", strconv.Itoa(c.holder.Process.Pid), "-n", "iperf3", "-J", "-c", outside, "-p", port, "--connect-timeout", "1000"}, args...)...)
+func (c *contender) iperf(args ...string) (moved, took float64, err error) {
+	cmd := child(append([]string{"timeout", strconv.Itoa(*seconds + 10), "nsenter", "-t", strconv.Itoa(c.holder.Process.Pid), "-n", "iperf3", "-J", "-c", outside, "-p", port, "-C", "reno", "--connect-timeout", "1000"}, args...)...)
 	out, err := cmd.Output()
 	var r struct {
 		Error string
 		End   struct {
 			Received struct {
-				Rate float64 `json:"bits_per_second"`
+				Bytes, Seconds float64
 			} `json:"sum_received"`
 		}
 	}
 	if json.Unmarshal(out, &r); err != nil || r.Error != "" {
-		return 0, fmt.Errorf("iperf3: %v %s", err, r.Error)
+		return 0, 0, fmt.Errorf("iperf3: %v %s", err, r.Error)
 	}
-	return r.End.Received.Rate / 8, nil
+	return r.End.Received.Bytes, r.End.Received.Seconds, nil
 }
 
 func (c *contender) transfer(download bool) error {
@@ -236,14 +257,20 @@ func (c *contender) transfer(download bool) error {
 	if download {
 		args = append(args, "-R")
 	}
-	before := cpu(c.cmd.Process.Pid)
-	rate, err := c.iperf(args...)
+	var before, used time.Duration
+	var moved, took float64
+	// The server may be busy yet with what the last relay held back.
+	err := eventually(func() (err error) {
+		before = cpu(c.cmd.Process.Pid)
+		moved, took, err = c.iperf(args...)
+		used = cpu(c.cmd.Process.Pid) - before
+		return err
+	})
 	if err != nil {
 		return c.because(err)
 	}
-	used := cpu(c.cmd.Process.Pid) - before
-	c.rate[download] = append(c.rate[download], rate/1e6)
-	c.cost[download] = append(c.cost[download], used.Seconds()/(rate*float64(*seconds)/1e9))
+	c.rate[download] = append(c.rate[download], moved/took/1e6)
+	c.cost[download] = append(c.cost[download], used.Seconds()/(moved/1e9))
 	return nil
 }
 
@@ -271,11 +298,10 @@ func end(cmd *exec.Cmd) {
 }
 
 func eventually(f func() error) (err error) {
-	for range 50 {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if err = f(); err == nil {
 			return nil
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	return err
 }

@@ -1,0 +1,381 @@
+package socket
+
+import (
+	"errors"
+	"io"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"peel/tcp"
+)
+
+const (
+	ms      = time.Millisecond
+	segment = 1448 // bytes of data in a full one: 1500 less 20, 20 and 12
+)
+
+// firsts keeps the first of a kind from being delivered.
+func isData(e *wireEvent, end int) bool { return e.end == end && e.n > 0 }
+
+// scenarios are the stories.
+func scenarios() []scenario {
+	return []scenario{
+		{name: "handshake", play: func(s *stage) error {
+			_, _, err := s.connect()
+			return err
+		}},
+		{name: "SYN lost twice", lose: func(_ *stage, e *wireEvent) bool { return e.end == 0 && e.flags.Has(tcp.SYN) && e.again < 2 }, play: func(s *stage) error {
+			_, _, err := s.connect()
+			return err
+		}},
+		{name: "closed port", play: func(s *stage) error {
+			l, err := s.ends[1].listen(netip.AddrPortFrom(s.addrs[1], stagePort), endOptions{})
+			if err != nil {
+				return err
+			}
+			l.Close()
+			if _, err := s.ends[0].dial(netip.AddrPortFrom(s.addrs[1], stagePort), endOptions{}); !errors.Is(err, syscall.ECONNREFUSED) {
+				return errors.Join(errors.New("not refused"), err)
+			}
+			return nil
+		}},
+		// The SYN that the client sends again is lost too, or it would meet
+		// the server's timer.
+		{name: "SYN-ACK lost", lose: func(_ *stage, e *wireEvent) bool {
+			return e.flags.Has(tcp.SYN) && (e.end == 1 && e.again == 0 || e.end == 0 && e.again == 1)
+		}, play: func(s *stage) error {
+			_, _, err := s.connect()
+			time.Sleep(1500 * ms)
+			return err
+		}},
+		{name: "SYN comes again", lose: func(_ *stage, e *wireEvent) bool {
+			return e.flags.Has(tcp.SYN) && e.end == 1 && e.again == 0
+		}, play: func(s *stage) error {
+			go func() {
+				time.Sleep(500 * ms)
+				s.Do(func() {
+					b := append([]byte(nil), s.t.frame[0]...)
+					p := s.Pool.Get(0)
+					copy(p.Extend(len(b)), b)
+					s.cable.AB().Send(p)
+				})
+			}()
+			_, _, err := s.connect()
+			time.Sleep(200 * ms)
+			return err
+		}},
+		{name: "request and response", play: func(s *stage) error {
+			a, b, err := s.connect()
+			for range 4 {
+				if err == nil {
+					err = errors.Join(transferTo(a, 100), readFrom(b, 100), transferTo(b, 300), readFrom(a, 300))
+					time.Sleep(100 * ms)
+				}
+			}
+			return err
+		}},
+		{name: "slow response", play: func(s *stage) error {
+			// The server thinks for longer than an ACK may wait.
+			a, b, err := s.connect()
+			for range 4 {
+				if err == nil {
+					err = errors.Join(transferTo(a, 100), readFrom(b, 100))
+					time.Sleep(150 * ms)
+					err = errors.Join(err, transferTo(b, 300), readFrom(a, 300))
+					time.Sleep(100 * ms)
+				}
+			}
+			return err
+		}},
+		{name: "write-write-read", play: writeWriteRead},
+		{name: "write-write-read, no delay", ends: [2]endOptions{{noDelay: true}, {noDelay: true}}, play: writeWriteRead},
+		{name: "100 kB", play: func(s *stage) error {
+			a, b, err := s.connect()
+			if err != nil {
+				return err
+			}
+			go a.Write(make([]byte, 100_000))
+			err = readFrom(b, 100_000)
+			time.Sleep(100 * ms)
+			return err
+		}},
+		{name: "segment lost", lose: func(_ *stage, e *wireEvent) bool { return isData(e, 0) && e.seq == 1+5*segment && e.again == 0 }, play: bulk(25, 600*ms)},
+		{name: "two segments lost", lose: func(_ *stage, e *wireEvent) bool {
+			return isData(e, 0) && (e.seq == 1+5*segment || e.seq == 1+7*segment) && e.again == 0
+		}, play: bulk(25, 600*ms)},
+		{name: "segment lost twice", lose: func(_ *stage, e *wireEvent) bool { return isData(e, 0) && e.seq == 1+5*segment && e.again < 2 }, play: bulk(40, 1200*ms)},
+		{name: "last segment lost", lose: func(_ *stage, e *wireEvent) bool { return isData(e, 0) && e.seq == 1+4*segment && e.again == 0 }, play: bulk(5, 600*ms)},
+		{name: "only segment lost", lose: func(_ *stage, e *wireEvent) bool { return isData(e, 0) && e.again == 0 }, play: func(s *stage) error {
+			a, b, err := s.connect()
+			if err == nil {
+				err = errors.Join(transferTo(a, 100), readFrom(b, 100))
+			}
+			time.Sleep(300 * ms)
+			return err
+		}},
+		{name: "whole flight lost", lose: func(_ *stage, e *wireEvent) bool { return isData(e, 0) && e.again == 0 && e.seq <= 1+4*segment }, play: bulk(5, 1500*ms)},
+		{name: "blackout", lose: func(s *stage, e *wireEvent) bool { return s.cut }, play: func(s *stage) error {
+			a, b, err := s.connect()
+			if err != nil {
+				return err
+			}
+			s.setCut(true)
+			err = transferTo(a, 5*segment)
+			time.Sleep(2500 * ms)
+			s.setCut(false)
+			err = errors.Join(err, readFrom(b, 5*segment))
+			time.Sleep(300 * ms)
+			return err
+		}},
+		{name: "ACKs lost", lose: func(s *stage, e *wireEvent) bool { return s.cut && e.end == 1 }, play: func(s *stage) error {
+			a, b, err := s.connect()
+			if err != nil {
+				return err
+			}
+			s.setCut(true)
+			go a.Write(make([]byte, 5*segment))
+			err = readFrom(b, 5*segment)
+			time.Sleep(50 * ms)
+			s.setCut(false)
+			time.Sleep(600 * ms)
+			return err
+		}},
+		{name: "half of the ACKs lost", lose: func(s *stage, e *wireEvent) bool { return e.end == 1 && e.n == 0 && e.ack > 1 && e.ack/segment%2 == 1 }, play: bulk(30, 500*ms)},
+		{name: "duplicate", fate: func(e *wireEvent) fate { return fate{twice: isData(e, 0) && e.seq == 1+3*segment} }, play: bulk(8, 300*ms)},
+		{name: "overtaken by 1", fate: reordered(1), play: bulk(10, 500*ms)},
+		{name: "overtaken by 3", fate: reordered(3), play: bulk(10, 500*ms)},
+		{name: "zero window", ends: [2]endOptions{{}, {receive: 32 << 10}}, play: func(s *stage) error {
+			a, b, err := s.connect()
+			if err != nil {
+				return err
+			}
+			go a.Write(make([]byte, 100_000))
+			time.Sleep(2500 * ms)
+			err = readFrom(b, 100_000)
+			time.Sleep(500 * ms)
+			return err
+		}, view: closedWindow},
+		{name: "active close", play: func(s *stage) error {
+			a, b, err := s.connect()
+			if err != nil {
+				return err
+			}
+			err = errors.Join(transferTo(a, 100), readFrom(b, 100))
+			time.Sleep(100 * ms)
+			err = errors.Join(err, a.Close(), ended(b))
+			time.Sleep(100 * ms)
+			err = errors.Join(err, b.Close())
+			time.Sleep(200 * ms)
+			return err
+		}},
+		{name: "passive close at once", play: func(s *stage) error {
+			a, b, err := s.connect()
+			if err != nil {
+				return err
+			}
+			err = errors.Join(a.Close(), ended(b), b.Close())
+			time.Sleep(200 * ms)
+			return err
+		}},
+		{name: "write and close", play: func(s *stage) error {
+			a, b, err := s.connect()
+			if err != nil {
+				return err
+			}
+			err = errors.Join(transferTo(a, 100), a.Close(), readFrom(b, 100), ended(b), b.Close())
+			time.Sleep(200 * ms)
+			return err
+		}},
+		{name: "half-close", play: func(s *stage) error {
+			a, b, err := s.connect()
+			if err != nil {
+				return err
+			}
+			err = errors.Join(transferTo(a, 100), a.CloseWrite(), readFrom(b, 100), ended(b))
+			time.Sleep(100 * ms)
+			err = errors.Join(err, transferTo(b, 3*segment), readFrom(a, 3*segment))
+			time.Sleep(100 * ms)
+			err = errors.Join(err, b.Close(), ended(a))
+			time.Sleep(200 * ms)
+			return err
+		}},
+		{name: "simultaneous close", play: func(s *stage) error {
+			a, b, err := s.connect()
+			if err != nil {
+				return err
+			}
+			err = errors.Join(a.Close(), b.Close())
+			time.Sleep(500 * ms)
+			return err
+		}},
+		{name: "close with unread data", play: func(s *stage) error {
+			a, b, err := s.connect()
+			if err != nil {
+				return err
+			}
+			err = transferTo(a, 100)
+			time.Sleep(100 * ms)
+			err = errors.Join(err, b.Close())
+			time.Sleep(200 * ms)
+			return err
+		}},
+		{name: "data after close", play: func(s *stage) error {
+			a, b, err := s.connect()
+			if err != nil {
+				return err
+			}
+			err = b.Close()
+			time.Sleep(100 * ms)
+			err = errors.Join(err, transferTo(a, 100))
+			time.Sleep(200 * ms)
+			return err
+		}},
+		{name: "abort", play: func(s *stage) error {
+			a, b, err := s.connect()
+			if err != nil {
+				return err
+			}
+			err = errors.Join(transferTo(a, 100), readFrom(b, 100))
+			time.Sleep(100 * ms)
+			err = errors.Join(err, a.SetLinger(0), a.Close())
+			time.Sleep(100 * ms)
+			if rerr := readFrom(b, 1); !errors.Is(rerr, syscall.ECONNRESET) {
+				err = errors.Join(err, errors.New("not reset"), rerr)
+			}
+			return err
+		}},
+		{name: "abort with data under way", play: func(s *stage) error {
+			a, b, err := s.connect()
+			if err != nil {
+				return err
+			}
+			err = errors.Join(transferTo(a, 5*segment), a.SetLinger(0), a.Close())
+			time.Sleep(100 * ms)
+			_ = b
+			return err
+		}},
+		{name: "keep-alive", ends: [2]endOptions{{keepAlive: time.Second}, {}}, play: func(s *stage) error {
+			a, b, err := s.connect()
+			if err != nil {
+				return err
+			}
+			err = errors.Join(transferTo(a, 100), readFrom(b, 100))
+			time.Sleep(3500 * ms)
+			return err
+		}},
+		{name: "keep-alive, unanswered", ends: [2]endOptions{{keepAlive: time.Second}, {}}, lose: func(s *stage, e *wireEvent) bool { return s.cut }, play: func(s *stage) error {
+			_, _, err := s.connect()
+			s.setCut(true)
+			time.Sleep(3500 * ms)
+			return err
+		}},
+		{name: "fragmentation needed", router: 1300, play: bulk(12, 300*ms)},
+		{name: "FIN lost twice", lose: func(_ *stage, e *wireEvent) bool { return e.end == 0 && e.flags.Has(tcp.FIN) && e.again < 2 }, play: func(s *stage) error {
+			a, b, err := s.connect()
+			if err != nil {
+				return err
+			}
+			err = errors.Join(a.Close(), ended(b), b.Close())
+			time.Sleep(200 * ms)
+			return err
+		}},
+		{name: "last ACK lost", lose: func(_ *stage, e *wireEvent) bool { return e.end == 0 && e.ack == 2 && e.again < 1 }, play: func(s *stage) error {
+			a, b, err := s.connect()
+			if err != nil {
+				return err
+			}
+			err = errors.Join(a.Close(), ended(b), b.Close())
+			time.Sleep(600 * ms)
+			return err
+		}},
+		{name: "challenge ACKs", play: func(s *stage) error {
+			a, b, err := s.connect()
+			if err != nil {
+				return err
+			}
+			err = errors.Join(transferTo(a, 1400), readFrom(b, 1400))
+			time.Sleep(100 * ms)
+			for _, f := range []struct {
+				flags    tcp.Flags
+				seq, ack uint32
+			}{
+				{tcp.RST, 1401 + 1000, 0},         // in the window, but not next
+				{tcp.RST, 101, 0},                 // outside
+				{tcp.SYN, 1401 + 1000, 0},         // RFC 5961 §4
+				{tcp.SYN, 1 << 31, 0},             //
+				{tcp.ACK, 1401, 1 + 100000},       // of the future
+				{tcp.ACK, 1401 - 50, 1},           // an old ACK, as a keep-alive's
+				{tcp.ACK, 1401 + 1<<30, 1},        // outside
+				{tcp.ACK, 1401, 1<<32 - 2000_000}, // of the past
+				{tcp.RST, 1401, 0},                // and this is it
+			} {
+				s.inject(0, f.flags, f.seq, f.ack, nil)
+				time.Sleep(700 * ms)
+			}
+			return err
+		}},
+	}
+}
+
+func writeWriteRead(s *stage) error {
+	a, b, err := s.connect()
+	for range 4 {
+		if err == nil {
+			err = errors.Join(transferTo(a, 100), transferTo(a, 100), readFrom(b, 200), transferTo(b, 50), readFrom(a, 50))
+			time.Sleep(100 * ms)
+		}
+	}
+	return err
+}
+
+// bulk sends full segments from a to b, and looks on for a while.
+func bulk(segments int, rest time.Duration) func(s *stage) error {
+	return func(s *stage) error {
+		a, b, err := s.connect()
+		if err != nil {
+			return err
+		}
+		go a.Write(make([]byte, segments*segment))
+		err = readFrom(b, segments*segment)
+		time.Sleep(rest)
+		return err
+	}
+}
+
+func reordered(by int) func(e *wireEvent) fate {
+	return func(e *wireEvent) fate {
+		if isData(e, 0) && e.seq == 1+3*segment && e.again == 0 {
+			return fate{behind: by}
+		}
+		return fate{}
+	}
+}
+
+func ended(c io.Reader) error {
+	if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		return errors.Join(errors.New("no end"), err)
+	}
+	return nil
+}
+
+// closedWindow keeps what comes from the first closed window on, with numbers
+// from its edge: how much fits before is each one's own.
+func closedWindow(events []wireEvent) (out []wireEvent) {
+	edge := uint32(0)
+	for _, e := range events {
+		if edge == 0 && e.end == 1 && e.zero && e.ack > 1 {
+			edge = e.ack
+		}
+		if edge == 0 {
+			continue
+		}
+		if e.end == 0 {
+			e.seq -= edge
+		} else {
+			e.ack -= edge
+		}
+		out = append(out, e)
+	}
+	return out
+}
