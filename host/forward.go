@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"peel/filter"
 	"peel/icmp"
+	"peel/link"
 	"peel/packet"
 	"peel/route"
 )
@@ -53,14 +55,13 @@ func (h *Host) forward(in *Interface, p *packet.Packet, dst netip.Addr, v6 bool)
 		}
 		return
 	}
-	if f := h.Hooks.Forward; f != nil {
-		if !f(p, in, n.out) {
-			h.Count.FilterDrops++
-			h.dropped(p, in, "dropped by the filter")
-			return
-		}
-		b = p.Bytes()
+	if !h.filtered(filter.Forward, p, in, n.out) {
+		return
 	}
+	if p = h.masquerade(in, n.out, p, v6); p == nil {
+		return
+	}
+	b = p.Bytes()
 	if p.Len() > n.mtu && (p.Segment == 0 || segmentLen(p, v6) > n.mtu) {
 		if v6 {
 			h.errorFor(p, in, icmp.TooBig6, 0, uint32(n.mtu))
@@ -80,10 +81,8 @@ func (h *Host) forward(in *Interface, p *packet.Packet, dst netip.Addr, v6 bool)
 		binary.BigEndian.PutUint16(b[10:], uint16(sum+sum>>16))
 	}
 	h.Count.Forwarded++
-	if f := h.Hooks.Postrouting; f != nil && !f(p, in, n.out) {
-		h.Count.FilterDrops++
-		h.dropped(p, in, "dropped behind routing")
-		return
+	if h.Trace.Watching() {
+		h.report(p, in, link.Forwarded, func() string { return "by " + n.out.Name + " to " + n.gateway.String() })
 	}
 	if p.Len() > n.mtu && p.Segment == 0 {
 		h.fragment(p, n, v6)

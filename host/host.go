@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"peel/clock"
+	"peel/filter"
 	"peel/ip"
+	"peel/link"
 	"peel/packet"
 	"peel/route"
 	"peel/tcp"
@@ -95,8 +97,13 @@ type Host struct {
 	Routes route.Table
 	// Count is what happened to packets.
 	Count Counters
-	// Hooks may drop or change packets on their way; nil lets all pass.
-	Hooks Hooks
+	// Filter decides which packets pass; nil lets all pass.
+	Filter *filter.Filter
+	// NAT translates addresses; nil does not.
+	NAT *Translation
+	// Trace tells those who watch the network of packets that were dropped,
+	// forwarded or translated here; may be nil.
+	Trace *link.Trace
 
 	queue   *clock.Queue
 	pool    *packet.Pool
@@ -129,20 +136,12 @@ type Counters struct {
 	ReassemblyOK, ReassemblyFails, FragmentsOK               uint64
 	FragmentsFail, FragmentsCreated                          uint64
 	ReversePathDrops, FilterDrops, TTLExceeded               uint64
+	Translated, NATDrops                                     uint64
 	ICMPOut, ICMPIn, ICMPLimited                             uint64
 	NeighbourFailures, NoPorts, ListenOverflows, ListenDrops uint64
 	SynCookiesSent, SynCookiesReceived, SynCookiesFailed     uint64
 	TCPResetsSent, TCPActiveOpens, TCPPassiveOpens           uint64
 	PortsExhausted                                           uint64
-}
-
-// Hooks are where a packet filter and address translation stand. A hook
-// returns false when it has dropped the packet, with the reason.
-type Hooks struct {
-	// Prerouting sees packets before routing, Input those for this host,
-	// Forward those that pass through, Output those that this host sends,
-	// Postrouting those that leave by an interface.
-	Prerouting, Input, Forward, Output, Postrouting func(p *packet.Packet, in, out *Interface) (pass bool)
 }
 
 // New returns a host on a queue, with packets from a pool that its network
@@ -190,13 +189,9 @@ func (h *Host) tell(name, iface string, text func() string) {
 
 // dropped puts a packet back and says why.
 func (h *Host) dropped(p *packet.Packet, in *Interface, why string) {
-	if h.Options.Observe != nil {
-		name := ""
-		if in != nil {
-			name = in.Name
-		}
-		h.Options.Observe(Event{Time: h.Now(), Host: h.Name, Name: "drop", Interface: name, Text: why})
-	}
+	text := func() string { return why }
+	h.report(p, in, link.Dropped, text)
+	h.tell("drop", in.name(), text)
 	h.pool.Put(p)
 }
 

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"peel/ethernet"
+	"peel/filter"
 	"peel/icmp"
 	"peel/ip"
 	"peel/offload"
@@ -36,9 +37,7 @@ func (h *Host) input4(i *Interface, p *packet.Packet, to ethernet.MAC) {
 		return
 	}
 	p.Truncate(total) // Ethernet's padding
-	if h.Hooks.Prerouting != nil && !h.Hooks.Prerouting(p, i, nil) {
-		h.Count.FilterDrops++
-		h.dropped(p, i, "dropped before routing")
+	if p = h.translate(i, p, false); p == nil {
 		return
 	}
 	b = p.Bytes()
@@ -91,9 +90,7 @@ func (h *Host) input6(i *Interface, p *packet.Packet, to ethernet.MAC) {
 		return
 	}
 	p.Truncate(ip.Header6 + n)
-	if h.Hooks.Prerouting != nil && !h.Hooks.Prerouting(p, i, nil) {
-		h.Count.FilterDrops++
-		h.dropped(p, i, "dropped before routing")
+	if p = h.translate(i, p, true); p == nil {
 		return
 	}
 	b = p.Bytes()
@@ -150,20 +147,12 @@ func (h *Host) local4(i *Interface, p *packet.Packet) {
 			h.bad(i, p, err.Error())
 			return
 		}
-		whole := h.reassemble(i, p, &pk, h.frags4)
-		if whole == nil {
+		if p = h.join4(i, p, &pk); p == nil {
 			return
 		}
-		// The first fragment's header, made whole.
-		n := whole.Len()
-		hd := whole.Prepend(ip.MinHeader4)
-		put4(hd, &datagram{src: pk.Src, dst: pk.Dst, proto: pk.Protocol, ttl: pk.TTL, class: pk.TrafficClass}, n+ip.MinHeader4, pk.ID)
-		p, head = whole, ip.MinHeader4
-		b = p.Bytes()
+		b, head = p.Bytes(), ip.MinHeader4
 	}
-	if h.Hooks.Input != nil && !h.Hooks.Input(p, i, nil) {
-		h.Count.FilterDrops++
-		h.dropped(p, i, "dropped by the filter")
+	if !h.filtered(filter.Input, p, i, nil) {
 		return
 	}
 	h.deliver(i, p, ip.Protocol(b[9]), head, false)
@@ -182,30 +171,47 @@ func (h *Host) local6(i *Interface, p *packet.Packet) {
 			return
 		}
 		if pk.Fragment {
-			whole := h.reassemble(i, p, &pk, h.frags6)
-			if whole == nil {
-				return
+			if p = h.join6(i, p, &pk); p != nil {
+				h.local6(i, p)
 			}
-			n := whole.Len()
-			hd := whole.Prepend(ip.Header6)
-			clear(hd)
-			binary.BigEndian.PutUint32(hd, 6<<28|uint32(pk.TrafficClass)<<20)
-			binary.BigEndian.PutUint16(hd[4:], uint16(min(n, 0xffff)))
-			hd[6], hd[7] = byte(pk.Protocol), pk.TTL
-			s, d := pk.Src.As16(), pk.Dst.As16()
-			copy(hd[8:], s[:])
-			copy(hd[24:], d[:])
-			h.local6(i, whole)
 			return
 		}
 		head, proto = pk.HeaderLen, pk.Protocol
 	}
-	if h.Hooks.Input != nil && !h.Hooks.Input(p, i, nil) {
-		h.Count.FilterDrops++
-		h.dropped(p, i, "dropped by the filter")
+	if !h.filtered(filter.Input, p, i, nil) {
 		return
 	}
 	h.deliver(i, p, proto, head, true)
+}
+
+// join4 and join6 add a fragment and return the whole packet, with the first
+// fragment's header made whole, when it is there.
+func (h *Host) join4(i *Interface, p *packet.Packet, pk *ip.Packet) *packet.Packet {
+	whole := h.reassemble(i, p, pk, h.frags4)
+	if whole == nil {
+		return nil
+	}
+	n := whole.Len()
+	b := whole.Prepend(ip.MinHeader4)
+	put4(b, &datagram{src: pk.Src, dst: pk.Dst, proto: pk.Protocol, ttl: pk.TTL, class: pk.TrafficClass}, n+ip.MinHeader4, pk.ID)
+	return whole
+}
+
+func (h *Host) join6(i *Interface, p *packet.Packet, pk *ip.Packet) *packet.Packet {
+	whole := h.reassemble(i, p, pk, h.frags6)
+	if whole == nil {
+		return nil
+	}
+	n := whole.Len()
+	b := whole.Prepend(ip.Header6)
+	clear(b)
+	binary.BigEndian.PutUint32(b, 6<<28|uint32(pk.TrafficClass)<<20)
+	binary.BigEndian.PutUint16(b[4:], uint16(min(n, 0xffff)))
+	b[6], b[7] = byte(pk.Protocol), pk.TTL
+	s, d := pk.Src.As16(), pk.Dst.As16()
+	copy(b[8:], s[:])
+	copy(b[24:], d[:])
+	return whole
 }
 
 // reassemble adds a fragment and returns the whole payload in a packet of its

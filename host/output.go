@@ -7,6 +7,7 @@ import (
 
 	"peel/clock"
 	"peel/ethernet"
+	"peel/filter"
 	"peel/ip"
 	"peel/offload"
 	"peel/packet"
@@ -266,9 +267,7 @@ func (h *Host) output(p *packet.Packet, d *datagram) error {
 		id = h.ipID
 		put4(b, d, n+ip.MinHeader4, id)
 	}
-	if f := h.Hooks.Output; f != nil && !f(p, nil, d.hop.out) {
-		h.Count.FilterDrops++
-		h.dropped(p, nil, "dropped by the filter")
+	if !h.filtered(filter.Output, p, nil, d.hop.out) {
 		return ErrProhibited
 	}
 	return h.emit(p, d.hop, v6, d.df)
@@ -294,11 +293,6 @@ func (h *Host) emit(p *packet.Packet, n hop, v6, df bool) error {
 	if n.local {
 		h.loopback(p, v6)
 		return nil
-	}
-	if f := h.Hooks.Postrouting; f != nil && !f(p, nil, n.out) {
-		h.Count.FilterDrops++
-		h.dropped(p, n.out, "dropped behind routing")
-		return ErrProhibited
 	}
 	if p.Len() > n.mtu && p.Segment == 0 {
 		if df && !v6 {

@@ -1,8 +1,8 @@
 package kernel
 
 import (
+	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -181,39 +181,31 @@ func newDevice(fd int, name string, offloads, packet bool) (*Device, error) {
 func (d *Device) Close() error { return d.f.Close() }
 
 // Read waits for a frame, puts it into b and returns its length.
-func (d *Device) Read(b []byte, o *Offload) (n int, err error) {
+func (d *Device) Read(b []byte, o *Offload) (int, error) { return d.read(b, o, true) }
+
+// TryRead is Read, but fails with EAGAIN when there is nothing.
+func (d *Device) TryRead(b []byte, o *Offload) (int, error) { return d.read(b, o, false) }
+
+func (d *Device) read(b []byte, o *Offload, wait bool) (n int, err error) {
+	var head []byte
+	if d.Offloads {
+		head = d.in[:]
+	}
 	cerr := d.conn.Read(func(fd uintptr) bool {
-		n, err = d.TryRead(int(fd), b, o)
-		return !errors.Is(err, unix.EAGAIN)
+		n, err = readv(int(fd), head, b)
+		return !wait || err != unix.EAGAIN
 	})
-	if cerr != nil {
-		return 0, cerr
-	}
-	return n, err
-}
-
-// ReadMany calls f with the descriptor when there is something to read; f
-// calls TryRead as often as it likes and tells whether it is done: false waits
-// for more.
-func (d *Device) ReadMany(f func(fd int) (done bool)) error {
-	return d.conn.Read(func(fd uintptr) bool { return f(int(fd)) })
-}
-
-// TryRead is Read, and fails with EAGAIN when there is nothing.
-func (d *Device) TryRead(fd int, b []byte, o *Offload) (int, error) {
-	if !d.Offloads {
-		*o = Offload{}
-		return readv(fd, nil, b)
-	}
-	n, err := readv(fd, d.in[:], b)
-	if err != nil {
+	if err = cmp.Or(cerr, err); err != nil {
 		return 0, err
 	}
-	if n < offloadLen {
+	if n < len(head) {
 		return 0, fmt.Errorf("kernel: %s: a frame of %d bytes is less than its offload header", d.Name, n)
 	}
-	o.get(d.in[:])
-	return n - offloadLen, nil
+	*o = Offload{}
+	if d.Offloads {
+		o.get(head)
+	}
+	return n - len(head), nil
 }
 
 // Write sends a frame. It fails with EAGAIN or ENOBUFS when the kernel has no

@@ -236,9 +236,11 @@ var knobs = [][2]string{
 	{"ipv4/tcp_wmem", "4096 16384 4194304"},
 	{"ipv4/tcp_timestamps", "1"}, {"ipv4/tcp_sack", "1"}, {"ipv4/tcp_dsack", "1"}, {"ipv4/tcp_window_scaling", "1"},
 	{"ipv4/tcp_recovery", "1"}, {"ipv4/tcp_early_retrans", "3"}, {"ipv4/tcp_ecn", "2"}, {"ipv4/tcp_fastopen", "0"},
-	{"ipv4/tcp_slow_start_after_idle", "1"}, {"ipv4/tcp_autocorking", "1"}, {"ipv4/tcp_mtu_probing", "1"},
+	{"ipv4/tcp_slow_start_after_idle", "1"}, {"ipv4/tcp_autocorking", "1"}, {"ipv4/tcp_mtu_probing", "0"},
 	// Off in RFC 6298 §5.5: each timeout doubles the next, that of a SYN too.
 	{"ipv4/tcp_syn_linear_timeouts", "0"},
+	// Else how many ACKs there are depends on who runs when.
+	{"ipv4/tcp_backlog_ack_defer", "0"},
 	{"ipv4/tcp_syn_retries", "6"}, {"ipv4/tcp_synack_retries", "5"}, {"ipv4/tcp_retries2", "15"},
 	{"ipv6/conf/all/disable_ipv6", "1"}, {"ipv6/conf/default/disable_ipv6", "1"},
 }
@@ -303,6 +305,7 @@ type hostEnd struct{ Stack }
 
 func (h hostEnd) with(o endOptions) Stack {
 	c := h.Host.Options.TCP
+	c.NoMTUProbing = true
 	c.NoDelay, c.KeepAlive, c.KeepAliveInterval = o.noDelay, o.keepAlive, o.keepAlive
 	if o.receive > 0 {
 		c.ReceiveBuffer, c.FixedBuffers = o.receive, true
@@ -361,6 +364,9 @@ func playOurs(t *testing.T, sc *scenario) (events []wireEvent, err error) {
 					h.Routes.Add(route.Route{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr(g), Interface: "eth0"})
 				}
 				i.Attach(out)
+				if s.sc.router == 0 {
+					i.SetNeighbour(s.addrs[1-end], stageMACs[1-end])
+				}
 			})
 			return i
 		})
@@ -396,7 +402,7 @@ func playLinux(sc *scenario) (events []wireEvent, err error) {
 				return noRights{err}
 			}
 			for _, k := range knobs {
-				if err := os.WriteFile("/proc/sys/net/"+k[0], []byte(k[1]), 0); err != nil && !strings.HasPrefix(k[0], "ipv6") {
+				if err := os.WriteFile("/proc/sys/net/"+k[0], []byte(k[1]), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
 					return noRights{err}
 				}
 			}

@@ -135,7 +135,7 @@ func (t *tape) parse(end int, b []byte, learn bool) (e wireEvent, ok bool) {
 		return e, false
 	}
 	o := s.Options()
-	if s.Flags().Has(tcp.SYN) && learn {
+	if s.Flags().Has(tcp.SYN) && learn && !t.known[end] {
 		t.iss[end], t.known[end] = s.Seq(), true
 	}
 	e.flags, e.seq, e.ack, e.n = s.Flags(), s.Seq()-t.iss[end], s.Ack()-t.iss[1-end], len(s.Payload())

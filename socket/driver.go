@@ -17,6 +17,8 @@ import (
 // Device is a network device of the kernel's: kernel.Device.
 type Device interface {
 	Read(b []byte, o *kernel.Offload) (int, error)
+	// TryRead fails with EAGAIN instead of waiting.
+	TryRead(b []byte, o *kernel.Offload) (int, error)
 	Write(b []byte, o *kernel.Offload) error
 	Close() error
 }
@@ -37,8 +39,8 @@ type Port struct {
 
 	ring    []*packet.Packet // to be sent
 	spare   []*packet.Packet // memory for the next ring
-	writing sync.Mutex       // keeps batches in order
-	failed  uint64           // writes, under writing
+	writing bool             // by one goroutine, which keeps frames in order
+	room    *sync.Cond       // the ring was taken
 }
 
 // DriveOptions is how a device is driven.
@@ -93,6 +95,7 @@ func (n *Network) port(dev Device, o DriveOptions) *Port {
 	if d.limit == 0 {
 		d.limit = 1024
 	}
+	d.room = sync.NewCond(&n.mu)
 	return d
 }
 
@@ -116,64 +119,130 @@ func (d *Port) drop() {
 	}
 }
 
-func (d *Port) write(frames []*packet.Packet) {
+// drain writes until nothing is left. It is called with writing set.
+func (d *Port) drain() {
+	d.n.mu.Lock()
+	for len(d.ring) > 0 {
+		d.writeRing()
+	}
+	d.writing = false
+	d.n.mu.Unlock()
+}
+
+// writeRing writes what the ring holds, for which it gives the lock up.
+func (d *Port) writeRing() {
+	frames := d.ring
+	d.ring, d.spare = d.spare, nil
+	d.room.Broadcast()
+	d.n.mu.Unlock()
+	failed := 0
 	for _, p := range frames {
-		o := kernel.Offload{}
-		b := p.Bytes()
-		switch p.Checksum {
-		case packet.Partial:
-			o.Partial, o.SumFrom, o.SumAt = true, p.SumFrom, p.SumAt-p.SumFrom
-		case packet.Good:
-			o.Valid = true
-		}
-		if p.Segment > 0 && len(b) > int(p.SumFrom)+12 {
-			o.Segment, o.V6 = p.Segment, b[12] == 0x86
-			o.HeaderLen = p.SumFrom + uint16(b[p.SumFrom+12]>>4)*4
-		}
-		if err := d.dev.Write(b, &o); err != nil {
-			d.failed++
+		if d.write(p) != nil {
+			failed++
 		}
 	}
+	d.n.mu.Lock()
+	for range failed {
+		d.drop()
+	}
+	for _, p := range frames {
+		d.n.Pool.Put(p)
+	}
+	clear(frames)
+	d.spare = frames[:0]
 }
+
+func (d *Port) write(p *packet.Packet) error {
+	o := kernel.Offload{}
+	b := p.Bytes()
+	switch p.Checksum {
+	case packet.Partial:
+		o.Partial, o.SumFrom, o.SumAt = true, p.SumFrom, p.SumAt-p.SumFrom
+	case packet.Good:
+		o.Valid = true
+	}
+	if p.Segment > 0 && len(b) > int(p.SumFrom)+12 {
+		o.Segment, o.V6 = p.Segment, b[12] == 0x86
+		o.HeaderLen = p.SumFrom + uint16(b[p.SumFrom+12]>>4)*4
+	}
+	return d.dev.Write(b, &o)
+}
+
+// What is read at once and handled under one lock: no more than fits into a
+// processor's cache.
+const (
+	readFrames = 64
+	readBytes  = 128 << 10
+)
 
 // read takes frames from the device until it is closed.
 func (d *Port) read() {
 	defer close(d.done)
-	d.n.mu.Lock()
-	p := d.n.Pool.Get(maxFrame)
-	d.n.mu.Unlock()
-	var o kernel.Offload
+	var frames [readFrames]*packet.Packet
+	n := 0 // are read
+	var err error
 	for {
-		buf := p.Extend(maxFrame)
-		k, err := d.dev.Read(buf, &o)
+		d.n.lock()
+		for i, p := range frames[:n] {
+			d.take(p)
+			frames[i] = nil
+		}
 		if err != nil {
-			if errors.Is(err, syscall.ENETDOWN) {
-				continue // the other side is down, for now
+			d.ended(err)
+		}
+		for i, p := range frames {
+			switch {
+			case err != nil && p != nil:
+				d.n.Pool.Put(p)
+			case err == nil && p == nil:
+				frames[i] = d.n.Pool.Get(maxFrame)
 			}
-			d.n.lock()
-			d.n.Pool.Put(p)
-			if d.i != nil {
-				d.i.SetUp(false)
-			}
-			if !errors.Is(err, os.ErrClosed) && d.n.failed == nil {
-				d.n.failed = fmt.Errorf("socket: %s: %w", d.name, err)
-			}
-			d.n.unlock()
+		}
+		d.n.unlock()
+		if err != nil {
 			return
 		}
+		n, err = d.readMany(frames[:])
+	}
+}
+
+// ended is under the lock.
+func (d *Port) ended(err error) {
+	if d.i != nil {
+		d.i.SetUp(false)
+	}
+	if !errors.Is(err, os.ErrClosed) && d.n.failed == nil {
+		d.n.failed = fmt.Errorf("socket: %s: %w", d.name, err)
+	}
+}
+
+// readMany waits for a frame, and reads those that have come with it.
+func (d *Port) readMany(frames []*packet.Packet) (n int, err error) {
+	read := d.dev.Read
+	for size := 0; n < len(frames) && size < readBytes; n++ {
+		p := frames[n]
+		var o kernel.Offload
+		k, err := read(p.Extend(maxFrame), &o)
 		p.Truncate(k)
-		if o.Segment > 0 {
-			p.Segment = o.Segment
+		switch {
+		case err == nil:
+		case errors.Is(err, syscall.EAGAIN):
+			return n, nil
+		case errors.Is(err, syscall.ENETDOWN) && n == 0:
+			n-- // the other side is down, for now
+			continue
+		default:
+			return n, err
 		}
+		size += k
+		p.Segment = o.Segment
 		switch {
 		case o.Partial:
 			p.Checksum, p.SumFrom, p.SumAt = packet.Partial, o.SumFrom, o.SumFrom+o.SumAt
 		case o.Valid:
 			p.Checksum = packet.Good
 		}
-		d.n.lock()
-		d.take(p)
-		p = d.n.Pool.Get(maxFrame)
-		d.n.unlock()
+		read = d.dev.TryRead
 	}
+	return n, nil
 }

@@ -113,51 +113,32 @@ func (n *Network) tick() {
 // outside of the lock, in order.
 func (n *Network) unlock() {
 	n.settle()
-	for _, d := range n.ports {
-		if len(d.ring) > 0 {
-			n.flush()
-			return
-		}
+	if n.pending() {
+		n.flush()
+		return
 	}
 	n.mu.Unlock()
 }
 
-// flush gives the lock up.
+// flush writes what ports have to send, and gives the lock up. One goroutine
+// at a time writes to a device; others leave it their frames and go on, until
+// it is half a ring behind.
 func (n *Network) flush() {
-	var few [4]batch
-	busy := few[:0]
 	for _, d := range n.ports {
+		for d.writing && len(d.ring) > d.limit/2 {
+			d.room.Wait()
+		}
+		if d.writing || len(d.ring) == 0 {
+			continue
+		}
+		d.writing = true
+		d.writeRing()
 		if len(d.ring) > 0 {
-			// Whoever comes later waits here: frames stay in order.
-			d.writing.Lock()
-			busy = append(busy, batch{d: d, frames: d.ring})
-			d.ring, d.spare = d.spare, nil
+			// Those of others must not keep this one from its work.
+			go d.drain()
+			continue
 		}
+		d.writing = false
 	}
 	n.mu.Unlock()
-	for i, b := range busy {
-		b.d.write(b.frames)
-		b.failed, b.d.failed = b.d.failed, 0
-		busy[i] = b
-		b.d.writing.Unlock()
-	}
-	n.mu.Lock()
-	for _, b := range busy {
-		for _, p := range b.frames {
-			n.Pool.Put(p)
-		}
-		for range b.failed {
-			b.d.drop()
-		}
-		clear(b.frames)
-		b.d.spare = b.frames[:0]
-	}
-	n.mu.Unlock()
-}
-
-// batch is what a port is to send.
-type batch struct {
-	d      *Port
-	frames []*packet.Packet
-	failed uint64
 }

@@ -170,6 +170,8 @@ func (c *Conn) Init(cfg *Config, out Output, e Ends) {
 	}
 	c.model, _ = c.cc.(Model)
 	c.rack.mult = 1
+	// Zero would lie ahead of half of all initial numbers.
+	c.rack.fack, c.recover = e.ISS, e.ISS
 }
 
 // Buffers begin small, as most connections need little.
@@ -229,6 +231,7 @@ func (c *Conn) announced() int {
 
 func (c *Conn) takeSYN(s Segment, o *Options) {
 	c.irs, c.rcvNxt = s.Seq(), s.Seq()+1
+	c.lastAckSent = c.rcvNxt // by the SYN-ACK, or by what answers it
 	c.edge = c.rcvNxt + uint32(min(c.rcvLimit, 0xffff))
 	c.takeOptions(o)
 	if c.ts {
@@ -457,7 +460,8 @@ func (c *Conn) consumed(n int) {
 	// RFC 9293 §3.8.6.2.2: tell the peer of a window that has become worth
 	// it, unless it still has half of one.
 	free := int(c.edge - c.rcvNxt)
-	if gain := c.rcvLimit - c.recv.n - free; gain >= min(c.rcvLimit/2, 2*c.rcvMSS()) && free < c.rcvLimit/2 {
+	most := min(c.rcvLimit, 0xffff<<c.shiftIn)
+	if gain := most - c.recv.n - free; gain >= min(most/2, 2*c.rcvMSS()) && free < most/2 {
 		c.ackNow = true
 	}
 }
@@ -467,7 +471,7 @@ func (c *Conn) rcvMSS() int { return min(c.announced(), max(c.link-MinHeader-12,
 // tuneReceive lets the window grow when the user takes more than half of it
 // in a round trip, as it then holds the sender back.
 func (c *Conn) tuneReceive() {
-	span := max(c.rtt.srtt, time.Millisecond)
+	span := max(c.rtt.srtt, 100*time.Microsecond)
 	if c.now.Sub(c.copiedAt) < span {
 		return
 	}
@@ -562,6 +566,9 @@ func (c *Conn) sendReset() {
 	h := Header{Seq: c.nxt, Ack: c.rcvNxt, Flags: RST | ACK}
 	if int32(c.nxt-(c.una+uint32(c.wnd))) > 0 {
 		h.Seq = c.una
+	}
+	if c.ts {
+		c.timestampOption(&h) // RFC 7323 §3.2: a RST SHOULD have it too
 	}
 	c.out.SendSegment(c, &h, nil, nil)
 }

@@ -74,9 +74,8 @@ func (c *Conn) armTLP() {
 			pto += 2 * time.Millisecond
 		}
 	}
-	if at := c.now.Add(pto); at < c.rtoAt {
-		c.tlpAt = at
-	}
+	// RFC 8985 §7.2: where the RTO would come first, the probe takes its place.
+	c.tlpAt = earlier(c.now.Add(pto), c.rtoAt)
 }
 
 // tailLossProbe sends new data, or the last segment again, to provoke an ACK

@@ -4,7 +4,7 @@
 // the loopback outside by 10.0.2.2, whoever stands between relays the bytes.
 //
 //	cd bench && go run ./tap
-//	go run ./tap -only peel -mtu 1500 -profile FILE
+//	go run ./tap -only "peel with offloads" -mtu 1500 -direction upload -profile FILE
 //
 // Contenders take turns, round by round; the median counts.
 package main
@@ -53,7 +53,8 @@ var (
 	rounds  = flag.Int("rounds", 3, "rounds; the median counts")
 	seconds = flag.Int("seconds", 3, "how long a transfer takes")
 	only    = flag.String("only", "", "only contenders whose names hold this")
-	profile = flag.String("profile", "", "write a CPU profile of peel's relay with offloads there (with -only, of the last peel)")
+	way     = flag.String("direction", "", "only this: upload or download")
+	profile = flag.String("profile", "", "write a CPU profile of peel's relay there; only for one at a time")
 	relayOf = flag.Int("relay", 0, "internal: be the relay of this process's namespace")
 	offload = flag.Bool("offloads", false, "internal: with offload headers")
 )
@@ -82,7 +83,7 @@ func contenders() []*contender {
 	}
 	list := []*contender{
 		{name: "peel without offloads", relay: peel(false)},
-		{name: "peel", relay: peel(true)},
+		{name: "peel with offloads", relay: peel(true)},
 		{name: "slirp4netns", configured: true, relay: func(pid, mtu int) []string {
 			return []string{"slirp4netns", "--configure", "--mtu=" + strconv.Itoa(mtu), strconv.Itoa(pid), device}
 		}},
@@ -131,6 +132,12 @@ func outerNamespace() error {
 	return os.WriteFile("/proc/sys/net/ipv4/tcp_congestion_control", []byte("reno"), 0)
 }
 
+var ways = map[bool]string{false: "upload", true: "download"}
+
+func directions() []bool {
+	return slices.DeleteFunc([]bool{false, true}, func(download bool) bool { return !strings.HasPrefix(ways[download], *way) })
+}
+
 // compare runs all contenders at an MTU and prints what they did.
 func compare(mtu int) error {
 	list := contenders()
@@ -142,7 +149,7 @@ func compare(mtu int) error {
 		}
 	}
 	for range *rounds {
-		for _, download := range []bool{false, true} {
+		for _, download := range directions() {
 			for _, c := range list {
 				if c.lost != "" {
 					continue
@@ -153,8 +160,8 @@ func compare(mtu int) error {
 			}
 		}
 	}
-	for _, download := range []bool{false, true} {
-		fmt.Printf("\nMTU %d, %s\n", mtu, map[bool]string{false: "upload", true: "download"}[download])
+	for _, download := range directions() {
+		fmt.Printf("\nMTU %d, %s\n", mtu, ways[download])
 		for _, c := range list {
 			if c.lost != "" {
 				fmt.Printf("  %-22s left out: %s\n", c.name, c.lost)
