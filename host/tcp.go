@@ -48,7 +48,8 @@ type TCP struct {
 	pathMTU  int
 }
 
-// Dial begins a connection from local, whose address and port may be zero.
+// Dial begins a connection from local, whose address and port may be zero. The
+// SYN is the first thing that the queue does next.
 func (h *Host) Dial(local, remote netip.AddrPort, cfg *tcp.Config) (*TCP, error) {
 	n, err := h.route(remote.Addr())
 	if err != nil {
@@ -85,7 +86,9 @@ func (h *Host) Dial(local, remote netip.AddrPort, cfg *tcp.Config) (*TCP, error)
 	s := h.newTCP(key, local, remote, n, zone, cfg, h.secret.ISS(local, remote, h.Now()))
 	h.Count.TCPActiveOpens++
 	s.Open(h.Now())
-	s.Flush()
+	// The SYN goes out when the caller has let go: its port may be wanted
+	// before.
+	h.queue.Set(&s.timer, h.Now())
 	return s, nil
 }
 

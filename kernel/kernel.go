@@ -38,6 +38,13 @@ func OnBound(ctx context.Context, f func(port uint16)) context.Context {
 	return context.WithValue(ctx, onBound{}, f)
 }
 
+// Bound is what OnBound put into a context, or nil: for networks that are not
+// the kernel's.
+func Bound(ctx context.Context) func(port uint16) {
+	f, _ := ctx.Value(onBound{}).(func(uint16))
+	return f
+}
+
 // bind gives a socket its local port, which connect would do too late for it
 // to be watched.
 func (n Network) bind(ctx context.Context, network, _ string, c syscall.RawConn) error {
@@ -49,7 +56,7 @@ func (n Network) bind(ctx context.Context, network, _ string, c syscall.RawConn)
 	if err != nil {
 		return err
 	}
-	if f, ok := ctx.Value(onBound{}).(func(uint16)); ok {
+	if f := Bound(ctx); f != nil {
 		f(port)
 	}
 	return n.Watch(port)

@@ -113,6 +113,30 @@ func (s *Server) ServeUDP(conn *net.UDPConn) error {
 	}
 }
 
+// ServePacket is ServeUDP for a socket that is not the kernel's.
+func (s *Server) ServePacket(conn net.PacketConn) error {
+	if !s.track(conn) {
+		return net.ErrClosed
+	}
+	defer s.untrack(conn)
+	var w workspace
+	in, room := make([]byte, dns.MaxMessage), make([]byte, 0, dns.MaxMessage)
+	for {
+		n, from, err := conn.ReadFrom(in)
+		if err != nil {
+			return s.end(err)
+		}
+		if out := s.now(&w, room[:0], in[:n], udpLimit); len(out) > 0 {
+			room = out
+			_, _ = conn.WriteTo(out, from)
+			continue
+		}
+		if a, ok := from.(*net.UDPAddr); ok {
+			s.later(append([]byte(nil), in[:n]...), a.AddrPort(), udpLimit, func(msg []byte) { _, _ = conn.WriteTo(msg, from) })
+		}
+	}
+}
+
 // ServeTCP answers on the connections of a listener until it is closed. With
 // a TLS listener that is DNS over TLS (RFC 7858).
 func (s *Server) ServeTCP(l net.Listener) error {

@@ -14,6 +14,7 @@ import (
 
 	"peel/clock"
 	"peel/host"
+	"peel/kernel"
 	"peel/tcp"
 )
 
@@ -102,6 +103,7 @@ type Conn struct {
 
 func newConn(n *Network, s *host.TCP) *Conn {
 	c := &Conn{n: n, s: s, linger: -1}
+	s.SetNoDelay(true)
 	s.Wake = func() {
 		c.rd.wake()
 		c.wr.wake()
@@ -290,6 +292,16 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
+// SetNoDelay with false lets small segments wait for each other (Nagle,
+// RFC 9293 §3.7.4). As with the net package, they do not from the start.
+func (c *Conn) SetNoDelay(on bool) error {
+	c.n.Do(func() {
+		c.s.SetNoDelay(on)
+		c.s.Flush()
+	})
+	return nil
+}
+
 // SetLinger with 0 makes Close a reset.
 func (c *Conn) SetLinger(sec int) error {
 	c.n.Do(func() { c.linger = sec })
@@ -357,6 +369,10 @@ func (k Stack) Dial(ctx context.Context, local, remote netip.AddrPort) (*Conn, e
 	if err != nil {
 		n.unlock()
 		return fail(err)
+	}
+	if f := kernel.Bound(ctx); f != nil {
+		own, _ := s.Ends()
+		f(own.Port())
 	}
 	c := newConn(n, s)
 	stop := func() bool { return true }

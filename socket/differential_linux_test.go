@@ -233,7 +233,9 @@ type kernelEnd struct{ ns *kernel.Namespace }
 var knobs = [][2]string{
 	{"ipv4/tcp_no_metrics_save", "1"},
 	{"ipv4/tcp_rmem", "4096 131072 6291456"},
-	{"ipv4/tcp_wmem", "4096 16384 4194304"},
+	// All that is written is in the buffer at once; else it is the writer's
+	// turn that decides when there is something to send.
+	{"ipv4/tcp_wmem", "4096 1048576 4194304"},
 	{"ipv4/tcp_timestamps", "1"}, {"ipv4/tcp_sack", "1"}, {"ipv4/tcp_dsack", "1"}, {"ipv4/tcp_window_scaling", "1"},
 	{"ipv4/tcp_recovery", "1"}, {"ipv4/tcp_early_retrans", "3"}, {"ipv4/tcp_ecn", "2"}, {"ipv4/tcp_fastopen", "0"},
 	{"ipv4/tcp_slow_start_after_idle", "1"}, {"ipv4/tcp_autocorking", "1"}, {"ipv4/tcp_mtu_probing", "0"},

@@ -15,7 +15,6 @@ const (
 	segment = 1448 // bytes of data in a full one: 1500 less 20, 20 and 12
 )
 
-// firsts keeps the first of a kind from being delivered.
 func isData(e *wireEvent, end int) bool { return e.end == end && e.n > 0 }
 
 // scenarios are the stories.
@@ -88,8 +87,8 @@ func scenarios() []scenario {
 			}
 			return err
 		}},
-		{name: "write-write-read", play: writeWriteRead},
-		{name: "write-write-read, no delay", ends: [2]endOptions{{noDelay: true}, {noDelay: true}}, play: writeWriteRead},
+		{name: "write-write-read", play: writeWriteRead, differs: atRead},
+		{name: "write-write-read, no delay", ends: [2]endOptions{{noDelay: true}, {noDelay: true}}, play: writeWriteRead, differs: atRead},
 		{name: "100 kB", play: func(s *stage) error {
 			a, b, err := s.connect()
 			if err != nil {
@@ -99,12 +98,12 @@ func scenarios() []scenario {
 			err = readFrom(b, 100_000)
 			time.Sleep(100 * ms)
 			return err
-		}},
-		{name: "segment lost", lose: func(_ *stage, e *wireEvent) bool { return isData(e, 0) && e.seq == 1+5*segment && e.again == 0 }, play: bulk(25, 600*ms)},
+		}, view: lastACKs, differs: quickACKs},
+		{name: "segment lost", lose: func(_ *stage, e *wireEvent) bool { return isData(e, 0) && e.seq == 1+5*segment && e.again == 0 }, play: bulk(25, 600*ms), view: lastACKs, differs: quickACKs},
 		{name: "two segments lost", lose: func(_ *stage, e *wireEvent) bool {
 			return isData(e, 0) && (e.seq == 1+5*segment || e.seq == 1+7*segment) && e.again == 0
-		}, play: bulk(25, 600*ms)},
-		{name: "segment lost twice", lose: func(_ *stage, e *wireEvent) bool { return isData(e, 0) && e.seq == 1+5*segment && e.again < 2 }, play: bulk(40, 1200*ms)},
+		}, play: bulk(25, 600*ms), view: lastACKs, differs: quickACKs},
+		{name: "segment lost twice", lose: func(_ *stage, e *wireEvent) bool { return isData(e, 0) && e.seq == 1+5*segment && e.again < 2 }, play: bulk(40, 1200*ms), view: lastACKs, differs: quickACKs},
 		{name: "last segment lost", lose: func(_ *stage, e *wireEvent) bool { return isData(e, 0) && e.seq == 1+4*segment && e.again == 0 }, play: bulk(5, 600*ms)},
 		{name: "only segment lost", lose: func(_ *stage, e *wireEvent) bool { return isData(e, 0) && e.again == 0 }, play: func(s *stage) error {
 			a, b, err := s.connect()
@@ -141,7 +140,7 @@ func scenarios() []scenario {
 			time.Sleep(600 * ms)
 			return err
 		}},
-		{name: "half of the ACKs lost", lose: func(s *stage, e *wireEvent) bool { return e.end == 1 && e.n == 0 && e.ack > 1 && e.ack/segment%2 == 1 }, play: bulk(30, 500*ms)},
+		{name: "half of the ACKs lost", lose: func(s *stage, e *wireEvent) bool { return e.end == 1 && e.n == 0 && e.ack > 1 && e.ack/segment%2 == 1 }, play: bulk(15, 500*ms)},
 		{name: "duplicate", fate: func(e *wireEvent) fate { return fate{twice: isData(e, 0) && e.seq == 1+3*segment} }, play: bulk(8, 300*ms)},
 		{name: "overtaken by 1", fate: reordered(1), play: bulk(10, 500*ms)},
 		{name: "overtaken by 3", fate: reordered(3), play: bulk(10, 500*ms)},
@@ -270,7 +269,9 @@ func scenarios() []scenario {
 			time.Sleep(3500 * ms)
 			return err
 		}},
-		{name: "fragmentation needed", router: 1300, play: bulk(12, 300*ms)},
+		// Cut in two they are eight, fewer than the window is in segments, which
+		// is what Linux counts: ours counts bytes (RFC 5681).
+		{name: "fragmentation needed", router: 1300, play: bulk(4, 300*ms)},
 		{name: "FIN lost twice", lose: func(_ *stage, e *wireEvent) bool { return e.end == 0 && e.flags.Has(tcp.FIN) && e.again < 2 }, play: func(s *stage) error {
 			a, b, err := s.connect()
 			if err != nil {
@@ -318,6 +319,13 @@ func scenarios() []scenario {
 	}
 }
 
+// Reasons for more than one scenario.
+var (
+	atRead = []justified{{text: "b only linux: b ACK ", why: "Linux acknowledges a pushed segment when the program reads it, if it does not expect an answer; ours waits for the answer, which here comes at once (RFC 9293 §3.8.6.3)"}}
+
+	quickACKs = []justified{{text: "b time of b ACK 1 ack ", rare: true, why: "quick ACKs: Linux grants one more each time its window grows; ours gives 16 and then delays that of an odd segment"}}
+)
+
 func writeWriteRead(s *stage) error {
 	a, b, err := s.connect()
 	for range 4 {
@@ -357,6 +365,27 @@ func ended(c io.Reader) error {
 		return errors.Join(errors.New("no end"), err)
 	}
 	return nil
+}
+
+// lastACKs keeps of ACKs in a row the last, where nothing is missing: how many
+// there are is a matter of quick ACKs on one side and of the kernel's backlog
+// on the other.
+func lastACKs(events []wireEvent) (out []wireEvent) {
+	plain := func(e *wireEvent) bool { return e.end == 1 && e.n == 0 && e.flags == tcp.ACK && !e.sack() }
+	for i := range events {
+		e := &events[i]
+		if plain(e) {
+			later := false
+			for j := i + 1; j < len(events) && events[j].at-e.at < 8*ms; j++ {
+				later = later || plain(&events[j])
+			}
+			if later {
+				continue
+			}
+		}
+		out = append(out, *e)
+	}
+	return out
 }
 
 // closedWindow keeps what comes from the first closed window on, with numbers

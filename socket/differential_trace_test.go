@@ -54,14 +54,8 @@ func (e *wireEvent) String() string {
 	return b.String()
 }
 
-// end of the data, FIN and SYN included.
-func (e *wireEvent) last() uint32 {
-	l := e.seq + uint32(e.n)
-	if e.flags.Any(tcp.SYN | tcp.FIN) {
-		l++
-	}
-	return l
-}
+// sack tells whether there are SACK blocks.
+func (e *wireEvent) sack() bool { return strings.Contains(e.options, "sack ") }
 
 // tape is the observer at the cable: it writes down what both ends send.
 type tape struct {
@@ -174,8 +168,11 @@ func (t *tape) parse(end int, b []byte, learn bool) (e wireEvent, ok bool) {
 
 // craft makes a segment in the name of an end, with numbers that are relative.
 func (t *tape) craft(end int, flags tcp.Flags, seq, ack uint32, payload []byte) []byte {
+	// The options of the last one: timestamps, or it would be dropped for
+	// want of them (RFC 7323 §3.2).
 	const head = ethernet.HeaderLen + ip.MinHeader4
-	b := append([]byte(nil), t.frame[end][:head+tcp.MinHeader]...)
+	n := int(t.frame[end][head+12]>>4) * 4
+	b := append([]byte(nil), t.frame[end][:head+n]...)
 	b = append(b, payload...)
 	h, s := b[ethernet.HeaderLen:head], b[head:]
 	binary.BigEndian.PutUint16(h[2:], uint16(len(b)-ethernet.HeaderLen))
@@ -183,7 +180,7 @@ func (t *tape) craft(end int, flags tcp.Flags, seq, ack uint32, payload []byte) 
 	binary.BigEndian.PutUint16(h[10:], ^ip.Sum(0, h))
 	binary.BigEndian.PutUint32(s[4:], seq+t.iss[end])
 	binary.BigEndian.PutUint32(s[8:], ack+t.iss[1-end])
-	binary.BigEndian.PutUint16(s[12:], 5<<12|uint16(flags))
+	binary.BigEndian.PutUint16(s[12:], uint16(n/4)<<12|uint16(flags))
 	s[tcp.ChecksumAt], s[tcp.ChecksumAt+1] = 0, 0
 	pk, err := ip.Parse(b[ethernet.HeaderLen:])
 	if err != nil {

@@ -67,7 +67,7 @@ type Config struct {
 	MSS int
 	// NoMTUProbing trusts ICMP alone: a path that drops large packets
 	// silently is then a black hole (RFC 2923). Otherwise segments shrink
-	// after BlackHole retransmissions (0 is 2) of a large one (RFC 4821).
+	// after BlackHole retransmissions (0 is 3) of a large one (RFC 4821).
 	NoMTUProbing bool
 	BlackHole    int
 	// Buffers keeps memory between connections; may be nil.

@@ -20,6 +20,7 @@ type Conn struct {
 	// passive tells that the connection came from a SYN of the peer's.
 	passive bool
 	orphan  bool // the user has closed it for good
+	noDelay bool
 	err     error
 	soft    error // what ICMP told while the SYN is unanswered
 
@@ -158,6 +159,7 @@ func (c *Conn) Init(cfg *Config, out Output, e Ends) {
 	if cfg.FixedBuffers {
 		c.sendLimit, c.rcvLimit = cfg.sendBuffer(), cfg.receiveBuffer()
 	}
+	c.noDelay = cfg.NoDelay
 	c.peerMSS = 536
 	if c.remote.Addr().Is6() {
 		c.peerMSS = 1220 // RFC 9293 §3.7.1
@@ -267,15 +269,21 @@ const minMSS = 48
 // setMSS computes the data that fits into a segment.
 func (c *Conn) setMSS(why string) {
 	old := c.mss
-	n := min(c.path-MinHeader, c.peerMSS)
-	if c.ts {
-		n -= 12
-	}
-	c.mss = max(n, 8)
+	c.mss = c.segmentFor(c.path)
 	c.win.MSS = c.mss
 	if old != c.mss && old != 0 {
 		c.note(Event{Kind: MSSChanged, Why: why, Old: old, New: c.mss})
 	}
+}
+
+// segmentFor is the data of a segment for a size of the path: never more than
+// the peer takes (RFC 9293 §3.7.1).
+func (c *Conn) segmentFor(path int) int {
+	n := min(path-MinHeader, c.peerMSS)
+	if c.ts {
+		n -= 12
+	}
+	return max(n, 8)
 }
 
 // State is the state of RFC 9293 §3.3.2.
@@ -304,6 +312,13 @@ func (c *Conn) become(s State) {
 // established is entered once, from either open.
 func (c *Conn) established() {
 	c.sendSeq = c.iss + 1
+	if c.retries > 0 {
+		// RFC 5681 §3.1: the SYN or its answer was lost.
+		c.win.Cwnd = c.mss
+		if c.rtt.srtt == 0 {
+			c.rtt.rto = min(max(c.rtt.rto, 3*time.Second), c.cfg.maxRTO()) // RFC 6298 §5.7
+		}
+	}
 	c.backoff, c.retries = 0, 0
 	c.rtoAt = clock.Never
 	c.copiedAt = c.now
@@ -370,6 +385,9 @@ func (c *Conn) WriteUrgent(p []byte, now clock.Time) (int, error) {
 	}
 	return n, err
 }
+
+// SetNoDelay overrides Config.NoDelay for this connection.
+func (c *Conn) SetNoDelay(on bool) { c.noDelay = on }
 
 // Space is how many bytes Write would take.
 func (c *Conn) Space() int {

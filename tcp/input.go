@@ -179,10 +179,6 @@ func (c *Conn) inputSynSent(s Segment) {
 	}
 	c.una = s.Ack()
 	c.wl2 = c.una
-	if c.retries > 0 {
-		// RFC 6298 §5.7, RFC 5681 §3.1: the SYN was lost.
-		c.win.Cwnd = c.mss
-	}
 	c.established()
 	c.ackNow = true
 }

@@ -66,7 +66,10 @@ func (c *Conn) suspectMTU() {
 	if c.mtu.timeouts++; c.mtu.timeouts < limit {
 		return
 	}
-	header := c.path - c.mss
+	header := MinHeader
+	if c.ts {
+		header += 12
+	}
 	n := baseSegment
 	if c.mss <= baseSegment {
 		n = max(c.mss/2, 256)
@@ -84,7 +87,7 @@ func (c *Conn) probeSize() int {
 	if c.now < c.mtu.probeAt || c.mode != modeOpen || c.cfg.NoMTUProbing {
 		return 0
 	}
-	n := c.mss - c.path + min(c.mtu.ceiling, c.link) - c.sackRoom()
+	n := c.segmentFor(min(c.mtu.ceiling, c.link)) - c.sackRoom()
 	if n <= c.mss || n > min(c.Unsent(), c.win.Cwnd-c.inFlight(), int(int32(c.una+uint32(c.wnd)-c.nxt))) {
 		return 0
 	}

@@ -102,7 +102,7 @@ func (c *Conn) sendNew() {
 			n = usable
 		}
 		last := n == unsent
-		if n > 0 && n < most && last && !fin && !c.cfg.NoDelay && before(c.una, c.small) {
+		if n > 0 && n < most && last && !fin && !c.noDelay && before(c.una, c.small) {
 			// Nagle (RFC 9293 §3.7.4), as Minshall and Linux have it: one
 			// small segment at a time.
 			if !c.held {
@@ -201,6 +201,7 @@ func (c *Conn) acknowledge(h *Header) {
 	}
 	if c.sack && (len(c.ooo) > 0 || c.hasDSACK) {
 		c.sackOption(h)
+		c.hasDSACK = false // RFC 2883 §4: each is told once
 	}
 	c.lastAckSent = c.rcvNxt
 	c.ackNow, c.unacked, c.ackAt = false, 0, clock.Never
@@ -246,7 +247,6 @@ func (c *Conn) sendACK() {
 	}
 	h := Header{Seq: c.nxt, Flags: ACK}
 	c.acknowledge(&h)
-	c.hasDSACK = false
 	c.out.SendSegment(c, &h, nil, nil)
 }
 

@@ -26,9 +26,11 @@ type recovery struct {
 	delivered     uint64
 	deliveredAt   clock.Time
 	firstSent     clock.Time
+	transmissions uint32
 
 	rack struct {
 		sent       clock.Time // of the latest delivered segment
+		nth        uint32     // and which transmission that was
 		end        uint32
 		rtt        time.Duration
 		fack       uint32
@@ -69,6 +71,7 @@ type record struct {
 	delivered   uint64     // Conn.delivered at that time
 	deliveredAt clock.Time
 	firstSent   clock.Time
+	nth         uint32 // transmission of the connection
 	tx          uint8
 	flags       recordFlags
 }
@@ -127,6 +130,8 @@ func (c *Conn) track(seq, end uint32, fin bool) *record {
 // stampRecord notes a transmission.
 func (c *Conn) stampRecord(r *record) {
 	r.sent = c.now
+	c.transmissions++
+	r.nth = c.transmissions
 	r.tx = min(r.tx+1, 250)
 	r.delivered, r.deliveredAt, r.firstSent = c.delivered, c.deliveredAt, c.firstSent
 	if c.Unsent() == 0 && c.lostBytes == 0 && c.inFlight() < c.win.Cwnd {
@@ -199,7 +204,7 @@ func (c *Conn) retransmit(i int, why string) {
 		c.lostBytes -= r.len()
 	}
 	c.retransmitted++
-	if c.undo.armed {
+	if c.undo.armed && c.mode != modeOpen {
 		c.undo.retrans++
 		if !c.undo.stamped {
 			c.undo.stamped, c.undo.stamp = true, c.tsNow()
@@ -225,8 +230,9 @@ type ackInfo struct {
 	sacked    bool // something was newly SACKed
 	lost      int
 	dsack     bool
-	advanced  bool // una moved
-	again     bool // delivered something that was sent more than once
+	advanced  bool   // una moved
+	again     bool   // delivered something that was sent more than once
+	fack      uint32 // rack.fack before it: within one ACK nothing is out of order
 }
 
 // deliver counts a record as delivered, once.
@@ -247,7 +253,7 @@ func (c *Conn) deliver(r *record, a *ackInfo) {
 			c.mtu.proved = true
 		}
 		// RFC 8985 §6.2 step 3.
-		if before(r.end, c.rack.fack) && !c.rack.reordering && c.sack {
+		if before(r.end, a.fack) && !c.rack.reordering && c.sack {
 			c.rack.reordering = true
 			c.note(Event{Kind: ReorderingSeen, From: r.seq, To: r.end})
 		}
@@ -255,7 +261,7 @@ func (c *Conn) deliver(r *record, a *ackInfo) {
 	if r.tx > 1 {
 		a.again = true
 	}
-	if !a.any || c.sentAfter(r.sent, r.end, a.newest.sent, a.newest.end) {
+	if !a.any || sentAfter(r.nth, r.end, a.newest.nth, a.newest.end) {
 		a.newest, a.any = *r, true
 	}
 	if before(c.rack.fack, r.end) {
@@ -263,8 +269,11 @@ func (c *Conn) deliver(r *record, a *ackInfo) {
 	}
 }
 
-func (c *Conn) sentAfter(t1 clock.Time, end1 uint32, t2 clock.Time, end2 uint32) bool {
-	return t1 > t2 || t1 == t2 && before(end2, end1)
+// sentAfter is the order of transmission of RFC 8985 §6.2 step 2. It goes by
+// counting: in virtual time a retransmission and new data leave at one instant,
+// and by their sequence numbers the new data would seem to be later.
+func sentAfter(n1, end1, n2, end2 uint32) bool {
+	return before(n2, n1) || n1 == n2 && before(end2, end1)
 }
 
 // cumulative takes what ack acknowledges off the scoreboard.
@@ -365,14 +374,15 @@ func (c *Conn) rackUpdate(a *ackInfo, o *Options) {
 	r := &a.newest
 	rtt := c.now.Sub(r.sent)
 	if r.tx > 1 {
-		// It may be the original that was acknowledged.
-		if rtt < c.rtt.min || c.ts && o.Timestamps && before(o.TSEcr, uint32(r.sent/1e6)+c.tsOffset) {
+		// It may be the original that was acknowledged. What is SACKed is not
+		// what the timestamp echoes (RFC 7323 §4.3).
+		if rtt < c.rtt.min || c.ts && o.Timestamps && !before(c.una, r.end) && before(o.TSEcr, uint32(r.sent/1e6)+c.tsOffset) {
 			return
 		}
 	}
 	c.rack.rtt = rtt
-	if c.sentAfter(r.sent, r.end, c.rack.sent, c.rack.end) {
-		c.rack.sent, c.rack.end = r.sent, r.end
+	if c.rack.sent == 0 || sentAfter(r.nth, r.end, c.rack.nth, c.rack.end) {
+		c.rack.sent, c.rack.nth, c.rack.end = r.sent, r.nth, r.end
 	}
 }
 
@@ -399,7 +409,7 @@ func (c *Conn) rackDetect() {
 		if r.flags&(recSACKed|recLost) != 0 {
 			continue
 		}
-		if !c.sentAfter(c.rack.sent, c.rack.end, r.sent, r.end) {
+		if !sentAfter(c.rack.nth, c.rack.end, r.nth, r.end) {
 			if r.tx == 1 {
 				break // the rest was sent later still
 			}
@@ -434,7 +444,7 @@ func (c *Conn) dupThreshDetect() {
 // ackReceived does what an acceptable ACK means for sending: it moves una,
 // finds losses and lets congestion control decide.
 func (c *Conn) ackReceived(ack uint32, o *Options, dup bool, ece bool) {
-	var a ackInfo
+	a := ackInfo{fack: c.rack.fack}
 	priorUna, priorLost := c.una, c.lostBytes
 	a.advanced = before(c.una, ack)
 	if o.NSACK > 0 && c.sack {
@@ -459,7 +469,7 @@ func (c *Conn) ackReceived(ack uint32, o *Options, dup bool, ece bool) {
 	if !c.sack {
 		c.countDuplicates(dup, &a)
 	}
-	c.tlpAcked(ack, &a)
+	c.tlpAcked(ack, &a, o, dup)
 	c.rackUpdate(&a, o)
 	if a.any || a.dsack {
 		if c.cfg.NoRACK && c.sack {
@@ -490,7 +500,7 @@ func (c *Conn) acked(ack uint32) {
 		c.sendSeq += uint32(data)
 	}
 	c.una = ack
-	c.backoff, c.retries = 0, 0
+	c.retries = 0
 	c.stuckSince = c.now
 	c.mtu.timeouts = 0
 	c.soft = nil
@@ -522,6 +532,7 @@ func (c *Conn) measure(a *ackInfo, o *Options) {
 			d = time.Duration(ms) * time.Millisecond
 		}
 		if d == 0 {
+			c.backoff = 0
 			return // less than the clock of the timestamps can tell
 		}
 	}
@@ -529,6 +540,7 @@ func (c *Conn) measure(a *ackInfo, o *Options) {
 	if d == 0 {
 		return
 	}
+	c.backoff = 0 // RFC 6298 §5, the note: a new measurement collapses it
 	c.rtt.sample(d, c.now, c.cfg)
 	c.note(Event{Kind: RTTMeasured, Wait: d})
 }
@@ -537,16 +549,21 @@ func (c *Conn) measure(a *ackInfo, o *Options) {
 func (c *Conn) countDuplicates(dup bool, a *ackInfo) {
 	switch {
 	case a.advanced:
+		// All but the segment that was missing is what duplicate ACKs told.
+		known := min(c.dupBytes, max(a.delivered-c.mss, 0))
+		a.delivered -= known
+		left := c.dupBytes - known
 		c.dupAcks, c.dupBytes = 0, 0
 		if c.mode == modeRecovery && before(c.una, c.recover) && c.sentHead < len(c.sent) {
 			// A partial ACK: the next segment is missing too.
+			c.dupBytes = left
 			c.firstToMSS()
 			c.markLost(c.sentHead, "partial ack")
 		}
 	case dup && c.una != c.nxt:
 		c.dupAcks++
 		c.dupBytes = min(c.dupBytes+c.mss, max(int(c.nxt-c.una)-c.lostBytes-c.mss, 0))
-		if c.dupAcks == 3 && c.mode == modeOpen && !before(c.una, c.recover) {
+		if c.dupAcks == 3 && c.mode == modeOpen && before(c.recover, c.una) {
 			c.firstToMSS()
 			c.markLost(c.sentHead, "3 duplicate acks")
 		}
@@ -564,15 +581,16 @@ func (c *Conn) firstToMSS() {
 
 // steer enters and leaves recovery and moves the window.
 func (c *Conn) steer(a *ackInfo, priorUna uint32, ece bool) {
+	deflated := false
 	if c.mode != modeOpen && !before(c.una, c.recover) && c.una != priorUna {
+		deflated = c.mode != modeLoss
 		c.endRecovery("all acknowledged")
 	}
 	switch {
 	case c.lostBytes > 0 && (c.mode == modeOpen || c.mode == modeCWR):
-		c.reduce(modeRecovery, "loss")
+		c.reduce(modeRecovery, "loss", a.delivered)
 	case ece && c.ecn && c.mode == modeOpen && a.advanced:
-		c.reduce(modeCWR, "ECE")
-		c.cwrOut = true
+		c.reduce(modeCWR, "ECE", a.delivered)
 	}
 	info := Acked{Now: c.now, Bytes: a.delivered, RTT: a.rtt, SRTT: c.rtt.srtt, MinRTT: c.rtt.min, InFlight: c.inFlight(), Round: c.round, Lost: a.lost,
 		Recovering: c.mode == modeRecovery || c.mode == modeCWR}
@@ -589,7 +607,9 @@ func (c *Conn) steer(a *ackInfo, priorUna uint32, ece bool) {
 	}
 	switch c.mode {
 	case modeOpen, modeLoss:
-		if a.delivered > 0 && (a.advanced || c.mode == modeLoss) {
+		// RFC 5681 §3.2 step 6, RFC 9937 §6: the ACK that ends recovery sets the
+		// window to ssthresh and does no more.
+		if a.delivered > 0 && (a.advanced || c.mode == modeLoss) && !deflated {
 			was := c.win.Cwnd < c.win.Ssthresh
 			c.cc.Acked(&c.win, info)
 			if was && c.win.Cwnd >= c.win.Ssthresh {
@@ -615,15 +635,17 @@ func (c *Conn) rate(r *record) (float64, bool) {
 	return float64(c.delivered-r.delivered) / d.Seconds(), r.flags&recAppLimited != 0
 }
 
-// reduce enters a mode in which the window comes down.
-func (c *Conn) reduce(m recoveryMode, why string) {
+// reduce enters a mode in which the window comes down; delivered is what the
+// ACK that led to it told.
+func (c *Conn) reduce(m recoveryMode, why string, delivered int) {
 	first := c.mode == modeOpen
 	c.mode, c.recover = m, c.nxt
 	c.tlpAt = clock.Never
 	if first {
 		c.armUndo()
 		c.cc.Reduce(&c.win, c.now, false)
-		c.prr.delivered, c.prr.out, c.prr.flight = 0, 0, max(int(c.nxt-c.una)-c.sackBytes, c.mss)
+		c.cwrOut = c.ecn // RFC 3168 §6.1.2: for whatever reason
+		c.prr.delivered, c.prr.out, c.prr.flight = 0, 0, max(int(c.nxt-c.una)-c.sackBytes-c.dupBytes+delivered, c.mss)
 		// One segment at least goes out at once (RFC 9937 §5.1).
 		if c.model == nil {
 			c.win.Cwnd = c.inFlight() + c.mss
@@ -661,7 +683,7 @@ func (c *Conn) reduceRate(a *ackInfo) {
 		n = min(n, c.win.Ssthresh-pipe)
 	}
 	n = max(n, 0)
-	if p.out == 0 {
+	if p.out == 0 || !c.sack && a.lost > 0 { // RFC 6582 §3.2 step 3: at once
 		n = max(n, c.mss)
 	}
 	c.win.Cwnd = max(pipe+n, c.mss)
@@ -671,9 +693,10 @@ func (c *Conn) endRecovery(why string) {
 	if c.model == nil && c.mode != modeLoss {
 		c.win.Cwnd = max(c.win.Ssthresh, 2*c.mss)
 	}
+	// The duplicates of what was sent again are told of only now (RFC 3708).
+	c.undo.armed = c.undo.armed && c.mode != modeCWR && c.undo.stamped
 	c.mode = modeOpen
 	c.dupAcks, c.dupBytes = 0, 0
-	c.undo.armed = false
 	if c.rack.persist > 0 {
 		if c.rack.persist--; c.rack.persist == 0 {
 			c.rack.mult = 1
@@ -687,19 +710,19 @@ func (c *Conn) endRecovery(why string) {
 // reported as a duplicate (RFC 3708).
 func (c *Conn) tryUndo(a *ackInfo, o *Options) {
 	u := &c.undo
-	if !u.armed || c.mode == modeOpen || c.mode == modeCWR {
+	if !u.armed || c.mode == modeCWR {
 		return
 	}
 	why := ""
 	switch {
-	case a.advanced && u.stamped && c.ts && o.Timestamps && o.TSEcr != 0 && before(o.TSEcr, u.stamp):
+	case a.advanced && c.mode != modeOpen && u.stamped && c.ts && o.Timestamps && o.TSEcr != 0 && before(o.TSEcr, u.stamp):
 		why = "the original arrived (timestamp)"
 	case u.stamped && u.retrans == 0:
 		why = "all retransmissions were duplicates (DSACK)"
 	default:
 		return
 	}
-	for i := c.sentHead; i < len(c.sent); i++ {
+	for i := c.sentHead; i < len(c.sent) && c.mode != modeOpen; i++ {
 		if r := &c.sent[i]; r.flags&recLost != 0 {
 			r.flags &^= recLost
 			c.lostBytes -= r.len()
@@ -719,7 +742,7 @@ func (c *Conn) tryUndo(a *ackInfo, o *Options) {
 
 func (c *Conn) dsackReceived(b Block) {
 	c.note(Event{Kind: DSACKReceived, From: b.From, To: b.To})
-	if c.undo.armed && c.undo.retrans > 0 && !before(b.From, c.undo.from) {
+	if c.undo.armed && c.undo.retrans > 0 && !before(b.From, c.undo.from) && !before(c.recover, b.To) {
 		c.undo.retrans--
 	}
 	// RFC 8985 §6.2 step 4: once a round trip, be more patient.

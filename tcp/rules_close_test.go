@@ -144,6 +144,8 @@ func TestCloseStates(t *testing.T) {
 			> F. 1 ack 101
 			< P. 1:101 ack 2
 			> . 2 ack 101 <sack 1:101>
+			state FIN-WAIT-1 # RFC 9293 §3.10.7.4: what is not acceptable is dropped, its ACK too
+			< . 101 ack 2
 			state FIN-WAIT-2`},
 		{"RFC 9293 §3.10.5: ABORT sends RST with the next number", Config{}, opened + `
 			write 10

@@ -553,3 +553,7 @@ func (s *script) option(h *Header, f []string, flags Flags) {
 		s.fail("what is option %q?", f[0])
 	}
 }
+
+func duration(n int) time.Duration { return time.Duration(n) }
+
+func fmtLines(format string, args ...any) string { return fmt.Sprintf(format, args...) }

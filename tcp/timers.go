@@ -105,20 +105,24 @@ func (c *Conn) tailLossProbe() {
 }
 
 // tlpAcked judges the answer to a tail loss probe (RFC 8985 §7.4).
-func (c *Conn) tlpAcked(ack uint32, a *ackInfo) {
+func (c *Conn) tlpAcked(ack uint32, a *ackInfo, o *Options, dup bool) {
 	if !c.tlp.out || before(ack, c.tlp.end) {
 		return
 	}
-	c.tlp.out = false
-	if !c.tlp.retrans || a.dsack {
-		return // new data, or the original had arrived as well
-	}
-	if a.advanced && c.mode == modeOpen {
-		// The probe has repaired a loss that nothing else showed: the window
-		// has to answer for it.
-		c.note(Event{Kind: LossMarked, Why: "repaired by the tail loss probe"})
-		c.reduce(modeCWR, "tail loss")
-		c.endRecovery("tail loss repaired")
+	switch {
+	case !c.tlp.retrans:
+		c.tlp.out = false // new data
+	case a.dsack && o.SACK[0].To == c.tlp.end, ack == c.tlp.end && dup && o.NSACK == 0:
+		c.tlp.out = false // the original had arrived as well
+	case before(c.tlp.end, ack):
+		// Nothing told of a duplicate: the probe has repaired a loss that
+		// nothing else showed, and the window has to answer for it.
+		c.tlp.out = false
+		if c.mode == modeOpen {
+			c.note(Event{Kind: LossMarked, Why: "repaired by the tail loss probe"})
+			c.reduce(modeCWR, "tail loss", a.delivered)
+			c.endRecovery("tail loss repaired")
+		}
 	}
 }
 
@@ -126,7 +130,7 @@ func (c *Conn) rackTimer() {
 	was := c.lostBytes
 	c.rackDetect()
 	if c.lostBytes > was && (c.mode == modeOpen || c.mode == modeCWR) {
-		c.reduce(modeRecovery, "rack timer")
+		c.reduce(modeRecovery, "rack timer", 0)
 	}
 }
 
@@ -166,6 +170,7 @@ func (c *Conn) timedOut() {
 			c.armUndo()
 		}
 		c.cc.Reduce(&c.win, c.now, true)
+		c.cwrOut = c.ecn // RFC 3168 §6.1.2
 		// RFC 5681 §3.1: the loss window is one segment.
 	}
 	c.mode, c.recover = modeLoss, c.nxt
