@@ -601,9 +601,9 @@ func (l *Listener) cookie(seg tcp.Segment, local, remote netip.AddrPort, i *Inte
 		return false
 	}
 	h.Count.SynCookiesReceived++
-	o := tcp.Options{WindowScale: -1}
+	o, ecn := tcp.Options{WindowScale: -1}, false
 	if so := seg.Options(); so.Timestamps {
-		o, _ = tcp.CookieOptions(so.TSEcr - h.secret.TimestampOffset(local, remote))
+		o, ecn = tcp.CookieOptions(so.TSEcr - h.secret.TimestampOffset(local, remote))
 		o.Timestamps, o.TSVal = true, so.TSVal
 	}
 	o.MSS = uint16(mss)
@@ -611,7 +611,7 @@ func (l *Listener) cookie(seg tcp.Segment, local, remote netip.AddrPort, i *Inte
 	s.listener = l
 	l.half++
 	h.Count.TCPPassiveOpens++
-	s.AcceptCookie(h.Now(), irs, &o)
+	s.AcceptCookie(h.Now(), irs, &o, ecn)
 	s.Input(h.Now(), seg, ce)
 	s.wake()
 	s.Flush()

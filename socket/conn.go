@@ -410,6 +410,22 @@ func (k Stack) DialTCP(ctx context.Context, addr netip.AddrPort) (net.Conn, erro
 	return c, nil
 }
 
+// DialContext connects to an address and port over "tcp" or "udp", as
+// net.Dialer does; it resolves no names.
+func (k Stack) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	addr, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+	}
+	switch network {
+	case "tcp", "tcp4", "tcp6":
+		return k.DialTCP(ctx, addr)
+	case "udp", "udp4", "udp6":
+		return k.DialUDP(ctx, addr)
+	}
+	return nil, &net.OpError{Op: "dial", Net: network, Err: net.UnknownNetworkError(network)}
+}
+
 // Source is the address from which dst would be reached.
 func (k Stack) Source(dst netip.Addr) (a netip.Addr, ok bool) {
 	k.Network.Do(func() {

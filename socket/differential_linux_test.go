@@ -243,6 +243,8 @@ var knobs = [][2]string{
 	{"ipv4/tcp_syn_linear_timeouts", "0"},
 	// Else how many ACKs there are depends on who runs when.
 	{"ipv4/tcp_backlog_ack_defer", "0"},
+	// Each segment out of order is answered (RFC 5681 §4.2).
+	{"ipv4/tcp_comp_sack_nr", "0"},
 	{"ipv4/tcp_syn_retries", "6"}, {"ipv4/tcp_synack_retries", "5"}, {"ipv4/tcp_retries2", "15"},
 	{"ipv6/conf/all/disable_ipv6", "1"}, {"ipv6/conf/default/disable_ipv6", "1"},
 }
@@ -296,7 +298,7 @@ func (o endOptions) control(_, _ string, c syscall.RawConn) (err error) {
 		// The knob of the namespace takes only what the machine allows to all.
 		err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, "cubic")
 		if o.receive > 0 {
-			err = errors.Join(err, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, o.receive))
+			err = errors.Join(err, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 2*o.receive))
 		}
 	})
 	return errors.Join(err, cerr)

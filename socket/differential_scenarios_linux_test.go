@@ -144,7 +144,7 @@ func scenarios() []scenario {
 		{name: "duplicate", fate: func(e *wireEvent) fate { return fate{twice: isData(e, 0) && e.seq == 1+3*segment} }, play: bulk(8, 300*ms)},
 		{name: "overtaken by 1", fate: reordered(1), play: bulk(10, 500*ms)},
 		{name: "overtaken by 3", fate: reordered(3), play: bulk(10, 500*ms)},
-		{name: "zero window", ends: [2]endOptions{{}, {receive: 32 << 10}}, play: func(s *stage) error {
+		{name: "zero window", ends: [2]endOptions{{}, {receive: 64 << 10}}, play: func(s *stage) error {
 			a, b, err := s.connect()
 			if err != nil {
 				return err

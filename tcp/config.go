@@ -19,7 +19,8 @@ type Config struct {
 	ECN bool
 	// Congestion makes the congestion control; nil is CUBIC.
 	Congestion func() Congestion
-	// InitialWindow in segments; 0 is 10 (RFC 6928).
+	// InitialWindow in segments; 0 is 10, or fewer of more than 1460 bytes
+	// (RFC 6928).
 	InitialWindow int
 	// NoSlowStartAfterIdle keeps the window over a pause (RFC 5681 §4.1).
 	NoSlowStartAfterIdle bool

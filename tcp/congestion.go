@@ -101,11 +101,15 @@ func (*NewReno) Undo(*Window) {}
 // HyStart++ (RFC 9406). Its windows are in segments, as in the RFC.
 type Cubic struct {
 	epoch         clock.Time // 0: no congestion avoidance begun
+	last          clock.Time // of the window's growth in it
 	wMax, k, wEst float64
 	cwndPrior     float64
 	fraction      float64
-	before        struct{ wMax, cwndPrior float64 }
-	hy            hystart
+	before        struct {
+		wMax, cwndPrior float64
+		hy              hystart
+	}
+	hy hystart
 }
 
 // NewCubic returns it, for Config.Congestion.
@@ -140,7 +144,7 @@ func (q *Cubic) Acked(w *Window, a Acked) {
 	acked := float64(left) / mss
 	if q.epoch == 0 {
 		// §4.2: a new epoch of congestion avoidance.
-		q.epoch = a.Now
+		q.epoch, q.last = a.Now, a.Now
 		q.wEst = cwnd
 		if q.wMax > cwnd {
 			q.k = math.Cbrt((q.wMax - cwnd) / cubicC)
@@ -149,6 +153,12 @@ func (q *Cubic) Acked(w *Window, a Acked) {
 		}
 		q.fraction = 0
 	}
+	// §5.8: times in which the program, or recovery, kept the window from
+	// growing do not count.
+	if idle := a.Now.Sub(q.last) - a.SRTT; idle > 0 {
+		q.epoch = q.epoch.Add(idle)
+	}
+	q.last = a.Now
 	t := a.Now.Sub(q.epoch).Seconds()
 	at := func(t float64) float64 { d := t - q.k; return cubicC*d*d*d + q.wMax }
 	// §4.3: the Reno-friendly region.
@@ -172,9 +182,9 @@ func (q *Cubic) Acked(w *Window, a Acked) {
 }
 
 // Reduce multiplies by 0.7 and remembers where it was (RFC 9438 §4.6, §4.7).
-func (q *Cubic) Reduce(w *Window, _ clock.Time, timeout bool) {
+func (q *Cubic) Reduce(w *Window, _ clock.Time, _ bool) {
 	cwnd := float64(w.Cwnd) / float64(w.MSS)
-	q.before.wMax, q.before.cwndPrior = q.wMax, q.cwndPrior
+	q.before.wMax, q.before.cwndPrior, q.before.hy = q.wMax, q.cwndPrior, q.hy
 	q.cwndPrior = cwnd
 	if cwnd < q.wMax {
 		q.wMax = cwnd * (1 + cubicBeta) / 2 // §4.7: fast convergence
@@ -183,16 +193,12 @@ func (q *Cubic) Reduce(w *Window, _ clock.Time, timeout bool) {
 	}
 	w.Ssthresh = max(int(float64(w.Cwnd)*cubicBeta), 2*w.MSS)
 	q.epoch = 0
-	q.hy = hystart{done: true}
-	if timeout {
-		// §4.8: after a timeout, slow start leads to a new epoch.
-		q.hy = hystart{}
-	}
+	q.hy = hystart{done: true} // RFC 9406 §4.3: only for the first slow start
 }
 
 // Undo restores W_max (RFC 9438 §4.9).
 func (q *Cubic) Undo(*Window) {
-	q.wMax, q.cwndPrior = q.before.wMax, q.before.cwndPrior
+	q.wMax, q.cwndPrior, q.hy = q.before.wMax, q.before.cwndPrior, q.before.hy
 	q.epoch = 0
 }
 

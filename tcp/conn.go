@@ -209,13 +209,17 @@ func (c *Conn) Accept(now clock.Time, syn Segment) {
 }
 
 // AcceptCookie makes the connection one whose SYN was answered statelessly;
-// what the cookie kept stands in o (RFC 4987 §3.6). The caller gives the ACK
-// to Input next.
-func (c *Conn) AcceptCookie(now clock.Time, irs uint32, o *Options) {
+// what the cookie kept stands in o and ecn (RFC 4987 §3.6). The caller gives the
+// ACK to Input next.
+func (c *Conn) AcceptCookie(now clock.Time, irs uint32, o *Options, ecn bool) {
 	c.now = now
 	c.passive = true
 	c.irs, c.rcvNxt = irs, irs+1
 	c.takeOptions(o)
+	if c.ts {
+		c.tsRecent, c.tsRecentAt = o.TSVal, now
+	}
+	c.ecn = ecn
 	c.nxt = c.iss + 1
 	c.edge = c.rcvNxt + uint32(min(c.rcvLimit, 0xffff))
 	c.state = SynReceived
@@ -259,8 +263,15 @@ func (c *Conn) takeOptions(o *Options) {
 		c.shiftIn, c.shiftOut = 0, 0
 	}
 	c.setMSS("handshake")
-	iw := orInt(c.cfg.InitialWindow, 10)
-	c.win = Window{Cwnd: iw * c.mss, Ssthresh: 1 << 30, MSS: c.mss}
+	c.win = Window{Cwnd: c.initialWindow(), Ssthresh: 1 << 30, MSS: c.mss}
+}
+
+// initialWindow is RFC 6928 §2: ten segments, fewer when they are large.
+func (c *Conn) initialWindow() int {
+	if n := c.cfg.InitialWindow; n > 0 {
+		return n * c.mss
+	}
+	return min(10*c.mss, max(2*c.mss, 14600))
 }
 
 // minMSS keeps a hostile peer from having us send a segment for each byte.

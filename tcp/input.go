@@ -338,7 +338,8 @@ func (c *Conn) TimeWaitReuse(s Segment) bool {
 		}
 		return o.TSVal == c.tsRecent && before(c.rcvNxt, s.Seq())
 	}
-	return before(c.rcvNxt, s.Seq())
+	// Timestamps that are new say that the connection is, too.
+	return before(c.rcvNxt, s.Seq()) || o.Timestamps && !c.cfg.NoTimestamps && !c.ts
 }
 
 // inputUrgent is RFC 9293 §3.10.7.4, sixth.

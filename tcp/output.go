@@ -372,7 +372,7 @@ func (c *Conn) restartAfterIdle() {
 	if c.una != c.nxt || c.sentAt == 0 || c.cfg.NoSlowStartAfterIdle || c.model != nil || c.now.Sub(c.sentAt) <= c.rto() {
 		return
 	}
-	iw := orInt(c.cfg.InitialWindow, 10) * c.mss
+	iw := c.initialWindow()
 	if c.win.Cwnd > iw {
 		old := c.win.Cwnd
 		// RFC 7661 §4.4: three quarters of what was reached stays known.

@@ -22,7 +22,8 @@ func TestMSS(t *testing.T) {
 			> . 1 ack 1 <sack 11:21>
 			write 2000
 			> . 1:989 ack 1 <sack 11:21>
-			> . 989:1977 ack 1 <sack 11:21>`},
+			> . 989:1977 ack 1 <sack 11:21>
+			> P. 1977:2001 ack 1 <sack 11:21>`},
 		{"RFC 9293 §3.7.1: not more than the path takes, however much the peer does", Config{NoDelay: true}, `
 			open
 			> S 0 <mss 1460,sackOK,ts 1000 ecr 0,wscale 7>
@@ -65,7 +66,7 @@ func TestWindowScale(t *testing.T) {
 			write 100000
 			> . 1:3001/1000 ack 1
 			+1ms < . 1 ack 3001 win 48000
-			> . 3001:16001/1000 ack 1`},
+			> . 3001:13001/1000 ack 1`},
 		{"RFC 7323 §1.3: only when both ask: the peer does not", Config{NoTimestamps: true}, `
 			open
 			> S 0 win 65535 <mss 1460,sackOK,wscale 7>
@@ -231,8 +232,9 @@ func TestSACK(t *testing.T) {
 			> P. 1:2001/1000 ack 1
 			< . 1 ack 1 <sack 2001:3001 1500:1200 -500:0>
 			flight 2000
-			< . 1 ack 1 <sack 1001:2001>
-			flight 1000`},
+			+10ms < . 1 ack 1 <sack 1001:2001>
+			flight 1000
+			+2500us > . 1:1001 ack 1`},
 	})
 }
 

@@ -67,7 +67,7 @@ func (k *Secret) Cookie(local, remote netip.AddrPort, irs uint32, mss int, now c
 	for m < 7 && int(cookieMSS[m+1]) <= mss {
 		m++
 	}
-	t := uint32(now/cookieTick) & 31
+	t := uint32(now / cookieTick)
 	return t<<27 | uint32(m)<<24 | k.cookieHash(local, remote, irs, t<<3|uint32(m))
 }
 
@@ -78,11 +78,13 @@ func (k *Secret) cookieHash(local, remote netip.AddrPort, irs, tm uint32) uint32
 // CheckCookie tells whether ack-1 is a cookie that was given to remote, and
 // the MSS that it keeps.
 func (k *Secret) CheckCookie(local, remote netip.AddrPort, irs, iss uint32, now clock.Time) (mss int, ok bool) {
-	t, m := iss>>27, iss>>24&7
-	if age := (uint32(now/cookieTick) - t) & 31; age >= cookieFor {
+	t, m := uint32(now/cookieTick), iss>>24&7
+	age := (t - iss>>27) & 31
+	if age >= cookieFor {
 		return 0, false
 	}
-	return int(cookieMSS[m]), k.cookieHash(local, remote, irs, t<<3|m) == iss&0xffffff
+	// The hash is of all bits of the minute, lest it be good again later.
+	return int(cookieMSS[m]), k.cookieHash(local, remote, irs, (t-age)<<3|m) == iss&0xffffff
 }
 
 // cookieBits of a timestamp keep options: the window scale, 15 for none, SACK
