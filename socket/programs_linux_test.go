@@ -190,15 +190,16 @@ func TestIperf3ThroughUs(t *testing.T) {
 				t.Errorf("iperf3 %s %v:\n%s", a, args, out)
 			}
 		}
-		out := k.run(t, "ping", family, "-n", "-c", "2", "-i", "0.01", "-M", "dont", "-s", "20000", a)
-		if !strings.Contains(out, " 2 received") {
+		// With IPv6 the first one only learns the MTU.
+		out, _ := k.try("ping", family, "-n", "-c", "3", "-i", "0.01", "-M", "dont", "-s", "20000", a)
+		if !strings.Contains(out, " 3 received") && !(family == "-6" && strings.Contains(out, " 2 received")) {
 			t.Errorf("fragments:\n%s", out)
 		}
 	}
 	k.Network.Do(func() {
 		c := k.Stack.Host.Count
-		if c.Forwarded < 10000 || c.FragmentsCreated == 0 || c.FragmentsFail == 0 {
-			t.Errorf("forwarded %d packets, %d fragments made, %d packets too big", c.Forwarded, c.FragmentsCreated, c.FragmentsFail)
+		if c.Forwarded < 10000 || c.FragmentsCreated == 0 {
+			t.Errorf("forwarded %d packets, %d fragments made", c.Forwarded, c.FragmentsCreated)
 		}
 	})
 }
