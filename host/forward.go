@@ -2,7 +2,6 @@ package host
 
 import (
 	"encoding/binary"
-	"net/netip"
 
 	"peel/filter"
 	"peel/icmp"
@@ -11,8 +10,9 @@ import (
 	"peel/route"
 )
 
-// forward sends a packet on that is for another (RFC 1812 §5.2.1).
-func (h *Host) forward(in *Interface, p *packet.Packet, dst netip.Addr, v6 bool) {
+// forward sends a packet on that is for another (RFC 1812 §5.2.1), to the next
+// hop n unless there is none.
+func (h *Host) forward(in *Interface, p *packet.Packet, n *hop, err error, v6 bool) {
 	b := p.Bytes()
 	ttl := 8
 	if v6 {
@@ -27,7 +27,6 @@ func (h *Host) forward(in *Interface, p *packet.Packet, dst netip.Addr, v6 bool)
 		}
 		return
 	}
-	n, err := h.lookup(dst)
 	if err != nil {
 		h.Count.OutNoRoutes++
 		switch {
@@ -43,15 +42,6 @@ func (h *Host) forward(in *Interface, p *packet.Packet, dst netip.Addr, v6 bool)
 			h.errorFor(p, in, icmp.Unreachable4, 1, 0)
 		default:
 			h.errorFor(p, in, icmp.Unreachable4, 0, 0)
-		}
-		return
-	}
-	if n.local {
-		// Translated to this host on the way.
-		if v6 {
-			h.local6(in, p)
-		} else {
-			h.local4(in, p)
 		}
 		return
 	}

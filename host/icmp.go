@@ -111,7 +111,7 @@ func (h *Host) sendICMP(p *packet.Packet, from, to netip.Addr, v6 bool) error {
 	binary.BigEndian.PutUint16(m[2:], ^ip.Sum(sum, m))
 	p.Checksum = packet.Good
 	h.Count.ICMPOut++
-	d := datagram{src: from, dst: to, proto: proto, hop: n}
+	d := datagram{src: from, dst: to, proto: proto, hop: &n}
 	if v6 && m[0] >= icmp.RouterSolicit && m[0] <= icmp.Redirect6 {
 		d.ttl = 255 // RFC 4861 §3.1
 	}

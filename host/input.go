@@ -53,15 +53,16 @@ func (h *Host) input4(i *Interface, p *packet.Packet, to ethernet.MAC) {
 		h.dropped(p, i, "reverse path: "+src.String()+" is not reached by "+i.Name)
 		return
 	}
+	next, err := h.cached(dst)
 	switch {
-	case h.local[dst] != nil, dst.IsMulticast(), i.isBroadcast(dst):
+	case err == nil && next.local, dst.IsMulticast(), i.isBroadcast(dst):
 		h.local4(i, p)
 	case to.Multicast():
 		// RFC 1122 §3.3.6: unicast in a broadcast frame is not for us.
 		h.Count.InAddressErrors++
 		h.dropped(p, i, "unicast packet in a broadcast frame")
 	case h.Options.Forward:
-		h.forward(i, p, dst, false)
+		h.forward(i, p, next, err, false)
 	default:
 		h.Count.InAddressErrors++
 		h.dropped(p, i, "not for this host: "+dst.String())
@@ -106,14 +107,15 @@ func (h *Host) input6(i *Interface, p *packet.Packet, to ethernet.MAC) {
 		h.dropped(p, i, "reverse path: "+src.String()+" is not reached by "+i.Name)
 		return
 	}
+	next, err := h.cached(dst)
 	switch {
-	case h.local[dst] != nil && (!dst.IsLinkLocalUnicast() || i.has(dst)), dst.IsMulticast():
+	case err == nil && next.local && (!dst.IsLinkLocalUnicast() || i.has(dst)), dst.IsMulticast():
 		h.local6(i, p)
 	case to.Multicast():
 		h.Count.InAddressErrors++
 		h.dropped(p, i, "unicast packet in a multicast frame")
 	case h.Options.Forward && !dst.IsLinkLocalUnicast() && !src.IsLinkLocalUnicast():
-		h.forward(i, p, dst, true)
+		h.forward(i, p, next, err, true)
 	default:
 		h.Count.InAddressErrors++
 		h.dropped(p, i, "not for this host: "+dst.String())

@@ -61,7 +61,7 @@ func (i *Interface) ndp(from, to netip.Addr, typ uint8, body []byte) {
 	binary.BigEndian.PutUint16(m[2:], ^ip.Sum(ip.PseudoSum(from, to, ip.ProtoICMPv6, len(m)), m))
 	p.Checksum = packet.Good
 	h.Count.ICMPOut++
-	d := datagram{src: from, dst: to, proto: ip.ProtoICMPv6, ttl: 255, hop: hop{out: i, gateway: to, mtu: i.MTU}}
+	d := datagram{src: from, dst: to, proto: ip.ProtoICMPv6, ttl: 255, hop: &hop{out: i, gateway: to, mtu: i.MTU}}
 	h.output(p, &d)
 }
 

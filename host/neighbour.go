@@ -239,22 +239,20 @@ func (n *neighbours) ask(e *neighbour) {
 	}
 }
 
-// resolve sends a packet to the neighbour a, at once or when its MAC is known.
-func (n *neighbours) resolve(p *packet.Packet, a netip.Addr, t ethernet.Type) {
-	e := n.entries[a]
+// resolve sends a packet to the next hop, at once or when its MAC is known.
+func (n *neighbours) resolve(p *packet.Packet, to *hop, t ethernet.Type) {
+	e := to.to
 	if e != nil && e.state == Reachable {
 		e.used = n.i.Host.Now()
 		n.i.send(p, e.mac, t)
 		return
 	}
-	n.slow(p, a, t)
-}
-
-func (n *neighbours) slow(p *packet.Packet, a netip.Addr, t ethernet.Type) {
-	e := n.entry(a)
+	a := to.gateway
+	e = n.entry(a)
+	to.to = e
 	e.used = n.i.Host.Now()
 	switch e.state {
-	case Permanent, Delay, Probe:
+	case Permanent, Reachable, Delay, Probe:
 		n.i.send(p, e.mac, t)
 	case Stale:
 		// RFC 4861 §7.3.3: use it, and ask soon unless it is confirmed.
@@ -324,8 +322,8 @@ func (n *neighbours) learn(a netip.Addr, m ethernet.MAC, solicited, override, cr
 }
 
 // confirm is word from above that a neighbour answers (RFC 4861 §7.3.1).
-func (n *neighbours) confirm(a netip.Addr) {
-	if e := n.entries[a]; e != nil && (e.state == Delay || e.state == Probe || e.state == Stale) {
+func (n *neighbours) confirm(e *neighbour) {
+	if e.state == Delay || e.state == Probe || e.state == Stale {
 		n.become(e, Reachable)
 	}
 }

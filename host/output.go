@@ -33,6 +33,16 @@ type hop struct {
 	mtu     int
 	route   *route.Route
 	local   bool // to this host itself
+	// to is the gateway's entry in the neighbour table, once it was asked
+	// for; one that was forgotten has failed.
+	to *neighbour
+}
+
+// confirm is word from above that the next hop answers.
+func (n *hop) confirm() {
+	if n.to != nil {
+		n.out.neighbour.confirm(n.to)
+	}
 }
 
 type routed struct {
@@ -51,18 +61,26 @@ func (h *Host) usable(r *route.Route) bool {
 	return i != nil && i.up
 }
 
-// lookup finds the next hop, with a cache in front of the table.
+// lookup finds the next hop.
 func (h *Host) lookup(dst netip.Addr) (hop, error) {
+	n, err := h.cached(dst)
+	return *n, err
+}
+
+// cached is lookup, and returns what is kept in a cache in front of the table:
+// good until the next call.
+func (h *Host) cached(dst netip.Addr) (*hop, error) {
 	a := dst.As16()
 	slot := &h.routeCache[(uint(a[15])^uint(a[14])<<2^uint(a[13])<<4)%uint(len(h.routeCache))]
 	if slot.dst == dst && slot.changes == h.changes && slot.routes == h.Routes.Changes {
-		return slot.hop, nil
+		return &slot.hop, nil
 	}
 	n, err := h.find(dst)
-	if err == nil {
-		*slot = routed{dst, n, h.changes, h.Routes.Changes}
+	*slot = routed{dst, n, h.changes, h.Routes.Changes}
+	if err != nil {
+		slot.dst = netip.Addr{}
 	}
-	return n, err
+	return &slot.hop, err
 }
 
 func (h *Host) find(dst netip.Addr) (hop, error) {
@@ -235,7 +253,7 @@ type datagram struct {
 	ttl      uint8
 	class    uint8 // DSCP and ECN
 	df       bool
-	hop      hop
+	hop      *hop
 }
 
 // output puts the IP header before a transport packet and sends it,
@@ -289,7 +307,7 @@ func put4(b []byte, d *datagram, total int, id uint32) {
 }
 
 // emit gives a packet with its IP header to the link, or back to this host.
-func (h *Host) emit(p *packet.Packet, n hop, v6, df bool) error {
+func (h *Host) emit(p *packet.Packet, n *hop, v6, df bool) error {
 	if n.local {
 		h.loopback(p, v6)
 		return nil
@@ -307,7 +325,7 @@ func (h *Host) emit(p *packet.Packet, n hop, v6, df bool) error {
 }
 
 // link sends a packet to the next hop's MAC.
-func (h *Host) link(p *packet.Packet, n hop, v6 bool) {
+func (h *Host) link(p *packet.Packet, n *hop, v6 bool) {
 	t := ethernet.TypeIPv4
 	if v6 {
 		t = ethernet.TypeIPv6
@@ -326,7 +344,7 @@ func (h *Host) link(p *packet.Packet, n hop, v6 bool) {
 		n.out.send(p, broadcast, t)
 		return
 	}
-	n.out.neighbour.resolve(p, n.gateway, t)
+	n.out.neighbour.resolve(p, n, t)
 }
 
 // directed tells whether b is the broadcast address of one of the networks.
@@ -361,7 +379,7 @@ func (h *Host) loopback(p *packet.Packet, v6 bool) {
 }
 
 // fragment cuts a packet for the MTU (RFC 791 §3.2, RFC 8200 §4.5).
-func (h *Host) fragment(p *packet.Packet, n hop, v6 bool) error {
+func (h *Host) fragment(p *packet.Packet, n *hop, v6 bool) error {
 	offload.Finish(p)
 	b := p.Bytes()
 	head, extra := ip.Header6, 8

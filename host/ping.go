@@ -79,7 +79,7 @@ func (g *Ping) Send(to netip.Addr, seq uint16, data []byte) error {
 	copy(b[8:], data)
 	binary.BigEndian.PutUint16(b[2:], ^ip.Sum(sum, b))
 	h.Count.ICMPOut++
-	return h.output(p, &datagram{src: from, dst: to.WithZone(""), proto: proto, ttl: g.TTL, hop: n})
+	return h.output(p, &datagram{src: from, dst: to.WithZone(""), proto: proto, ttl: g.TTL, hop: &n})
 }
 
 // Receive returns an answer, or false when none waits.

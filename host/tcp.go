@@ -215,7 +215,7 @@ func (s *TCP) SendSegment(c *tcp.Conn, hd *tcp.Header, a, b []byte) {
 	if hd.Segment > 0 {
 		p.Segment = uint16(hd.Segment)
 	}
-	d := datagram{src: local.Addr(), dst: remote.Addr(), proto: ip.ProtoTCP, df: !h.Options.NoPathMTU, hop: s.hop}
+	d := datagram{src: local.Addr(), dst: remote.Addr(), proto: ip.ProtoTCP, df: !h.Options.NoPathMTU, hop: &s.hop}
 	if hd.ECT {
 		d.class = 2 // ECT(0), RFC 3168 §5
 	}
@@ -319,7 +319,7 @@ func (h *Host) inputTCP(i *Interface, p *packet.Packet, head int, v6 bool) {
 		h.pool.Put(p)
 	}
 	if una > s.Unacked() && s.hop.out != nil {
-		s.hop.out.neighbour.confirm(s.hop.gateway) // it answers
+		s.hop.confirm() // it answers
 	}
 	s.wake()
 	s.Flush()
@@ -385,7 +385,7 @@ func (h *Host) sendBare(hd *tcp.Header, local, remote netip.AddrPort, i *Interfa
 	}
 	p := h.pool.Get(0)
 	buildTCP(p, hd, local, remote, false)
-	h.output(p, &datagram{src: local.Addr(), dst: remote.Addr(), proto: ip.ProtoTCP, df: true, hop: n})
+	h.output(p, &datagram{src: local.Addr(), dst: remote.Addr(), proto: ip.ProtoTCP, df: true, hop: &n})
 }
 
 // quotedTCP is an ICMP error about a segment of ours.

@@ -157,7 +157,7 @@ func (u *UDP) Send(b []byte, to netip.AddrPort) error {
 	}
 	binary.BigEndian.PutUint16(d[6:], sum)
 	p.Checksum = packet.Good
-	return h.output(p, &datagram{src: src, dst: dst, proto: ip.ProtoUDP, ttl: u.TTL, df: u.DontFragment, hop: n})
+	return h.output(p, &datagram{src: src, dst: dst, proto: ip.ProtoUDP, ttl: u.TTL, df: u.DontFragment, hop: &n})
 }
 
 // Receive returns a datagram, or false when none waits.
