@@ -18,15 +18,17 @@ import (
 // chain is hosts in a row, in virtual time: 10.0.0.1 at the first end, and at
 // the other 10.n.0.2, with n-1 routers between.
 type chain struct {
-	q     clock.Queue
-	pool  packet.Pool
-	hosts []*host.Host
+	q      clock.Queue
+	pool   packet.Pool
+	hosts  []*host.Host
+	cables []*link.Cable
+	trace  *link.Trace
 }
 
 func newChain(tb testing.TB, links int, o host.Options, shape link.Shape) *chain {
-	c := &chain{}
+	c := &chain{trace: &link.Trace{}}
 	c.q.Advance(1e9)
-	net := &link.Net{Clock: &c.q, Pool: &c.pool}
+	net := &link.Net{Clock: &c.q, Pool: &c.pool, Trace: c.trace}
 	for n := range links + 1 {
 		ho := o
 		ho.Forward = n > 0 && n < links
@@ -44,10 +46,11 @@ func newChain(tb testing.TB, links int, o host.Options, shape link.Shape) *chain
 	for n := range links {
 		a := plug(c.hosts[n], "right", fmt.Sprintf("10.%d.0.1/24", n))
 		b := plug(c.hosts[n+1], "left", fmt.Sprintf("10.%d.0.2/24", n))
-		cable := link.NewCable(net, link.End{Name: "a", Port: a, Rand: rand.New(rand.NewPCG(2, uint64(n)))}, link.End{Name: "b", Port: b, Rand: rand.New(rand.NewPCG(3, uint64(n)))})
+		cable := link.NewCable(net, link.End{Name: fmt.Sprint("h", n, ":right"), Port: a, Rand: rand.New(rand.NewPCG(2, uint64(n)))}, link.End{Name: fmt.Sprint("h", n+1, ":left"), Port: b, Rand: rand.New(rand.NewPCG(3, uint64(n)))})
 		if err := cable.SetShape(shape); err != nil {
 			tb.Fatal(err)
 		}
+		c.cables = append(c.cables, cable)
 		a.Attach(cable.AB())
 		b.Attach(cable.BA())
 	}

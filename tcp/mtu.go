@@ -55,8 +55,13 @@ func (c *Conn) suspectMTU() {
 		return
 	}
 	r := &c.sent[c.sentHead]
-	if min(r.len(), c.mss) <= minMSS*4 || r.len() < c.mss && c.mss <= baseSegment {
-		return
+	size := min(r.len(), c.mss)
+	n := baseSegment
+	if size <= baseSegment {
+		n = max(size/2, 256)
+	}
+	if n >= size {
+		return // it would not be smaller than it is
 	}
 	limit := orInt(c.cfg.BlackHole, 3)
 	if c.mtu.proved {
@@ -69,13 +74,6 @@ func (c *Conn) suspectMTU() {
 	header := MinHeader
 	if c.ts {
 		header += 12
-	}
-	n := baseSegment
-	if c.mss <= baseSegment {
-		n = max(c.mss/2, 256)
-	}
-	if n >= c.mss {
-		return
 	}
 	c.note(Event{Kind: BlackHoleFound, From: r.seq, To: r.end, Old: c.mss, New: n})
 	c.lowerPath(n+header, "black hole suspected", probeSoon)
