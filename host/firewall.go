@@ -52,10 +52,10 @@ func (i *Interface) name() string {
 func (h *Host) reject(p *packet.Packet, in *Interface, r filter.Result) {
 	b := p.Bytes()
 	v6 := b[0]>>4 == 6
-	h.report(p, in, link.Dropped, r.String)
 	h.tell("drop", in.name(), r.String)
 	switch {
 	case r.Answer == filter.Reset:
+		h.report(p, in, link.Dropped, r.String)
 		h.resetPacket(p, in)
 	case v6:
 		h.errorFor(p, in, icmp.Unreachable6, 1, 0)

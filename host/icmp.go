@@ -7,6 +7,7 @@ import (
 
 	"peel/icmp"
 	"peel/ip"
+	"peel/link"
 	"peel/packet"
 )
 
@@ -15,14 +16,11 @@ import (
 func (h *Host) errorFor(p *packet.Packet, in *Interface, typ, code uint8, extra uint32) {
 	b := p.Bytes()
 	v6 := b[0]>>4 == 6
-	if h.Options.Observe != nil {
-		m := icmp.Message{V6: v6, Type: typ, Code: code, Body: make([]byte, 4)}
-		name := ""
-		if in != nil {
-			name = in.Name
-		}
+	if h.Options.Observe != nil || h.Trace.Watching() {
+		m := icmp.Message{V6: v6, Type: typ, Code: code, Body: binary.BigEndian.AppendUint32(nil, extra)}
 		_, dst := ends(b, v6)
-		h.tell("icmp", name, func() string { return m.String() + ", about a packet to " + dst.String() })
+		h.report(p, in, link.Dropped, m.String)
+		h.tell("icmp", in.name(), func() string { return m.String() + ", about a packet to " + dst.String() })
 	}
 	if !h.mayReport(b, v6) || h.Options.Silent {
 		h.pool.Put(p)
