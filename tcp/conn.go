@@ -628,8 +628,11 @@ func (c *Conn) Info() Info {
 	for _, o := range [...]struct {
 		on   bool
 		name string
-	}{{c.ts, "timestamps "}, {c.sack, "sack "}, {c.scaled, "wscale "}, {c.ecn, "ecn "}} {
+	}{{c.ts, "timestamps"}, {c.sack, "sack"}, {c.scaled, "wscale"}, {c.ecn, "ecn"}} {
 		if o.on {
+			if i.Options != "" {
+				i.Options += " "
+			}
 			i.Options += o.name
 		}
 	}
