@@ -36,6 +36,7 @@ type Port struct {
 	dev   Device
 	done  chan struct{}
 	limit int
+	size  int // of the largest frame that comes
 
 	ring    []*packet.Packet // to be sent
 	spare   []*packet.Packet // memory for the next ring
@@ -55,12 +56,18 @@ type DriveOptions struct {
 
 // maxFrame is the largest frame that a device gives: 64 KiB of IP behind
 // Ethernet with a tag.
-const maxFrame = 65535 + 18
+const maxFrame = 65535 + ethernetRoom
+
+// ethernetRoom is for Ethernet's header with a tag.
+const ethernetRoom = 18
 
 // Drive attaches an interface to a device and brings it up.
 func (n *Network) Drive(i *host.Interface, dev Device, o DriveOptions) {
 	d := n.port(dev, o)
 	d.name, d.i, d.take = i.Name, i, i.Receive
+	if !o.Offloads {
+		d.size = i.MTU + ethernetRoom
+	}
 	n.Do(func() {
 		if o.Offloads {
 			i.Offload = host.Offload{Checksum: true, Segment: 60000}
@@ -91,7 +98,7 @@ func (n *Network) Bridge(name string, cable link.Sender, dev Device, o DriveOpti
 }
 
 func (n *Network) port(dev Device, o DriveOptions) *Port {
-	d := &Port{n: n, dev: dev, done: make(chan struct{}), limit: o.Ring}
+	d := &Port{n: n, dev: dev, done: make(chan struct{}), limit: o.Ring, size: maxFrame}
 	if d.limit == 0 {
 		d.limit = 1024
 	}
@@ -178,63 +185,43 @@ const (
 // read takes frames from the device until it is closed.
 func (d *Port) read() {
 	defer close(d.done)
-	var frames [readFrames]*packet.Packet
-	n := 0 // are read
-	var err error
-	for {
+	frames := make([]*packet.Packet, min(max(16, readBytes/d.size), readFrames))
+	for n := 0; ; {
 		d.n.lock()
-		for i, p := range frames[:n] {
+		for _, p := range frames[:n] {
 			d.take(p)
-			frames[i] = nil
-		}
-		if err != nil {
-			d.ended(err)
 		}
 		for i, p := range frames {
-			switch {
-			case err != nil && p != nil:
-				d.n.Pool.Put(p)
-			case err == nil && p == nil:
-				frames[i] = d.n.Pool.Get(maxFrame)
+			if i < n || p == nil {
+				frames[i] = d.n.Pool.Get(d.size)
+				frames[i].Extend(d.size)
 			}
 		}
 		d.n.unlock()
-		if err != nil {
+		var err error
+		if n, err = d.readMany(frames); err != nil {
+			d.n.Do(func() { d.ended(frames, err) })
 			return
 		}
-		n, err = d.readMany(frames[:])
-	}
-}
-
-// ended is under the lock.
-func (d *Port) ended(err error) {
-	if d.i != nil {
-		d.i.SetUp(false)
-	}
-	if !errors.Is(err, os.ErrClosed) && d.n.failed == nil {
-		d.n.failed = fmt.Errorf("socket: %s: %w", d.name, err)
 	}
 }
 
 // readMany waits for a frame, and reads those that have come with it.
 func (d *Port) readMany(frames []*packet.Packet) (n int, err error) {
 	read := d.dev.Read
-	for size := 0; n < len(frames) && size < readBytes; n++ {
+	for size := 0; n < len(frames) && size < readBytes; {
 		p := frames[n]
 		var o kernel.Offload
-		k, err := read(p.Extend(maxFrame), &o)
-		p.Truncate(k)
+		k, err := read(p.Bytes(), &o)
 		switch {
-		case err == nil:
-		case errors.Is(err, syscall.EAGAIN):
-			return n, nil
-		case errors.Is(err, syscall.ENETDOWN) && n == 0:
-			n-- // the other side is down, for now
-			continue
-		default:
-			return n, err
+		case err != nil && n > 0:
+			return n, nil // EAGAIN: no more for now
+		case errors.Is(err, syscall.ENETDOWN):
+			continue // the other side is down, for now
+		case err != nil:
+			return 0, err
 		}
-		size += k
+		p.Truncate(k)
 		p.Segment = o.Segment
 		switch {
 		case o.Partial:
@@ -242,7 +229,22 @@ func (d *Port) readMany(frames []*packet.Packet) (n int, err error) {
 		case o.Valid:
 			p.Checksum = packet.Good
 		}
+		n++
+		size += k
 		read = d.dev.TryRead
 	}
 	return n, nil
+}
+
+// ended tells why nothing comes any more. It is under the lock.
+func (d *Port) ended(frames []*packet.Packet, err error) {
+	for _, p := range frames {
+		d.n.Pool.Put(p)
+	}
+	if d.i != nil {
+		d.i.SetUp(false)
+	}
+	if !errors.Is(err, os.ErrClosed) && d.n.failed == nil {
+		d.n.failed = fmt.Errorf("socket: %s: %w", d.name, err)
+	}
 }

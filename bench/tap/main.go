@@ -53,6 +53,7 @@ var (
 	rounds  = flag.Int("rounds", 3, "rounds; the median counts")
 	seconds = flag.Int("seconds", 3, "how long a transfer takes")
 	only    = flag.String("only", "", "only contenders whose names hold this")
+	control = flag.String("congestion", "cubic", "congestion control of iperf3's two ends: it decides what pasta does (bbr, reno)")
 	way     = flag.String("direction", "", "only this: upload or download")
 	profile = flag.String("profile", "", "write a CPU profile of peel's relay there; only for one at a time")
 	relayOf = flag.Int("relay", 0, "internal: be the relay of this process's namespace")
@@ -117,9 +118,9 @@ func run() error {
 }
 
 // outerNamespace takes this thread and all that it starts away from the
-// machine's network, to a loopback of its own, where every sender has Reno,
-// which is all that a namespace may always have: relays get little from a
-// machine's BBR, which paces. The interface is for pasta, which will not start without one to take after.
+// machine's network, to a loopback of its own, where the relays' sockets have
+// Reno, which is all that a namespace may always have: relays get little from
+// a machine's BBR, which paces. The interface is for pasta, which will not start without one to take after.
 func outerNamespace() error {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("a network namespace: %w", err)
@@ -243,7 +244,7 @@ func netns(pid string) string {
 
 // iperf runs the client in the namespace.
 func (c *contender) iperf(args ...string) (moved, took float64, err error) {
-	cmd := child(append([]string{"timeout", strconv.Itoa(*seconds + 10), "nsenter", "-t", strconv.Itoa(c.holder.Process.Pid), "-n", "iperf3", "-J", "-c", outside, "-p", port, "-C", "reno", "--connect-timeout", "1000"}, args...)...)
+	cmd := child(append([]string{"timeout", strconv.Itoa(*seconds + 10), "nsenter", "-t", strconv.Itoa(c.holder.Process.Pid), "-n", "iperf3", "-J", "-c", outside, "-p", port, "-C", *control, "--connect-timeout", "1000"}, args...)...)
 	out, err := cmd.Output()
 	var r struct {
 		Error string
