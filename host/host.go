@@ -44,6 +44,9 @@ type Options struct {
 	// ReuseTimeWait lets a new outgoing connection take the port of one in
 	// TIME-WAIT after a second (RFC 6191).
 	ReuseTimeWait bool
+	// TimeWaits bounds the connections in TIME-WAIT; 0 is 65536. Beyond, the
+	// oldest ends early.
+	TimeWaits int
 	// TTL of packets; 0 is 64.
 	TTL uint8
 	// NoPathMTU sends IPv4 without DF and does not learn from ICMP.
@@ -122,6 +125,9 @@ type Host struct {
 	changes    uint64 // of addresses and interfaces
 
 	tcps      map[tuple]*TCP
+	batching  bool
+	touched   []*TCP // in this batch
+	waits     []*TCP // in TIME-WAIT, the oldest first
 	listeners map[bound]*Listener
 	udps      map[bound]*UDP
 	pings     map[uint16]*Ping
@@ -141,7 +147,7 @@ type Counters struct {
 	NeighbourFailures, NoPorts, ListenOverflows, ListenDrops uint64
 	SynCookiesSent, SynCookiesReceived, SynCookiesFailed     uint64
 	TCPResetsSent, TCPActiveOpens, TCPPassiveOpens           uint64
-	PortsExhausted                                           uint64
+	PortsExhausted, TimeWaitOverflows                        uint64
 }
 
 // New returns a host on a queue, with packets from a pool that its network

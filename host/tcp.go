@@ -44,6 +44,8 @@ type TCP struct {
 	timer    clock.Timer
 	listener *Listener // until it is accepted
 	ready    bool      // in the accept queue
+	touched  bool      // in this batch
+	waits    bool      // in Host.waits
 	gone     bool
 	pathMTU  int
 }
@@ -156,10 +158,34 @@ func (s *TCP) Flush() {
 	switch {
 	case s.State() == tcp.Closed:
 		s.remove()
+	case s.State() == tcp.TimeWait && !s.waits:
+		h.queue.Set(&s.timer, next)
+		h.await(s)
 	case next < h.queue.At(&s.timer):
 		// A timer that fires too early costs less than one that is moved
 		// with each ACK.
 		h.queue.Set(&s.timer, next)
+	}
+}
+
+// await keeps account of a connection in TIME-WAIT, and ends the oldest one when
+// there are too many.
+func (h *Host) await(s *TCP) {
+	s.waits = true
+	limit := h.Options.TimeWaits
+	if limit == 0 {
+		limit = 65536
+	}
+	h.waits = append(h.waits, s)
+	for len(h.waits) > 0 && (len(h.waits) > limit || h.waits[0].gone) {
+		old := h.waits[0]
+		h.waits[0] = nil
+		h.waits = h.waits[1:]
+		if !old.gone {
+			h.Count.TimeWaitOverflows++
+			old.Abort(h.Now())
+			old.Flush()
+		}
 	}
 }
 
@@ -321,8 +347,31 @@ func (h *Host) inputTCP(i *Interface, p *packet.Packet, head int, v6 bool) {
 	if una > s.Unacked() && s.hop.out != nil {
 		s.hop.confirm() // it answers
 	}
+	if h.batching && s.State() == tcp.Established && !s.Disordered() {
+		if !s.touched {
+			s.touched = true
+			h.touched = append(h.touched, s)
+		}
+		return
+	}
 	s.wake()
 	s.Flush()
+}
+
+// Batch calls f, which gives the host several frames that came together. What
+// they cause is done once for each connection: one ACK, one call of Wake.
+// Where something is missing the peer has to hear of each segment, and does.
+func (h *Host) Batch(f func()) {
+	h.batching = true
+	f()
+	h.batching = false
+	for _, s := range h.touched {
+		s.touched = false
+		s.wake()
+		s.Flush()
+	}
+	clear(h.touched)
+	h.touched = h.touched[:0]
 }
 
 // inputNoConn is a segment that belongs to no connection: for a listener, or

@@ -188,9 +188,7 @@ func (d *Port) read() {
 	frames := make([]*packet.Packet, min(max(16, readBytes/d.size), readFrames))
 	for n := 0; ; {
 		d.n.lock()
-		for _, p := range frames[:n] {
-			d.take(p)
-		}
+		d.takeAll(frames[:n])
 		for i, p := range frames {
 			if i < n || p == nil {
 				frames[i] = d.n.Pool.Get(d.size)
@@ -204,6 +202,20 @@ func (d *Port) read() {
 			return
 		}
 	}
+}
+
+func (d *Port) takeAll(frames []*packet.Packet) {
+	if d.i == nil {
+		for _, p := range frames {
+			d.take(p)
+		}
+		return
+	}
+	d.i.Host.Batch(func() {
+		for _, p := range frames {
+			d.take(p)
+		}
+	})
 }
 
 // readMany waits for a frame, and reads those that have come with it.

@@ -679,6 +679,10 @@ func (c *Conn) UnderWay(seq uint32) bool {
 	return !before(seq, c.una) && before(seq, c.nxt)
 }
 
+// Disordered tells that bytes are missing before some that have arrived, or
+// that something waits to be told of as a duplicate.
+func (c *Conn) Disordered() bool { return len(c.ooo) > 0 || c.hasDSACK }
+
 // Quiet tells whether a connection in TIME-WAIT is so for a second at least,
 // so that a new one with later timestamps cannot be mistaken for it
 // (RFC 6191).

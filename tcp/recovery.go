@@ -595,7 +595,7 @@ func (c *Conn) steer(a *ackInfo, priorUna uint32, ece bool) {
 	info := Acked{Now: c.now, Bytes: a.delivered, RTT: a.rtt, SRTT: c.rtt.srtt, MinRTT: c.rtt.min, InFlight: c.inFlight(), Round: c.round, Lost: a.lost,
 		Recovering: c.mode == modeRecovery || c.mode == modeCWR}
 	flight := int(c.nxt-c.una) + a.delivered
-	info.Limited = !before(c.limitedAt, priorUna) || c.win.Cwnd < c.win.Ssthresh && c.win.Cwnd < 2*flight
+	info.Limited = before(priorUna, c.limitedAt) || c.win.Cwnd < c.win.Ssthresh && c.win.Cwnd < 2*flight
 	if a.any {
 		info.Rate, info.AppLimited = c.rate(&a.newest)
 	}

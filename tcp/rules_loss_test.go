@@ -1,6 +1,10 @@
 package tcp
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+	"time"
+)
 
 func TestFastRetransmit(t *testing.T) {
 	reno := Config{Congestion: NewNewReno, NoTLP: true}
@@ -53,6 +57,30 @@ func TestFastRetransmit(t *testing.T) {
 			+10ms < . 1 ack 10001
 			saw tcp.recovery.end
 			cwnd 5000`},
+		{"RFC 6582 §3.2 step 3, RFC 9937: what duplicates told is not delivered again by the partial ACK", Config{Congestion: NewNewReno, NoTLP: true, InitialWindow: 20}, plain + `
+			write 30000
+			> . 1:20001/1000 ack 1
+			+10ms < . 1 ack 1
+			> . 20001:21001 ack 1
+			< . 1 ack 1
+			> . 21001:22001 ack 1
+			< . 1 ack 1
+			> . 1:1001 ack 1
+			+10ms < . 1 ack 4001
+			> . 4001:5001 ack 1
+			< . 1 ack 4001`},
+		{"RFC 6582 §3.2 step 3: at once, even where the rate would not allow it yet", reno, plain + `
+			write 30000
+			> . 1:10001/1000 ack 1
+			+10ms < . 1 ack 1
+			> . 10001:11001 ack 1
+			< . 1 ack 1
+			> . 11001:12001 ack 1
+			< . 1 ack 1
+			> . 1:1001 ack 1
+			< . 1 ack 1
+			+10ms < . 1 ack 2001
+			> . 2001:3001 ack 1`},
 		{"RFC 6582 §3.2 step 2: duplicates of before “recover” do not start it again", reno, plain + `
 			write 4000
 			> P. 1:4001/1000 ack 1
@@ -142,7 +170,7 @@ func TestRACK(t *testing.T) {
 			> . 1:1001 ack 1
 			> P. 16001:20001/1000 ack 1
 			+10ms < . 1 ack 20001
-			state ESTABLISHED`},
+			unseen tcp.reordering # step 3: what was retransmitted tells nothing of order`},
 		{"RFC 8985 §6.2 step 2: an ACK that may be the original's does not say when the retransmission arrived", Config{}, opened + `
 			write 10000
 			> P. 1:10001/1000 ack 1
@@ -171,14 +199,14 @@ func TestRACKReorderingWindow(t *testing.T) {
 	want := func(quarters int) {
 		t.Helper()
 		s.c.rack.reordering = true
-		if got := s.c.reoWindow(); got != min(10*ms/4*duration(quarters), s.c.rtt.srtt) {
+		if got := s.c.reoWindow(); got != min(10*ms/4*time.Duration(quarters), s.c.rtt.srtt) {
 			t.Fatalf("%v after %d quarters", got, quarters)
 		}
 	}
 	want(1)
 	for n, q := range []int{2, 3, 4, 5, 6} {
 		from := 1 + n*100
-		s.play(fmtLines(`
+		s.play(fmt.Sprintf(`
 			write 100
 			> P. %d:%d ack 1
 			+10ms < . 1 ack %d

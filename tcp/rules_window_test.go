@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -172,12 +173,12 @@ func TestWindowNeverShrinks(t *testing.T) {
 				n = room
 			}
 			if n > 0 {
-				s.step(fmtLines("+1ms < P. %d:%d ack 1", seq, seq+n))
+				s.step(fmt.Sprintf("+1ms < P. %d:%d ack 1", seq, seq+n))
 			}
 			seq, buffered = seq+n, buffered+n
 			if i%3 == 0 && buffered > 0 {
 				r := min(buffered, 1+i*104729%2500)
-				s.step(fmtLines("read %d", r))
+				s.step(fmt.Sprintf("read %d", r))
 				buffered -= r
 			}
 			for _, g := range s.sent {
