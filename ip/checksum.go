@@ -12,7 +12,10 @@ import (
 func Sum(s uint16, b []byte) uint16 {
 	// The sum of words is the same in either byte order, but for the order of
 	// its own two bytes (RFC 1071 §2 (B)): the native one needs no swaps.
-	sum, carry := uint64(bits.ReverseBytes16(s)), uint64(0)
+	sum, n := sumWide(b)
+	b = b[n:]
+	sum, carry := bits.Add64(sum, uint64(bits.ReverseBytes16(s)), 0)
+	sum += carry
 	for len(b) >= 64 {
 		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(b), 0)
 		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(b[8:]), carry)

@@ -3,6 +3,7 @@ package ip
 import (
 	"bytes"
 	"encoding/hex"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -237,10 +238,46 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
+// Sum against the definition of RFC 1071, a word at a time, over all lengths
+// and alignments at which it changes its way.
+func TestRFC1071_SumByDefinition(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	buf := make([]byte, 70000)
+	for i := range buf {
+		buf[i] = byte(rnd.Uint32())
+	}
+	for i := 1000; i < 3000; i++ {
+		buf[i] = 0xff // carries all the way
+	}
+	for n := range 3000 {
+		if n > 1200 {
+			n = rnd.IntN(65536)
+		}
+		at := rnd.IntN(100)
+		b, start := buf[at:at+n], uint16(rnd.Uint32())
+		want := uint32(start)
+		for i := 0; i < n; i += 2 {
+			w := uint32(b[i]) << 8
+			if i+1 < n {
+				w |= uint32(b[i+1])
+			}
+			want += w
+			want = want>>16 + want&0xffff
+		}
+		if got := Sum(start, b); got != uint16(want) {
+			t.Fatalf("%d bytes from %d on: %#x, want %#x", n, at, got, want)
+		}
+	}
+}
+
 func BenchmarkSum(b *testing.B) {
-	d := make([]byte, 1448)
-	b.SetBytes(int64(len(d)))
-	for b.Loop() {
-		Sum(0, d)
+	for _, n := range []int{20, 64, 1480, 65500} {
+		buf := make([]byte, n)
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.SetBytes(int64(n))
+			for b.Loop() {
+				Sum(0, buf)
+			}
+		})
 	}
 }

@@ -500,7 +500,7 @@ func (c *Conn) rcvMSS() int { return min(c.announced(), max(c.link-MinHeader-12,
 // tuneReceive lets the window grow when the user takes more than half of it
 // in a round trip, as it then holds the sender back.
 func (c *Conn) tuneReceive() {
-	span := max(c.rtt.srtt, 100*time.Microsecond)
+	span := max(c.rtt.srtt, 10*time.Microsecond)
 	if c.now.Sub(c.copiedAt) < span {
 		return
 	}
