@@ -251,8 +251,9 @@ type dissent struct {
 }
 
 // compare aligns what each end sent, in order, and tells what differs. Times
-// are those since the event before of the same end that both have.
-func compare(linux, ours []wireEvent) (out []dissent) {
+// are those since the event before of the same end that both have, and may
+// differ by slack more than they otherwise may.
+func compare(linux, ours []wireEvent, slack time.Duration) (out []dissent) {
 	for end := range endNames {
 		k, o := of(linux, end), of(ours, end)
 		pairs := align(k, o)
@@ -272,7 +273,7 @@ func compare(linux, ours []wireEvent) (out []dissent) {
 				// The first of an end: since the start.
 				pk, po = 0, 0
 			}
-			if a, b := k[i].at-pk, o[j].at-po; !alike(a, b) {
+			if a, b := k[i].at-pk, o[j].at-po; !alike(a, b, slack) {
 				out = append(out, dissent{end, fmt.Sprintf("time of %v: linux %s, ours %s", &k[i], class(a), class(b))})
 			}
 			pk, po = k[i].at, o[j].at
@@ -284,8 +285,8 @@ func compare(linux, ours []wireEvent) (out []dissent) {
 
 // alike tells whether two waits are the same but for what a busy machine and
 // a kernel's timer wheel (4 ms at first, then an eighth) add.
-func alike(a, b time.Duration) bool {
-	return (a - b).Abs() <= 10*time.Millisecond+max(a, b)/5
+func alike(a, b, slack time.Duration) bool {
+	return (a - b).Abs() <= 10*time.Millisecond+slack+max(a, b)/5
 }
 
 // class names a wait.
