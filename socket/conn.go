@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -250,6 +251,15 @@ func (c *Conn) lend(p []byte) (int, error) {
 	if k > 0 {
 		c.s.Flush()
 		c.n.settle()
+		// A peer that has acknowledged all of it already is in this process:
+		// let it read, rather than copy what it has no room for now.
+		for try := 0; try < 4 && c.s.HeldUp(); try++ {
+			c.n.unlock()
+			runtime.Gosched()
+			c.n.lock()
+			c.s.Flush()
+			c.n.settle()
+		}
 		c.s.Keep()
 	}
 	return k, err

@@ -36,7 +36,7 @@ type Conn struct {
 	mss           int // of data, with options of every segment deducted
 	gso           int // most data of one SendSegment; 0: mss
 	shiftOut      uint8
-	send          ring
+	send          outbox
 	sendSeq       uint32 // of send's first byte
 	sendLimit     int
 	finQueued     bool
@@ -381,9 +381,7 @@ func (c *Conn) Write(p []byte, now clock.Time) (int, error) {
 	if n <= 0 {
 		return 0, nil
 	}
-	c.send.reserve(c.send.n+n, c.cfg.Buffers)
-	c.send.put(c.send.n, p[:n])
-	c.send.n += n
+	c.send.write(p[:n], c.cfg.Buffers)
 	return n, nil
 }
 
@@ -460,21 +458,30 @@ func (c *Conn) Take(n int, now clock.Time, to func(b []byte, o Owner)) (taken in
 }
 
 // Lend is Write for bytes that stay as they are until Keep: nothing is copied
-// for those that are acknowledged by then. It takes none while others wait.
+// for those that are acknowledged by then. It takes none where Write is as
+// good.
 func (c *Conn) Lend(p []byte, now clock.Time) (int, error) {
-	if c.send.n > 0 || c.sendSeq != c.una || c.state < Established {
+	if c.state < Established || !c.send.lendable() {
 		return 0, nil
 	}
 	if _, err := c.Write(nil, now); err != nil {
 		return 0, err
 	}
-	n := min(len(p), c.sendLimit)
-	c.send.lend(p[:n], c.cfg.Buffers)
+	n := max(min(len(p), c.sendLimit-c.send.n), 0)
+	if n > 0 {
+		c.send.lend(p[:n])
+	}
 	return n, nil
 }
 
 // Keep ends Lend.
 func (c *Conn) Keep() { c.send.keep(c.cfg.Buffers) }
+
+// HeldUp tells that lent bytes wait for the peer's window alone: next to all
+// that was sent has been acknowledged already.
+func (c *Conn) HeldUp() bool {
+	return c.send.lent != nil && c.Unsent() > 0 && int(c.nxt-c.una) < c.mss && c.err == nil
+}
 
 // consumed tells that the user has taken n bytes off the receive buffer.
 func (c *Conn) consumed(n int) {

@@ -236,7 +236,7 @@ func hostile(t testing.TB, seed uint64) (uint64, *wire) {
 		if e.conn.State() != Closed {
 			t.Fatalf("end %d is in %v", i, e.conn.State())
 		}
-		if e.conn.send.b != nil || e.conn.recv.ring.b != nil || len(e.conn.sent) > 0 {
+		if e.conn.send.ring.b != nil || e.conn.recv.ring.b != nil || len(e.conn.sent) > 0 {
 			t.Fatalf("end %d keeps memory", i)
 		}
 	}

@@ -7,9 +7,6 @@ type ring struct {
 	start int
 	n     int // bytes from start on that are in order
 	hint  int // the size that it had when it was last given back
-	// lent tells that b is not ours and is no ring: bytes that the user lends
-	// for the time of a call.
-	lent bool
 }
 
 // smallest is what a ring takes first.
@@ -47,9 +44,6 @@ func (r *ring) peek(off, n int) (a, b []byte) {
 	if n == 0 {
 		return nil, nil
 	}
-	if r.lent {
-		return r.b[r.start+off:][:n], nil
-	}
 	i := (r.start + off) & (len(r.b) - 1)
 	if i+n <= len(r.b) {
 		return r.b[i : i+n], nil
@@ -60,39 +54,13 @@ func (r *ring) peek(off, n int) (a, b []byte) {
 // discard takes n bytes off the start.
 func (r *ring) discard(n int) {
 	r.n -= n
-	if r.lent {
-		r.start += n
-	} else if len(r.b) > 0 {
+	if len(r.b) > 0 {
 		r.start = (r.start + n) & (len(r.b) - 1)
-	}
-}
-
-// lend makes p what is held, which must be nothing so far.
-func (r *ring) lend(p []byte, pool *Buffers) {
-	r.release(pool)
-	r.b, r.n, r.lent = p, len(p), true
-}
-
-// keep copies what is still held of lent bytes.
-func (r *ring) keep(pool *Buffers) {
-	if !r.lent {
-		return
-	}
-	rest := r.b[r.start:][:r.n]
-	*r = ring{hint: r.hint}
-	if len(rest) > 0 {
-		r.reserve(len(rest), pool)
-		r.put(0, rest)
-		r.n = len(rest)
 	}
 }
 
 // release gives the memory back.
 func (r *ring) release(pool *Buffers) {
-	if r.lent {
-		*r = ring{hint: r.hint}
-		return
-	}
 	pool.put(r.b)
 	*r = ring{hint: max(len(r.b), r.hint)}
 }
