@@ -2,6 +2,7 @@ package host
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	"peel/filter"
 	"peel/icmp"
@@ -43,6 +44,10 @@ func (h *Host) forward(in *Interface, p *packet.Packet, n *hop, err error, v6 bo
 		default:
 			h.errorFor(p, in, icmp.Unreachable4, 0, 0)
 		}
+		return
+	}
+	if !v6 && n.out.isBroadcast(netip.AddrFrom4([4]byte(b[16:20]))) {
+		h.dropped(p, in, "to all hosts of another network") // RFC 2644
 		return
 	}
 	if !h.filtered(filter.Forward, p, in, n.out) {

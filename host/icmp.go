@@ -22,7 +22,7 @@ func (h *Host) errorFor(p *packet.Packet, in *Interface, typ, code uint8, extra 
 		h.report(p, in, link.Dropped, m.String)
 		h.tell("icmp", in.name(), func() string { return m.String() + ", about a packet to " + dst.String() })
 	}
-	if !h.mayReport(b, v6) || h.Options.Silent {
+	if !h.mayReport(b, in, v6) || h.Options.Silent {
 		h.pool.Put(p)
 		return
 	}
@@ -62,9 +62,9 @@ func (h *Host) errorFor(p *packet.Packet, in *Interface, typ, code uint8, extra 
 
 // mayReport tells whether an error may be sent about a packet
 // (RFC 1122 §3.2.2, RFC 4443 §2.4 (e)).
-func (h *Host) mayReport(b []byte, v6 bool) bool {
+func (h *Host) mayReport(b []byte, in *Interface, v6 bool) bool {
 	src, dst := ends(b, v6)
-	if src.IsUnspecified() || src.IsMulticast() || src.IsLoopback() {
+	if src.IsUnspecified() || src.IsMulticast() || src.IsLoopback() || dst.IsMulticast() {
 		return false
 	}
 	if v6 {
@@ -74,7 +74,7 @@ func (h *Host) mayReport(b []byte, v6 bool) bool {
 		}
 		return pk.Protocol != ip.ProtoICMPv6 || len(b) <= pk.HeaderLen || b[pk.HeaderLen] >= 128
 	}
-	if dst.IsMulticast() || dst == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+	if in != nil && (in.isBroadcast(src) || in.isBroadcast(dst)) {
 		return false
 	}
 	if binary.BigEndian.Uint16(b[6:])&0x1fff != 0 {
@@ -169,6 +169,7 @@ func (h *Host) inputICMP4(i *Interface, p *packet.Packet, head int) {
 // echo turns a request into its reply.
 func (h *Host) echo(p *packet.Packet, head int, src, dst netip.Addr, typ uint8, v6 bool) {
 	p.Strip(head)
+	p.ID = 0
 	p.Bytes()[0] = typ
 	from := dst
 	if dst.IsMulticast() {
@@ -177,7 +178,8 @@ func (h *Host) echo(p *packet.Packet, head int, src, dst netip.Addr, typ uint8, 
 	h.sendICMP(p, from, src, v6)
 }
 
-// quoted brings an ICMP error to the socket that the quoted packet was from.
+// quoted brings an ICMP error to the socket that the quoted packet was from. An
+// error about what no socket sent is forged, or late (RFC 5927 §4).
 func (h *Host) quoted(q []byte, v6 bool, m icmp.Message, from netip.Addr) {
 	head, proto := 0, ip.Protocol(0)
 	if v6 {
@@ -208,15 +210,13 @@ func (h *Host) quoted(q []byte, v6 bool, m icmp.Message, from netip.Addr) {
 	case ip.ProtoTCP:
 		h.quotedTCP(local, remote, binary.BigEndian.Uint32(q[head+4:]), m, mtu, from)
 	case ip.ProtoUDP:
-		if mtu > 0 && !h.Options.NoPathMTU {
+		if h.quotedUDP(local, remote, m, from) && mtu > 0 && !h.Options.NoPathMTU {
 			h.learnPathMTU(dst, mtu)
 		}
-		h.quotedUDP(local, remote, m, from)
 	case ip.ProtoICMP, ip.ProtoICMPv6:
-		if mtu > 0 && !h.Options.NoPathMTU {
+		if h.quotedPing(q[head:], m, from) && mtu > 0 && !h.Options.NoPathMTU {
 			h.learnPathMTU(dst, mtu)
 		}
-		h.quotedPing(q[head:], m, from)
 	}
 }
 

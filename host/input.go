@@ -43,7 +43,7 @@ func (h *Host) input4(i *Interface, p *packet.Packet, to ethernet.MAC) {
 	b = p.Bytes()
 	dst := netip.AddrFrom4([4]byte(b[16:20]))
 	src := netip.AddrFrom4([4]byte(b[12:16]))
-	if src.IsMulticast() || src == netip.AddrFrom4([4]byte{255, 255, 255, 255}) || src.IsLoopback() || dst.IsLoopback() {
+	if src.IsMulticast() || src == netip.AddrFrom4([4]byte{255, 255, 255, 255}) || src.IsLoopback() || dst.IsLoopback() || dst.IsUnspecified() {
 		h.Count.InAddressErrors++
 		h.dropped(p, i, "martian: "+src.String()+" to "+dst.String())
 		return
@@ -61,7 +61,7 @@ func (h *Host) input4(i *Interface, p *packet.Packet, to ethernet.MAC) {
 		// RFC 1122 §3.3.6: unicast in a broadcast frame is not for us.
 		h.Count.InAddressErrors++
 		h.dropped(p, i, "unicast packet in a broadcast frame")
-	case h.Options.Forward:
+	case h.Options.Forward && !src.IsUnspecified():
 		h.forward(i, p, next, err, false)
 	default:
 		h.Count.InAddressErrors++
@@ -97,7 +97,7 @@ func (h *Host) input6(i *Interface, p *packet.Packet, to ethernet.MAC) {
 	b = p.Bytes()
 	src := netip.AddrFrom16([16]byte(b[8:24]))
 	dst := netip.AddrFrom16([16]byte(b[24:40]))
-	if src.IsMulticast() || src.IsLoopback() || dst.IsLoopback() || src.Is4In6() || dst.Is4In6() {
+	if src.IsMulticast() || src.IsLoopback() || dst.IsLoopback() || dst.IsUnspecified() || src.Is4In6() || dst.Is4In6() {
 		h.Count.InAddressErrors++
 		h.dropped(p, i, "martian: "+src.String()+" to "+dst.String())
 		return
@@ -114,7 +114,7 @@ func (h *Host) input6(i *Interface, p *packet.Packet, to ethernet.MAC) {
 	case to.Multicast():
 		h.Count.InAddressErrors++
 		h.dropped(p, i, "unicast packet in a multicast frame")
-	case h.Options.Forward && !dst.IsLinkLocalUnicast() && !src.IsLinkLocalUnicast():
+	case h.Options.Forward && !dst.IsLinkLocalUnicast() && !src.IsLinkLocalUnicast() && !src.IsUnspecified():
 		h.forward(i, p, next, err, true)
 	default:
 		h.Count.InAddressErrors++
@@ -194,6 +194,11 @@ func (h *Host) join4(i *Interface, p *packet.Packet, pk *ip.Packet) *packet.Pack
 		return nil
 	}
 	n := whole.Len()
+	if n > 65535-ip.MinHeader4 {
+		h.Count.ReassemblyFails++
+		h.dropped(whole, i, "fragments of more than an IPv4 packet can be")
+		return nil
+	}
 	b := whole.Prepend(ip.MinHeader4)
 	put4(b, &datagram{src: pk.Src, dst: pk.Dst, proto: pk.Protocol, ttl: pk.TTL, class: pk.TrafficClass}, n+ip.MinHeader4, pk.ID)
 	return whole
@@ -221,8 +226,8 @@ func (h *Host) join6(i *Interface, p *packet.Packet, pk *ip.Packet) *packet.Pack
 func (h *Host) reassemble(i *Interface, p *packet.Packet, pk *ip.Packet, r *ip.Reassembler) *packet.Packet {
 	drops := r.Expired + r.Dropped
 	payload := pk.Payload(p.Bytes())
-	if pk.MoreFragments && len(payload)%8 != 0 {
-		h.bad(i, p, "a fragment that is not the last, of "+itoa(len(payload))+" bytes")
+	if len(payload) == 0 || pk.MoreFragments && len(payload)%8 != 0 {
+		h.bad(i, p, "a fragment of "+itoa(len(payload))+" bytes")
 		return nil
 	}
 	whole, ok := r.Add(pk, payload, 0, 0, h.Now())
@@ -294,11 +299,19 @@ func (h *Host) deliver(i *Interface, p *packet.Packet, proto ip.Protocol, head i
 	default:
 		h.Count.InUnknownProtocols++
 		if v6 {
-			h.errorFor(p, i, icmp.ParameterProb6, 1, uint32(head))
+			h.errorFor(p, i, icmp.ParameterProb6, 1, nextHeaderAt(b))
 		} else {
 			h.errorFor(p, i, icmp.Unreachable4, 2, 0)
 		}
 	}
+}
+
+// nextHeaderAt is where an IPv6 packet tells what its payload is.
+func nextHeaderAt(b []byte) uint32 {
+	if k, err := ip.Parse(b); err == nil && k.NExtensions > 0 {
+		return uint32(k.Extensions[k.NExtensions-1].At)
+	}
+	return 6
 }
 
 // ends are the addresses of an IP packet.

@@ -145,7 +145,7 @@ func (h *Host) learnPathMTU(dst netip.Addr, mtu int) bool {
 	}
 	mtu = max(mtu, least)
 	n, err := h.lookup(dst)
-	if err != nil || mtu >= h.pathMTUTo(dst, n.mtu) {
+	if err != nil || n.local || mtu >= h.pathMTUTo(dst, n.mtu) {
 		return false
 	}
 	if len(h.paths) >= maxPaths {
@@ -168,6 +168,9 @@ func (h *Host) Source(dst netip.Addr) (netip.Addr, error) {
 
 // route is lookup, with the zone of a link-local address.
 func (h *Host) route(dst netip.Addr) (hop, error) {
+	if !dst.IsValid() {
+		return hop{}, ErrNoAddress
+	}
 	if z := dst.Zone(); z != "" {
 		i := h.Interface(z)
 		if i == nil || !i.up {

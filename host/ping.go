@@ -107,13 +107,16 @@ func (h *Host) pingReply(m icmp.Message, from netip.Addr, ttl uint8) {
 	}
 }
 
-// quotedPing is an ICMP error about an echo request of ours; q is its header.
-func (h *Host) quotedPing(q []byte, m icmp.Message, from netip.Addr) {
+// quotedPing is an ICMP error about an echo request; q is its header. It tells
+// whether that was ours.
+func (h *Host) quotedPing(q []byte, m icmp.Message, from netip.Addr) bool {
 	if q[0] != icmp.Echo4 && q[0] != icmp.Echo6 {
-		return
+		return false
 	}
-	if g := h.pings[binary.BigEndian.Uint16(q[4:])]; g != nil {
+	g := h.pings[binary.BigEndian.Uint16(q[4:])]
+	if g != nil {
 		m.Body = append([]byte(nil), m.Body...)
 		g.add(Answer{Seq: binary.BigEndian.Uint16(q[6:]), From: from, Error: &m})
 	}
+	return g != nil
 }

@@ -177,15 +177,10 @@ func (h *Host) await(s *TCP) {
 		limit = 65536
 	}
 	h.waits = append(h.waits, s)
-	for len(h.waits) > 0 && (len(h.waits) > limit || h.waits[0].gone) {
-		old := h.waits[0]
-		h.waits[0] = nil
-		h.waits = h.waits[1:]
-		if !old.gone {
-			h.Count.TimeWaitOverflows++
-			old.Abort(h.Now())
-			old.Flush()
-		}
+	if len(h.waits) > limit {
+		h.Count.TimeWaitOverflows++
+		h.waits[0].Abort(h.Now())
+		h.waits[0].Flush()
 	}
 }
 
@@ -199,6 +194,10 @@ func (s *TCP) remove() {
 	h.queue.Stop(&s.timer)
 	if h.tcps[s.key] == s {
 		delete(h.tcps, s.key)
+	}
+	for len(h.waits) > 0 && h.waits[0].gone {
+		h.waits[0] = nil
+		h.waits = h.waits[1:]
 	}
 	if l := s.listener; l != nil && !s.ready {
 		l.half--
@@ -566,7 +565,8 @@ func (l *Listener) Close() {
 		}
 	}
 	sortTCP(mine)
-	for _, s := range mine {
+	// Those that are over already, too: what they received is given back.
+	for _, s := range append(mine, l.queue...) {
 		s.Abort(l.host.Now())
 		s.Flush()
 		s.listener = nil

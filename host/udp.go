@@ -136,13 +136,11 @@ func (u *UDP) Send(b []byte, to netip.AddrPort) error {
 	if len(b) > most {
 		return ErrTooBig
 	}
-	mtu := n.mtu
 	if !n.local && (u.DontFragment || dst.Is6()) {
-		mtu = h.pathMTUTo(dst, n.mtu)
-		if u.DontFragment && len(b)+udp.HeaderLen+head > mtu {
+		n.mtu = h.pathMTUTo(dst, n.mtu)
+		if u.DontFragment && len(b)+udp.HeaderLen+head > n.mtu {
 			return ErrTooBig
 		}
-		n.mtu = mtu
 	}
 	p := h.pool.Get(len(b))
 	copy(p.Extend(len(b)), b)
@@ -244,11 +242,12 @@ func (h *Host) udpFor(to netip.AddrPort) *UDP {
 	return h.udps[bound{netip.IPv6Unspecified(), to.Port()}]
 }
 
-// quotedUDP is an ICMP error about a datagram of ours.
-func (h *Host) quotedUDP(local, remote netip.AddrPort, m icmp.Message, from netip.Addr) {
+// quotedUDP is an ICMP error about a datagram. It tells whether that can be one
+// of ours.
+func (h *Host) quotedUDP(local, remote netip.AddrPort, m icmp.Message, from netip.Addr) bool {
 	u := h.udpFor(local)
 	if u == nil || u.peer.IsValid() && (u.peer.Port() != remote.Port() || u.peer.Addr().WithZone("") != remote.Addr()) {
-		return
+		return false
 	}
 	if len(u.errors) < maxErrors {
 		u.errors = append(u.errors, socketError(m, from, remote))
@@ -256,6 +255,7 @@ func (h *Host) quotedUDP(local, remote netip.AddrPort, m icmp.Message, from neti
 	if u.Wake != nil {
 		u.Wake()
 	}
+	return true
 }
 
 func socketError(m icmp.Message, from netip.Addr, to netip.AddrPort) SocketError {

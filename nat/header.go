@@ -14,8 +14,8 @@ import (
 type kind uint8
 
 const (
-	// flowing has ports: TCP and UDP.
-	flowing kind = iota
+	// The zero kind has ports: TCP and UDP.
+	_ kind = iota
 	// asking and answering have an identifier: ICMP echo. It counts as the
 	// port of the end that asked.
 	asking

@@ -3,6 +3,7 @@ package socket
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -198,6 +200,17 @@ func (k *kernelPeer) dialKernel(addr netip.AddrPort) (c net.Conn, err error) {
 	return c, err
 }
 
+// persist tries again where neighbours did not find each other: three lost
+// questions are enough for that.
+func persist(dial func() error) (err error) {
+	for range 5 {
+		if err = dial(); !errors.Is(err, syscall.EHOSTUNREACH) {
+			return err
+		}
+	}
+	return err
+}
+
 // transfer moves n bytes each way at once, over a connection that the kernel
 // opens (or we do), and checks that all arrived and nothing is left behind.
 func (k *kernelPeer) transfer(t testing.TB, a [2]netip.Addr, kernelOpens bool, n int64) {
@@ -211,11 +224,12 @@ func (k *kernelPeer) transfer(t testing.TB, a [2]netip.Addr, kernelOpens bool, n
 		}
 		defer l.Close()
 		go func() {
-			var err error
-			theirs, err = k.dialKernel(l.Addr().(*net.TCPAddr).AddrPort())
-			done <- err
+			done <- persist(func() (err error) {
+				theirs, err = k.dialKernel(l.Addr().(*net.TCPAddr).AddrPort())
+				return err
+			})
 		}()
-		l.SetDeadline(time.Now().Add(20 * time.Second))
+		l.SetDeadline(time.Now().Add(40 * time.Second))
 		if mine, err = l.Accept(); err != nil {
 			t.Fatal(err)
 		}
@@ -226,11 +240,12 @@ func (k *kernelPeer) transfer(t testing.TB, a [2]netip.Addr, kernelOpens bool, n
 			theirs, err = l.Accept()
 			done <- err
 		}()
-		c, err := k.Stack.Dial(t.Context(), netip.AddrPort{}, netip.MustParseAddrPort(l.Addr().String()))
-		if err != nil {
+		if err := persist(func() (err error) {
+			mine, err = k.Stack.DialTCP(t.Context(), netip.MustParseAddrPort(l.Addr().String()))
+			return err
+		}); err != nil {
 			t.Fatal(err)
 		}
-		mine = c
 	}
 	if err := <-done; err != nil {
 		t.Fatal(err)

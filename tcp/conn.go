@@ -61,7 +61,6 @@ type Conn struct {
 	finAt       uint32
 	urgentIn    uint32
 	urgentSeen  bool
-	readClosed  bool
 	copied      int // by the user within this round trip, for the window
 	copiedAt    clock.Time
 	dsack       Block

@@ -46,11 +46,6 @@ type end struct {
 	paused          bool
 }
 
-type inFlight struct {
-	seg []byte
-	ce  bool
-}
-
 func newWire(seed uint64, cfg [2]*Config) *wire {
 	w := &wire{rnd: rand.New(rand.NewPCG(seed, 1)), delay: 10 * time.Millisecond}
 	w.q.Advance(clock.Time(1e9))

@@ -101,9 +101,6 @@ func (c *Conn) inFlight() int {
 	return n
 }
 
-// records are those under way.
-func (c *Conn) records() []record { return c.sent[c.sentHead:] }
-
 // track adds a record for new data.
 func (c *Conn) track(seq, end uint32, fin bool) *record {
 	if c.sentHead > 0 && len(c.sent) == cap(c.sent) {
