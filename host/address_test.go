@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"peel/icmp"
-	"peel/ip"
 )
 
 // The network of an address that is taken away is still reached, as long as
@@ -122,5 +121,4 @@ func TestANeighbourIsNotMany(t *testing.T) {
 		}
 	}
 	r.eth.SetUp(false)
-	_ = ip.ProtoICMPv6
 }

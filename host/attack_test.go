@@ -83,7 +83,9 @@ func TestAnErrorAboutThePathToLoopback(t *testing.T) {
 // What ICMP tells of a path is believed if a socket has sent there.
 func TestRFC5927_APathMTUNeedsASocket(t *testing.T) {
 	r := newRig(t, Options{})
-	tell := func() { r.packet4(router.String(), own.String(), ip.ProtoICMP, quoting(own.String(), peer.String(), 600)) }
+	tell := func() {
+		r.packet4(router.String(), own.String(), ip.ProtoICMP, quoting(own.String(), peer.String(), 600))
+	}
 	tell()
 	if n := r.h.pathMTUTo(peer, 1500); n != 1500 {
 		t.Errorf("without a socket: %d bytes", n)
@@ -188,19 +190,11 @@ func TestRFC2644_WhatIsNotForwarded(t *testing.T) {
 	r.packet4(peer.String(), "198.51.100.255", ip.ProtoUDP, make([]byte, 8))
 	r.packet4("0.0.0.0", "198.51.100.7", ip.ProtoUDP, make([]byte, 8))
 	r.packet6(ownMAC, "::", "2001:db8:1::7", ip.ProtoUDP, make([]byte, 8))
-	if i := r.h.Interface("eth1"); i.Count.TxPackets != 4 || len(s.ip) != 0 {
-		// Two announcements, and their like, are no packets of others.
-		for _, b := range s.ip {
-			t.Errorf("sent %x", b)
-		}
-		if n := i.Neighbours(); len(n) > 0 {
-			t.Errorf("asked for %+v", n)
-		}
+	if n := r.h.Interface("eth1").Neighbours(); len(s.ip) > 0 || len(n) > 0 || r.h.Count.Forwarded > 0 {
+		t.Errorf("sent %x, asked for %+v", s.ip, n)
 	}
-	i := r.h.Interface("eth1")
-	i.SetUp(false)
-	if r.h.Count.Forwarded != 0 || r.pool.Out != 0 {
-		t.Errorf("%d were forwarded, %d packets are out", r.h.Count.Forwarded, r.pool.Out)
+	if r.pool.Out != 0 {
+		t.Errorf("%d packets are out", r.pool.Out)
 	}
 }
 
@@ -293,7 +287,7 @@ func TestNoAddressIsNoDestination(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := u.Send([]byte("x"), netip.AddrPort{}); err != ErrNoAddress && err != ErrUnreachable {
+		if err := u.Send([]byte("x"), netip.AddrPort{}); err != ErrNoAddress {
 			t.Errorf("sent to nobody: %v", err)
 		}
 		if _, err := r.h.Dial(netip.AddrPort{}, netip.AddrPort{}, nil); err == nil {

@@ -110,6 +110,22 @@ func (h *Host) masquerade(in, out *Interface, p *packet.Packet, v6 bool) *packet
 	return h.translated(p, in, h.NAT.Outbound(p, h.Now()))
 }
 
+// quotesTranslated tells whether a packet of this host to itself is an ICMP
+// error about what may have been translated, and for whom the NAT knows: it
+// comes from the outside then.
+func (h *Host) quotesTranslated(b []byte, v6 bool) *Interface {
+	if h.NAT == nil {
+		return nil
+	}
+	_, dst := ends(b, v6)
+	out := h.local[dst]
+	if out.name() != h.NAT.Outside || v6 && (b[6] != byte(ip.ProtoICMPv6) || b[ip.Header6] >= 128) ||
+		!v6 && (b[9] != byte(ip.ProtoICMP) || !icmp.Message{Type: b[ip.MinHeader4]}.IsError()) {
+		return nil
+	}
+	return out
+}
+
 func (h *Host) translated(p *packet.Packet, in *Interface, r nat.Result) *packet.Packet {
 	switch r.Verdict {
 	case nat.Untouched:

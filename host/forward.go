@@ -53,10 +53,6 @@ func (h *Host) forward(in *Interface, p *packet.Packet, n *hop, err error, v6 bo
 	if !h.filtered(filter.Forward, p, in, n.out) {
 		return
 	}
-	if p = h.masquerade(in, n.out, p, v6); p == nil {
-		return
-	}
-	b = p.Bytes()
 	if p.Len() > n.mtu && (p.Segment == 0 || segmentLen(p, v6) > n.mtu) {
 		if v6 {
 			h.errorFor(p, in, icmp.TooBig6, 0, uint32(n.mtu))
@@ -69,6 +65,10 @@ func (h *Host) forward(in *Interface, p *packet.Packet, n *hop, err error, v6 bo
 			return
 		}
 	}
+	if p = h.masquerade(in, n.out, p, v6); p == nil {
+		return
+	}
+	b = p.Bytes()
 	b[ttl]--
 	if !v6 {
 		// RFC 1624: the sum of the word with the TTL went down by 256.

@@ -124,8 +124,17 @@ func (h *Host) unreachable(p *packet.Packet, out *Interface) {
 	if h.local[src] != nil {
 		// It was ours: tell the socket as if ICMP had.
 		h.quoted(b, v6, icmp.Message{V6: v6, Type: map[bool]uint8{false: icmp.Unreachable4, true: icmp.Unreachable6}[v6], Code: map[bool]uint8{false: 1, true: 3}[v6], Body: make([]byte, 4)}, src)
-		h.dropped(p, out, "the next hop to "+dst.String()+" does not answer")
-		return
+		if h.NAT == nil || out.Name != h.NAT.Outside {
+			h.dropped(p, out, "the next hop to "+dst.String()+" does not answer")
+			return
+		}
+		// Or it was translated, and somebody's inside, who is told from there.
+		for _, i := range h.interfaces {
+			if _, ok := i.sourceFor(src); ok && i != out {
+				out = i
+				break
+			}
+		}
 	}
 	if v6 {
 		h.errorFor(p, out, icmp.Unreachable6, 3, 0)

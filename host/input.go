@@ -55,6 +55,9 @@ func (h *Host) input4(i *Interface, p *packet.Packet, to ethernet.MAC) {
 	}
 	next, err := h.cached(dst)
 	switch {
+	case err == nil && next.local && h.local[src] != nil:
+		h.Count.InAddressErrors++
+		h.dropped(p, i, "martian: from this host's own "+src.String())
 	case err == nil && next.local, dst.IsMulticast(), i.isBroadcast(dst):
 		h.local4(i, p)
 	case to.Multicast():
@@ -109,6 +112,9 @@ func (h *Host) input6(i *Interface, p *packet.Packet, to ethernet.MAC) {
 	}
 	next, err := h.cached(dst)
 	switch {
+	case err == nil && next.local && h.local[src] != nil:
+		h.Count.InAddressErrors++
+		h.dropped(p, i, "martian: from this host's own "+src.String())
 	case err == nil && next.local && (!dst.IsLinkLocalUnicast() || i.has(dst)), dst.IsMulticast():
 		h.local6(i, p)
 	case to.Multicast():

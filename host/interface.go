@@ -124,15 +124,21 @@ func (i *Interface) AddAddress(p netip.Prefix) error {
 	i.addresses = append(i.addresses, p)
 	h.local[p.Addr()] = i
 	h.changes++
-	if !p.Addr().IsLinkLocalUnicast() || p.Addr().Is4() {
-		if err := h.Routes.Add(route.Route{Prefix: p.Masked(), Interface: i.Name, Source: p.Addr(), From: "address"}); err != nil {
-			return err
-		}
+	if err := i.connected(p); err != nil {
+		return err
 	}
 	if i.up {
 		i.announce(p.Addr())
 	}
 	return nil
+}
+
+// connected adds the route to an address's network.
+func (i *Interface) connected(p netip.Prefix) error {
+	if p.Addr().IsLinkLocalUnicast() && p.Addr().Is6() {
+		return nil
+	}
+	return i.Host.Routes.Add(route.Route{Prefix: p.Masked(), Interface: i.Name, Source: p.Addr(), From: "address"})
 }
 
 // RemoveAddress takes an address away.
@@ -144,6 +150,11 @@ func (i *Interface) RemoveAddress(a netip.Addr) {
 			i.Host.Routes.Remove(func(r route.Route) bool {
 				return r.From == "address" && r.Interface == i.Name && r.Prefix == p.Masked()
 			})
+			for _, o := range i.addresses {
+				if o.Masked() == p.Masked() {
+					i.connected(o) // its network is still here
+				}
+			}
 			i.Host.changes++
 			return
 		}

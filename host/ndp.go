@@ -137,6 +137,9 @@ func (h *Host) inputICMP6(i *Interface, p *packet.Packet, head int) {
 func (i *Interface) inputNDP(m icmp.Message, src, dst netip.Addr) {
 	var mac ethernet.MAC
 	option := m.LinkAddress()
+	if option != nil && option[0]&1 != 0 {
+		return // of many, and so of nobody
+	}
 	if option != nil {
 		copy(mac[:], option)
 	}
@@ -296,25 +299,29 @@ func (i *Interface) learn(l learned, life time.Duration) {
 		if o.addr != l.addr || o.router != l.router {
 			continue
 		}
-		o.expires = l.expires
-		if life == 0 {
-			h.queue.Set(o.timer, h.Now())
-		} else {
-			h.queue.Set(o.timer, l.expires)
+		if left := o.expires.Sub(h.Now()); !l.router.IsValid() && life < left {
+			// RFC 4862 §5.5.3 (e): nobody takes an address away at once.
+			l.expires = h.Now().Add(max(life, min(left, 2*time.Hour)))
 		}
+		o.expires = l.expires
+		h.queue.Set(o.timer, l.expires)
 		return
 	}
-	if life == 0 || len(i.learned) >= maxLearned {
+	if life == 0 || len(i.learned) >= maxLearned || i.has(l.addr.Addr()) {
 		return
 	}
 	l.timer = clock.NewTimer(func(clock.Time) { i.forget(l.addr, l.router) })
 	h.queue.Set(l.timer, l.expires)
 	i.learned = append(i.learned, l)
 	if l.router.IsValid() {
-		h.Routes.Add(route.Route{Prefix: netip.MustParsePrefix("::/0"), Gateway: l.router, Interface: i.Name, Metric: 1024, From: "ra"})
+		i.defaultRoute(l.router)
 		return
 	}
 	i.AddAddress(l.addr)
+}
+
+func (i *Interface) defaultRoute(router netip.Addr) {
+	i.Host.Routes.Add(route.Route{Prefix: netip.MustParsePrefix("::/0"), Gateway: router, Interface: i.Name, Metric: 1024, From: "ra"})
 }
 
 func (i *Interface) forget(addr netip.Prefix, router netip.Addr) {
@@ -326,6 +333,11 @@ func (i *Interface) forget(addr netip.Prefix, router netip.Addr) {
 	}
 	if router.IsValid() {
 		i.Host.Routes.Remove(func(r route.Route) bool { return r.From == "ra" && r.Gateway == router && r.Interface == i.Name })
+		for _, o := range i.learned {
+			if o.router.IsValid() {
+				i.defaultRoute(o.router)
+			}
+		}
 		return
 	}
 	i.RemoveAddress(addr.Addr())

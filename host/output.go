@@ -373,9 +373,14 @@ func (h *Host) loopback(p *packet.Packet, v6 bool) {
 	offload.Finish(p)
 	h.queue.Set(clock.NewTimer(func(clock.Time) {
 		p.Segment = 0
-		if v6 {
+		switch out := h.quotesTranslated(p.Bytes(), v6); {
+		case out != nil && v6:
+			h.input6(out, p, out.MAC)
+		case out != nil:
+			h.input4(out, p, out.MAC)
+		case v6:
 			h.local6(nil, p)
-		} else {
+		default:
 			h.local4(nil, p)
 		}
 	}), h.Now())

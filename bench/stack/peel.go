@@ -29,12 +29,13 @@ func (p *peelPair) Close() {
 	p.net.Close()
 }
 
-// openPeel makes such pairs, with checksums or without.
-func openPeel(skipSums bool) func(mtu int) (stackPair, error) {
-	return func(mtu int) (stackPair, error) { return newPeel(mtu, skipSums) }
+// openPeel makes such pairs. As gVisor's pipe with GSO and GRO does, a cable on
+// which nothing happens and nobody looks takes large packets whole.
+func openPeel(o host.Offload) func(mtu int) (stackPair, error) {
+	return func(mtu int) (stackPair, error) { return newPeel(mtu, o) }
 }
 
-func newPeel(mtu int, skipSums bool) (stackPair, error) {
+func newPeel(mtu int, offload host.Offload) (stackPair, error) {
 	p := &peelPair{net: socket.NewNetwork(clock.NewReal())}
 	// As gVisor: a TIME-WAIT that lets the ports come back, 8 MiB at most,
 	// and the same range of ports.
@@ -52,9 +53,7 @@ func newPeel(mtu int, skipSums bool) (stackPair, error) {
 					err = e
 				}
 			}
-			// As gVisor's pipe with GSO and GRO: a cable on which nothing
-			// happens and nobody looks takes large packets whole.
-			i.Offload = host.Offload{Checksum: skipSums, Segment: 60000}
+			i.Offload = offload
 			if n == 0 {
 				cable.Plug(i, nil)
 				i.Attach(cable.AB())
