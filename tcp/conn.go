@@ -360,7 +360,7 @@ func (c *Conn) shutdown() {
 	c.ooo = nil
 	c.rtoAt, c.tlpAt, c.rackAt, c.persistAt = clock.Never, clock.Never, clock.Never, clock.Never
 	c.keepAt, c.lingerAt, c.ackAt = clock.Never, clock.Never, clock.Never
-	c.synDue, c.ackNow = false, false
+	c.paceAt, c.synDue, c.ackNow = 0, false, false
 	if c.orphan || c.recv.n == 0 {
 		c.recv.release(c.cfg.Buffers)
 	}
