@@ -13,37 +13,50 @@ import (
 	"peel/tcp"
 )
 
-// Finish fills in a checksum that was left to the card.
+// Finish fills in a checksum that was left to the card. One that has no place
+// in the packet is left to whoever receives it.
 func Finish(p *packet.Packet) {
 	if p.Checksum != packet.Partial {
 		return
 	}
 	b := p.Bytes()
+	p.Checksum = packet.Unknown
 	if int(p.SumFrom) < len(b) && int(p.SumAt)+2 <= len(b) {
 		sum := ^ip.Sum(0, b[p.SumFrom:])
 		if sum == 0 {
 			sum = 0xffff // UDP: 0 means that there is none
 		}
 		binary.BigEndian.PutUint16(b[p.SumAt:], sum)
+		p.Checksum = packet.Good
 	}
-	p.Checksum = packet.Good
 }
 
 // Split cuts a frame with a large TCP segment into frames of p.Segment bytes
-// of data each, as a card does (TSO), and gives each to out. p is put back.
+// of data each, as a card does (TSO), and gives each to out. p is put back;
+// a frame without data to cut passes as it is, what is no TCP frame not at all.
 func Split(pool *packet.Pool, p *packet.Packet, out func(*packet.Packet)) {
 	b := p.Bytes()
 	l3 := ethernet.HeaderLen
-	v6 := b[l3]>>4 == 6
-	l4 := l3 + ip.Header6
-	if !v6 {
-		l4 = l3 + int(b[l3]&15)*4
-	}
-	if len(b) < l4+tcp.MinHeader || len(b) < l4+int(b[l4+12]>>4)*4 {
+	if len(b) < l3+ip.MinHeader4 {
 		pool.Put(p)
 		return
 	}
-	head := l4 + int(b[l4+12]>>4)*4
+	v6 := b[l3]>>4 == 6
+	l4 := l3 + ip.Header6
+	if !v6 {
+		l4 = l3 + max(int(b[l3]&15)*4, ip.MinHeader4)
+	}
+	if len(b) < l4+tcp.MinHeader {
+		pool.Put(p)
+		return
+	}
+	head := l4 + max(int(b[l4+12]>>4)*4, tcp.MinHeader)
+	if len(b) <= head {
+		p.Segment = 0
+		Finish(p)
+		out(p)
+		return
+	}
 	data := b[head:]
 	size := int(p.Segment)
 	seq := binary.BigEndian.Uint32(b[l4+4:])

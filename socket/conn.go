@@ -3,7 +3,6 @@ package socket
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -26,6 +25,7 @@ type waiter struct {
 	timer    *clock.Timer
 	waiting  int
 	woken    uint32
+	at       int // in Network.waiters, while somebody waits
 }
 
 func (w *waiter) wake() {
@@ -40,7 +40,10 @@ func (w *waiter) wait(n *Network) {
 	if w.cond == nil {
 		w.cond = sync.NewCond(&n.mu)
 	}
-	w.waiting++
+	if w.waiting++; w.waiting == 1 {
+		w.at = len(n.waiters)
+		n.waiters = append(n.waiters, w)
+	}
 	// What this goroutine has caused must happen before it sleeps, and the
 	// lock is given up without unlock.
 	woken := w.woken
@@ -52,7 +55,12 @@ func (w *waiter) wait(n *Network) {
 	if woken == w.woken {
 		w.cond.Wait()
 	}
-	w.waiting--
+	if w.waiting--; w.waiting == 0 {
+		last := len(n.waiters) - 1
+		n.waiters[w.at], n.waiters[last].at = n.waiters[last], w.at
+		n.waiters[last] = nil
+		n.waiters = n.waiters[:last]
+	}
 	n.Queue.Advance(n.time.Now())
 }
 
@@ -100,6 +108,9 @@ type Conn struct {
 	closed bool
 	linger int // seconds; less than 0 is not set
 	rd, wr waiter
+	// writing tells that a Write is under way: others wait for its end, so
+	// that what one gives stands together.
+	writing bool
 }
 
 func newConn(n *Network, s *host.TCP) *Conn {
@@ -210,7 +221,13 @@ func (c *Conn) Write(p []byte) (int, error) {
 	n := c.n
 	n.lock()
 	defer n.unlock()
-	done := 0
+	done, mine := 0, false
+	defer func() {
+		if mine {
+			c.writing = false
+			c.wr.wake()
+		}
+	}()
 	for {
 		switch {
 		case c.closed:
@@ -219,7 +236,12 @@ func (c *Conn) Write(p []byte) (int, error) {
 			return done, c.fail("write", os.ErrDeadlineExceeded)
 		case n.closed:
 			return done, c.fail("write", net.ErrClosed)
+		case c.writing && !mine:
+			c.wr.wait(n)
+			continue
 		}
+		c.writing, mine = true, true
+		woken := c.wr.woken
 		k, err := c.lend(p[done:])
 		if k == 0 && err == nil {
 			k, err = c.s.Write(p[done:], n.Queue.Now())
@@ -237,7 +259,9 @@ func (c *Conn) Write(p []byte) (int, error) {
 		if done == len(p) {
 			return done, nil
 		}
-		c.wr.wait(n)
+		if woken == c.wr.woken { // lend lets others run
+			c.wr.wait(n)
+		}
 	}
 }
 
@@ -337,23 +361,23 @@ func (c *Conn) RemoteAddr() net.Addr {
 }
 
 // SetDeadline bounds Read and Write.
-func (c *Conn) SetDeadline(t time.Time) error {
-	c.n.Do(func() {
-		c.rd.set(c.n, t)
-		c.wr.set(c.n, t)
-	})
-	return nil
-}
+func (c *Conn) SetDeadline(t time.Time) error { return c.set(t, &c.rd, &c.wr) }
 
 // SetReadDeadline bounds Read.
-func (c *Conn) SetReadDeadline(t time.Time) error {
-	c.n.Do(func() { c.rd.set(c.n, t) })
-	return nil
-}
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.set(t, &c.rd) }
 
 // SetWriteDeadline bounds Write.
-func (c *Conn) SetWriteDeadline(t time.Time) error {
-	c.n.Do(func() { c.wr.set(c.n, t) })
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.set(t, &c.wr) }
+
+func (c *Conn) set(t time.Time, of ...*waiter) error {
+	c.n.lock()
+	defer c.n.unlock()
+	if c.closed {
+		return c.fail("set", net.ErrClosed)
+	}
+	for _, w := range of {
+		w.set(c.n, t)
+	}
 	return nil
 }
 
@@ -475,10 +499,10 @@ func (l *Listener) Accept() (net.Conn, error) {
 	defer l.n.unlock()
 	for {
 		if l.closed || l.n.closed {
-			return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: l.Addr(), Err: net.ErrClosed}
+			return nil, l.fail("accept", net.ErrClosed)
 		}
 		if l.ac.expired(l.n.Queue.Now()) {
-			return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: l.Addr(), Err: os.ErrDeadlineExceeded}
+			return nil, l.fail("accept", os.ErrDeadlineExceeded)
 		}
 		if s := l.l.Accept(); s != nil {
 			return newConn(l.n, s), nil
@@ -489,8 +513,17 @@ func (l *Listener) Accept() (net.Conn, error) {
 
 // SetDeadline bounds Accept.
 func (l *Listener) SetDeadline(t time.Time) error {
-	l.n.Do(func() { l.ac.set(l.n, t) })
+	l.n.lock()
+	defer l.n.unlock()
+	if l.closed {
+		return l.fail("set", net.ErrClosed)
+	}
+	l.ac.set(l.n, t)
 	return nil
+}
+
+func (l *Listener) fail(op string, err error) error {
+	return &net.OpError{Op: op, Net: "tcp", Addr: l.Addr(), Err: err}
 }
 
 // Close ends listening; connections that were not accepted are reset.
@@ -498,7 +531,7 @@ func (l *Listener) Close() error {
 	l.n.lock()
 	defer l.n.unlock()
 	if l.closed {
-		return fmt.Errorf("socket: %w", net.ErrClosed)
+		return l.fail("close", net.ErrClosed)
 	}
 	l.closed = true
 	l.l.Close()

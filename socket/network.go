@@ -29,6 +29,8 @@ type Network struct {
 	closed bool
 	ports  []*Port
 	failed error
+	// waiters are those for which somebody waits.
+	waiters []*waiter
 }
 
 // NewNetwork returns a network without hosts that runs by the clock.
@@ -67,6 +69,9 @@ func (n *Network) Close() {
 	n.closed = true
 	if n.timer != nil {
 		n.timer.Stop()
+	}
+	for _, w := range n.waiters {
+		w.wake()
 	}
 	ports := n.ports
 	n.mu.Unlock()

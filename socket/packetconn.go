@@ -16,7 +16,7 @@ type PacketConn struct {
 	n      *Network
 	u      *host.UDP
 	closed bool
-	rd     waiter
+	rd, wr waiter // wr has a deadline only: writes do not wait
 }
 
 // ListenUDP opens a datagram socket at local, whose address may be unspecified
@@ -111,6 +111,9 @@ func (c *PacketConn) WriteToAddrPort(p []byte, to netip.AddrPort) (int, error) {
 	if c.closed || n.closed {
 		return 0, c.fail("write", net.ErrClosed)
 	}
+	if c.wr.expired(n.Queue.Now()) {
+		return 0, c.fail("write", os.ErrDeadlineExceeded)
+	}
 	if c.u.Peer().IsValid() {
 		if e, ok := c.u.Error(); ok {
 			return 0, c.fail("write", e.Err)
@@ -145,6 +148,7 @@ func (c *PacketConn) Close() error {
 	c.closed = true
 	c.u.Close()
 	c.rd.stop(n)
+	c.wr.stop(n)
 	return nil
 }
 
@@ -159,14 +163,23 @@ func (c *PacketConn) RemoteAddr() net.Addr {
 	return net.UDPAddrFromAddrPort(c.u.Peer())
 }
 
-// SetDeadline bounds reads; writes do not wait.
-func (c *PacketConn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
+// SetDeadline bounds reads, and lets writes fail from then on.
+func (c *PacketConn) SetDeadline(t time.Time) error { return c.set(t, &c.rd, &c.wr) }
 
 // SetReadDeadline bounds reads.
-func (c *PacketConn) SetReadDeadline(t time.Time) error {
-	c.n.Do(func() { c.rd.set(c.n, t) })
+func (c *PacketConn) SetReadDeadline(t time.Time) error { return c.set(t, &c.rd) }
+
+// SetWriteDeadline lets writes fail from then on.
+func (c *PacketConn) SetWriteDeadline(t time.Time) error { return c.set(t, &c.wr) }
+
+func (c *PacketConn) set(t time.Time, of ...*waiter) error {
+	c.n.lock()
+	defer c.n.unlock()
+	if c.closed {
+		return c.fail("set", net.ErrClosed)
+	}
+	for _, w := range of {
+		w.set(c.n, t)
+	}
 	return nil
 }
-
-// SetWriteDeadline does nothing, as writes do not wait.
-func (c *PacketConn) SetWriteDeadline(time.Time) error { return nil }
