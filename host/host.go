@@ -119,6 +119,7 @@ type Host struct {
 	paths      map[netip.Addr]*pathMTU
 	frags4     *ip.Reassembler
 	frags6     *ip.Reassembler
+	fragTimer  clock.Timer
 	ipID       uint32
 	icmpTokens tokens
 	routeCache [64]routed
@@ -159,6 +160,7 @@ func New(name string, q *clock.Queue, pool *packet.Pool, entropy func() uint64, 
 		binary.BigEndian.PutUint64(h.secret[i:], entropy())
 	}
 	h.ipID = uint32(entropy())
+	h.fragTimer.Init(h.expireFragments)
 	if o.Ports == [2]uint16{} {
 		h.Options.Ports = [2]uint16{32768, 60999}
 	}

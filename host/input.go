@@ -184,6 +184,9 @@ func (h *Host) local6(i *Interface, p *packet.Packet) {
 			}
 			return
 		}
+		if !h.extensions(i, p, &pk) {
+			return
+		}
 		head, proto = pk.HeaderLen, pk.Protocol
 	}
 	if !h.filtered(filter.Input, p, i, nil) {
@@ -192,81 +195,14 @@ func (h *Host) local6(i *Interface, p *packet.Packet) {
 	h.deliver(i, p, proto, head, true)
 }
 
-// join4 and join6 add a fragment and return the whole packet, with the first
-// fragment's header made whole, when it is there.
-func (h *Host) join4(i *Interface, p *packet.Packet, pk *ip.Packet) *packet.Packet {
-	whole := h.reassemble(i, p, pk, h.frags4)
-	if whole == nil {
-		return nil
-	}
-	n := whole.Len()
-	if n > 65535-ip.MinHeader4 {
-		h.Count.ReassemblyFails++
-		h.dropped(whole, i, "fragments of more than an IPv4 packet can be")
-		return nil
-	}
-	b := whole.Prepend(ip.MinHeader4)
-	put4(b, &datagram{src: pk.Src, dst: pk.Dst, proto: pk.Protocol, ttl: pk.TTL, class: pk.TrafficClass}, n+ip.MinHeader4, pk.ID)
-	return whole
-}
-
-func (h *Host) join6(i *Interface, p *packet.Packet, pk *ip.Packet) *packet.Packet {
-	whole := h.reassemble(i, p, pk, h.frags6)
-	if whole == nil {
-		return nil
-	}
-	n := whole.Len()
-	b := whole.Prepend(ip.Header6)
-	clear(b)
-	binary.BigEndian.PutUint32(b, 6<<28|uint32(pk.TrafficClass)<<20)
-	binary.BigEndian.PutUint16(b[4:], uint16(min(n, 0xffff)))
-	b[6], b[7] = byte(pk.Protocol), pk.TTL
-	s, d := pk.Src.As16(), pk.Dst.As16()
-	copy(b[8:], s[:])
-	copy(b[24:], d[:])
-	return whole
-}
-
-// reassemble adds a fragment and returns the whole payload in a packet of its
-// own, when it is there.
-func (h *Host) reassemble(i *Interface, p *packet.Packet, pk *ip.Packet, r *ip.Reassembler) *packet.Packet {
-	drops := r.Expired + r.Dropped
-	payload := pk.Payload(p.Bytes())
-	if len(payload) == 0 || pk.MoreFragments && len(payload)%8 != 0 {
-		h.bad(i, p, "a fragment of "+itoa(len(payload))+" bytes")
-		return nil
-	}
-	whole, ok := r.Add(pk, payload, 0, 0, h.Now())
-	id := p.ID
-	h.pool.Put(p)
-	h.Count.ReassemblyFails += uint64(r.Expired + r.Dropped - drops)
-	if !ok {
-		return nil
-	}
-	if whole.Overlap && pk.Version == 6 {
-		h.Count.ReassemblyFails++ // RFC 5722
-		return nil
-	}
-	h.Count.ReassemblyOK++
-	q := h.pool.Get(len(whole.Payload) + ip.Header6)
-	q.ID = id
-	if b := q.Extend(len(whole.Payload)); b != nil {
-		copy(b, whole.Payload)
-	}
-	return q
-}
-
 // deliver gives a packet to its transport. The transport header stands at
 // head.
 func (h *Host) deliver(i *Interface, p *packet.Packet, proto ip.Protocol, head int, v6 bool) {
 	b := p.Bytes()
 	if proto == ip.ProtoTCP || proto == ip.ProtoUDP || proto == ip.ProtoICMPv6 {
-		least, at := 8, 6
-		switch proto {
-		case ip.ProtoTCP:
-			least, at = 20, 16
-		case ip.ProtoICMPv6:
-			at = 2
+		least := 8
+		if proto == ip.ProtoTCP {
+			least = 20
 		}
 		if len(b) < head+least {
 			h.bad(i, p, "a transport header that is cut off")
@@ -282,7 +218,6 @@ func (h *Host) deliver(i *Interface, p *packet.Packet, proto ip.Protocol, head i
 					seg = nil // RFC 768: none was computed
 				}
 			}
-			_ = at
 			if seg != nil && ip.Sum(offload.Pseudo(b, v6, proto, len(seg)), seg) != 0xffff {
 				h.Count.InChecksumErrors++
 				h.dropped(p, i, proto.String()+" checksum")

@@ -78,7 +78,7 @@ func TestRFC791_FragmentsOfEverySize(t *testing.T) {
 	c.leftNothing(t)
 }
 
-func TestRFC1122_3_3_2_FragmentsThatNeverComeAreForgotten(t *testing.T) {
+func TestRFC1122_3_3_2_FragmentsThatNeverCome(t *testing.T) {
 	c := newChain(t, 1, host.Options{Limits: ip.Limits{Datagrams: 4}}, link.Shape{})
 	n := 0
 	c.cables[0].AB().SetShape(link.Shape{Loss: link.Loss{Predicate: func(f []byte) bool {
@@ -89,7 +89,23 @@ func TestRFC1122_3_3_2_FragmentsThatNeverComeAreForgotten(t *testing.T) {
 		}
 		return false
 	}}})
-	for range 10 {
+	// Whoever sent them hears of it when their time is over.
+	g, err := c.hosts[0].OpenPing()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := c.q.Now()
+	g.Send(netip.MustParseAddr("10.0.0.2"), 1, noise(2000, 1))
+	var heard time.Duration
+	g.Wake = func() { heard = c.q.Now().Sub(start) }
+	c.q.Run(c.q.Now().Add(2 * time.Minute))
+	a, ok := g.Receive()
+	if !ok || a.Error == nil || a.Error.Type != icmp.TimeExceeded4 || a.Error.Code != 1 || heard < 60*time.Second || heard > 61*time.Second {
+		t.Errorf("after %v: %+v, %v", heard, a, ok)
+	}
+	g.Close()
+	// There are never more than four that wait.
+	for range 9 {
 		c.ping(t, 0, "10.0.0.2", 2000, 0)
 	}
 	c.cables[0].AB().SetShape(link.Shape{})
@@ -101,6 +117,56 @@ func TestRFC1122_3_3_2_FragmentsThatNeverComeAreForgotten(t *testing.T) {
 		t.Errorf("%d datagrams were given up, %d fragments lost; want 10", got, n)
 	}
 	c.leftNothing(t)
+}
+
+// What IPv6 extension headers ask for (RFC 8200 §4.2, RFC 5095).
+func TestRFC8200_4_2_ExtensionHeaders(t *testing.T) {
+	for _, x := range []struct {
+		name    string
+		headers []byte // from the next header field of the IPv6 header on
+		answer  string
+	}{
+		{"an option to skip", []byte{60, 58, 0, 0x1e, 4, 0, 0, 0, 0}, "echo reply"},
+		{"padding", []byte{0, 58, 0, 1, 4, 0, 0, 0, 0}, "echo reply"},
+		{"an option that drops", []byte{60, 58, 0, 0x5e, 4, 0, 0, 0, 0}, ""},
+		{"an option that complains", []byte{60, 58, 0, 0x9e, 4, 0, 0, 0, 0}, "parameter problem"},
+		{"a routing header of type 0", []byte{43, 58, 0, 0, 1, 0, 0, 0, 0}, "parameter problem"},
+		{"a routing header that is done", []byte{43, 58, 0, 0, 0, 0, 0, 0, 0}, "echo reply"},
+		{"an atomic fragment", []byte{44, 58, 0, 0, 0, 0, 0, 0, 7}, "echo reply"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			c := newChain(t, 1, host.Options{}, link.Shape{})
+			a, b := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
+			c.hosts[0].Interface("right").AddAddress(netip.PrefixFrom(a, 64))
+			i := c.hosts[1].Interface("left")
+			i.AddAddress(netip.PrefixFrom(b, 64))
+			c.q.Run(c.q.Now().Add(time.Second))
+			echo := []byte{icmp.Echo6, 0, 0, 0, 0, 1, 0, 1}
+			sum := ^ip.Sum(ip.PseudoSum(a, b, ip.ProtoICMPv6, len(echo)), echo)
+			echo[2], echo[3] = byte(sum>>8), byte(sum)
+			body := append(x.headers[1:len(x.headers):len(x.headers)], echo...)
+			frame := append([]byte{}, i.MAC[:]...)
+			frame = append(frame, 2, 0, 0, 0, 0, 1, 0x86, 0xdd, 0x60, 0, 0, 0, 0, byte(len(body)), x.headers[0], 64)
+			frame = append(append(frame, a.AsSlice()...), b.AsSlice()...)
+			frame = append(frame, body...)
+			answer := ""
+			c.watch(func(h link.Hop) {
+				if f := h.Packet.Bytes(); h.Verdict == link.Delivered && h.Where == "h0:right" && f[20] == 58 {
+					if m, err := icmp.Parse(f[54:], true); err == nil && (m.IsError() || m.Type == icmp.EchoReply6) {
+						answer, _, _ = strings.Cut(m.String(), ":")
+						answer, _, _ = strings.Cut(answer, " id")
+					}
+				}
+			})
+			p := c.pool.Get(len(frame))
+			copy(p.Extend(len(frame)), frame)
+			i.Receive(p)
+			c.q.Run(c.q.Now().Add(time.Second))
+			if answer != x.answer {
+				t.Errorf("answered with %q, want %q", answer, x.answer)
+			}
+		})
+	}
 }
 
 func TestRoutes(t *testing.T) {

@@ -498,7 +498,7 @@ func (h *Host) Listen(addr netip.AddrPort, backlog int, cfg *tcp.Config) (*Liste
 		if port != 0 {
 			break
 		}
-		p := h.Options.Ports[0] + uint16(h.entropy()%uint64(h.Options.Ports[1]-h.Options.Ports[0]+1))
+		p := h.Options.Ports[0] + uint16(h.entropy()%(uint64(h.Options.Ports[1]-h.Options.Ports[0])+1))
 		if h.listeners[bound{a, p}] == nil {
 			port = p
 		}

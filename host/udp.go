@@ -192,8 +192,8 @@ func (h *Host) inputUDP(i *Interface, p *packet.Packet, head int, v6 bool) {
 	}
 	src, dst := ends(b, v6)
 	from, to := netip.AddrPortFrom(src, d.SourcePort()), netip.AddrPortFrom(dst, d.DestinationPort())
-	u := h.udpFor(to)
-	if u == nil || u.peer.IsValid() && (u.peer.Port() != from.Port() || u.peer.Addr().WithZone("") != src) {
+	u := h.udpFor(to, from)
+	if u == nil {
 		h.Count.NoPorts++
 		switch {
 		case dst.IsMulticast() || i != nil && !v6 && i.isBroadcast(dst):
@@ -230,23 +230,26 @@ func (h *Host) inputUDP(i *Interface, p *packet.Packet, head int, v6 bool) {
 	h.pool.Put(p)
 }
 
-func (h *Host) udpFor(to netip.AddrPort) *UDP {
-	if u := h.udps[bound{to.Addr(), to.Port()}]; u != nil {
-		return u
-	}
-	if to.Addr().Is4() {
-		if u := h.udps[bound{netip.IPv4Unspecified(), to.Port()}]; u != nil {
+// udpFor is the socket for a datagram between its address and another: the one
+// that is bound most closely, among those that want to hear that peer.
+func (h *Host) udpFor(local, peer netip.AddrPort) *UDP {
+	for _, a := range [...]netip.Addr{local.Addr(), netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		u := h.udps[bound{a, local.Port()}]
+		if u == nil || a == netip.IPv4Unspecified() && local.Addr().Is6() {
+			continue
+		}
+		if p := u.peer; !p.IsValid() || p.Port() == peer.Port() && p.Addr().WithZone("") == peer.Addr() {
 			return u
 		}
 	}
-	return h.udps[bound{netip.IPv6Unspecified(), to.Port()}]
+	return nil
 }
 
 // quotedUDP is an ICMP error about a datagram. It tells whether that can be one
 // of ours.
 func (h *Host) quotedUDP(local, remote netip.AddrPort, m icmp.Message, from netip.Addr) bool {
-	u := h.udpFor(local)
-	if u == nil || u.peer.IsValid() && (u.peer.Port() != remote.Port() || u.peer.Addr().WithZone("") != remote.Addr()) {
+	u := h.udpFor(local, remote)
+	if u == nil {
 		return false
 	}
 	if len(u.errors) < maxErrors {

@@ -162,8 +162,8 @@ func parse6(b []byte) (Packet, error) {
 		last := p.Protocol
 		p.Protocol = next
 		p.HeaderLen = at + n
-		if last == ProtoFragment && p.FragmentOffset > 0 {
-			return p, nil // what follows is the middle of something
+		if last == ProtoFragment && p.Fragment {
+			return p, nil // what follows is a part of something
 		}
 	}
 	return p, fmt.Errorf("ipv6: more than %d extension headers", maxExtensions)

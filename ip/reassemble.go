@@ -1,6 +1,7 @@
 package ip
 
 import (
+	"bytes"
 	"net/netip"
 	"slices"
 
@@ -39,6 +40,17 @@ type fragmentKey struct {
 	proto    Protocol
 }
 
+// keyOf tells the datagram that a fragment is of. RFC 791: the protocol is part
+// of the key; RFC 8200 §4.5: for IPv6 the identification alone tells, whatever
+// the next header says.
+func keyOf(p *Packet) fragmentKey {
+	k := fragmentKey{src: p.Src, dst: p.Dst, id: p.ID}
+	if p.Version == 4 {
+		k.proto = p.Protocol
+	}
+	return k
+}
+
 type datagram struct {
 	first clock.Time
 	parts []Part
@@ -46,6 +58,7 @@ type datagram struct {
 	have  []span // covered, sorted, disjoint
 	total int    // of the payload; -1 while the last fragment is missing
 	over  bool
+	kept  []byte // of the first fragment, see Keep
 }
 
 type span struct{ from, to int }
@@ -82,13 +95,8 @@ func NewReassembler(l Limits) *Reassembler {
 // Add takes a fragment whose payload stands at byte at of that packet. It
 // returns the whole when this fragment completes it. payload is copied.
 func (r *Reassembler) Add(p *Packet, payload []byte, packet, at int, now clock.Time) (Whole, bool) {
-	r.expire(now)
-	// RFC 791: the protocol is part of the key; RFC 8200 §4.5: for IPv6 the
-	// identification alone tells, whatever the next header says.
-	k := fragmentKey{src: p.Src, dst: p.Dst, id: p.ID}
-	if p.Version == 4 {
-		k.proto = p.Protocol
-	}
+	r.Expire(now)
+	k := keyOf(p)
 	d := r.open[k]
 	if d == nil {
 		if len(r.open) >= r.lim.Datagrams {
@@ -119,6 +127,11 @@ func (r *Reassembler) Add(p *Packet, payload []byte, packet, at int, now clock.T
 
 func (d *datagram) add(from int, b []byte, packet, at int) {
 	to := from + len(b)
+	for _, p := range d.parts {
+		if p.Offset == from && p.Length == len(b) && bytes.Equal(d.data[from:to], b) {
+			return // the same once more, which RFC 8200 §4.5 lets pass
+		}
+	}
 	if to > len(d.data) {
 		d.data = append(d.data, make([]byte, to-len(d.data))...)
 	}
@@ -152,11 +165,33 @@ func (d *datagram) add(from int, b []byte, packet, at int) {
 	d.have = merged
 }
 
-func (r *Reassembler) expire(now clock.Time) {
-	for len(r.order) > 0 && now-r.open[r.order[0]].first > r.lim.Timeout {
+// Keep keeps a copy of b, the beginning of the packet with the first fragment,
+// for Expire to return if the datagram stays incomplete.
+func (r *Reassembler) Keep(p *Packet, b []byte) {
+	if d := r.open[keyOf(p)]; d != nil {
+		d.kept = bytes.Clone(b)
+	}
+}
+
+// Expire gives up the datagrams whose time is over, and returns what was kept
+// of them.
+func (r *Reassembler) Expire(now clock.Time) (kept [][]byte) {
+	for len(r.order) > 0 && r.Next() <= now {
+		if b := r.open[r.order[0]].kept; b != nil {
+			kept = append(kept, b)
+		}
 		r.forget(r.order[0])
 		r.Expired++
 	}
+	return kept
+}
+
+// Next is when the next datagram is to be given up, or clock.Never.
+func (r *Reassembler) Next() clock.Time {
+	if len(r.order) == 0 {
+		return clock.Never
+	}
+	return r.open[r.order[0]].first + r.lim.Timeout + 1
 }
 
 func (r *Reassembler) forget(k fragmentKey) {
