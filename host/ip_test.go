@@ -417,3 +417,58 @@ func TestTheWayOfAPacket(t *testing.T) {
 		t.Errorf("the story:\n%s\nwant:\n%s", strings.Join(story, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+// The source address fits the way and the scope (RFC 6724 §5, rules 2, 5, 8).
+func TestRFC6724_5_SourceAddress(t *testing.T) {
+	c := newChain(t, 2, host.Options{}, link.Shape{})
+	h := c.hosts[1]
+	for name, addrs := range map[string][]string{"left": {"2001:db8:1::2/64", "fe80::2/64"}, "right": {"2001:db8:2::1/64", "fe80::1/64"}} {
+		for _, a := range addrs {
+			if err := h.Interface(name).AddAddress(netip.MustParsePrefix(a)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := h.Routes.Add(route.Route{Prefix: netip.MustParsePrefix("::/0"), Gateway: netip.MustParseAddr("fe80::9"), Interface: "right"}); err != nil {
+		t.Fatal(err)
+	}
+	for dst, want := range map[string]string{"10.0.0.1": "10.0.0.2", "10.1.0.2": "10.1.0.1", "2001:db8:1::77": "2001:db8:1::2", "2001:db8:2::77": "2001:db8:2::1",
+		"2001:db8:f::1": "2001:db8:2::1", "fe80::77%left": "fe80::2", "fe80::77%right": "fe80::1", "10.1.0.1": "10.1.0.1"} {
+		if got, err := h.Source(netip.MustParseAddr(dst)); err != nil || got.String() != want {
+			t.Errorf("to %s from %v, %v; want %s", dst, got, err, want)
+		}
+	}
+}
+
+func TestTheTableOfSockets(t *testing.T) {
+	c := newChain(t, 1, host.Options{Ports: [2]uint16{40000, 40000}}, link.Shape{Delay: 5 * time.Millisecond})
+	l, err := c.hosts[1].Listen(netip.MustParseAddrPort("[::]:80"), 16, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := c.hosts[1].ListenUDP(netip.MustParseAddrPort("10.0.0.2:53"), netip.AddrPort{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.hosts[0].Dial(netip.AddrPort{}, netip.MustParseAddrPort("10.0.0.2:80"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.q.Run(c.q.Now().Add(time.Second))
+	s.Write([]byte("hello"), c.q.Now())
+	s.Flush()
+	c.q.Run(c.q.Now().Add(7 * time.Millisecond))
+	for n, want := range []string{`Netid  State        Recv-Q  Send-Q  Local           Peer         Timer     Details
+tcp    ESTABLISHED  0       5       10.0.0.1:40000  10.0.0.2:80  on 208ms  cubic timestamps,sack,wscale rtt 15ms mss 1448 cwnd 14480
+`, `Netid  State        Recv-Q  Send-Q  Local        Peer            Timer  Details
+tcp    ESTABLISHED  5       0       10.0.0.2:80  10.0.0.1:40000         cubic timestamps,sack,wscale rtt 10ms mss 1448 cwnd 14480
+tcp    LISTEN       1       16      [::]:80      *                      
+udp    UNCONN       0       0       10.0.0.2:53  *                      
+`} {
+		if got := host.FormatSockets(c.hosts[n].Sockets(), c.q.Now()); got != want {
+			t.Errorf("host %d:\n%s\nwant:\n%s", n, got, want)
+		}
+	}
+	l.Close()
+	u.Close()
+}

@@ -2,9 +2,14 @@ package host
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
 
+	"peel/clock"
 	"peel/tcp"
 )
 
@@ -39,6 +44,35 @@ func (h *Host) Sockets() []Socket {
 		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), a.Local.Compare(b.Local), a.Remote.Compare(b.Remote))
 	})
 	return out
+}
+
+// FormatSockets writes the table as text, in the columns of ss(8); of a
+// connection it tells what sending goes by.
+func FormatSockets(list []Socket, now clock.Time) string {
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "Netid\tState\tRecv-Q\tSend-Q\tLocal\tPeer\tTimer\tDetails")
+	for _, s := range list {
+		peer, timer, details := "*", "", ""
+		if s.Remote.IsValid() {
+			peer = s.Remote.String()
+		}
+		if i := s.TCP; i != nil {
+			if i.Expires != clock.Never {
+				timer = i.Timer + " " + max(i.Expires.Sub(now), 0).Round(time.Millisecond).String()
+			}
+			details = fmt.Sprintf("%s %s rtt %v mss %d cwnd %d", i.Congestion, strings.ReplaceAll(i.Options, " ", ","), i.SRTT, i.MSS, i.Cwnd)
+			if i.Ssthresh < 1<<30 {
+				details += fmt.Sprintf(" ssthresh %d", i.Ssthresh)
+			}
+			if i.Retransmits > 0 {
+				details += fmt.Sprintf(" retransmitted %d", i.Retransmits)
+			}
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\n", s.Protocol, s.State, s.ReceiveQueue, s.SendQueue, s.Local, peer, timer, details)
+	}
+	w.Flush()
+	return out.String()
 }
 
 func sortTCP(s []*TCP) {

@@ -62,6 +62,13 @@ func (n *Network) Do(f func()) {
 	f()
 }
 
+// Err is what ended a device while the network ran, or nil.
+func (n *Network) Err() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.failed
+}
+
 // Close stops the network: timers do not fire any more, devices are closed,
 // and calls that wait fail.
 func (n *Network) Close() {
