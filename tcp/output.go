@@ -129,15 +129,6 @@ func (c *Conn) sendNew() {
 	}
 }
 
-// sackRoom is what SACK blocks take of a data segment.
-func (c *Conn) sackRoom() int {
-	if len(c.ooo) == 0 && !c.hasDSACK || !c.sack {
-		return 0
-	}
-	n := c.blocks()
-	return 4 + 8*n
-}
-
 // sendData sends n bytes at seq: new ones, or those of record r again.
 func (c *Conn) sendData(seq uint32, n int, fin bool, r *record) {
 	a, b := c.send.peek(int(seq-c.sendSeq), n)
@@ -296,51 +287,6 @@ func (c *Conn) sendSYN() {
 		c.stuckSince, c.sentAt = c.now, c.now
 	}
 	c.out.SendSegment(c, &h, nil, nil)
-}
-
-// sackOption reports what arrived out of order, the latest first
-// (RFC 2018 §4), behind a duplicate if there was one (RFC 2883).
-func (c *Conn) sackOption(h *Header) {
-	n := c.blocks()
-	if n == 0 {
-		return
-	}
-	b := h.Options[h.NOptions:]
-	b[0], b[1], b[2], b[3] = optNop, optNop, optSACK, byte(2+8*n)
-	b = b[4:]
-	put := func(from, to uint32) {
-		binary.BigEndian.PutUint32(b, from)
-		binary.BigEndian.PutUint32(b[4:], to)
-		b = b[8:]
-	}
-	h.NOptions += 4 + 8*n
-	if c.hasDSACK {
-		put(c.dsack.From, c.dsack.To)
-		n--
-	}
-	last := ^uint32(0)
-	for ; n > 0; n-- {
-		best := -1
-		for i := range c.ooo {
-			if s := c.ooo[i].stamp; s < last && (best < 0 || s > c.ooo[best].stamp) {
-				best = i
-			}
-		}
-		put(c.ooo[best].from, c.ooo[best].to)
-		last = c.ooo[best].stamp
-	}
-}
-
-// blocks is how many SACK blocks fit: four, or three beside timestamps.
-func (c *Conn) blocks() int {
-	n := len(c.ooo)
-	if c.hasDSACK {
-		n++
-	}
-	if c.ts {
-		return min(n, 3)
-	}
-	return min(n, 4)
 }
 
 // pace keeps the sender to the rate that pacing allows.

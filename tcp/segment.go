@@ -1,6 +1,9 @@
-// Package tcp is the Transmission Control Protocol (RFC 9293) as an observer
-// sees it: segments and their fields, the reassembly of the byte streams, and
-// the analysis of what both ends did. Numbers are in network byte order.
+// Package tcp is the Transmission Control Protocol (RFC 9293). As an observer
+// sees it: segments and their fields, the reassembly of the byte streams
+// (Assembler), and the analysis of what both ends did (Flow). And as a host
+// plays it: Conn, one end of a connection as a state machine without I/O, with
+// its recovery, congestion control and timers. Numbers are in network byte
+// order.
 package tcp
 
 import (

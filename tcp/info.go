@@ -1,0 +1,70 @@
+package tcp
+
+import (
+	"net/netip"
+	"time"
+
+	"peel/clock"
+)
+
+// Info is the state of a connection for a table of sockets, in bytes and ns.
+type Info struct {
+	State                   State
+	Local, Remote           netip.AddrPort
+	ReceiveQueue, SendQueue int
+	Cwnd, Ssthresh, Flight  int
+	SendWindow, RecvWindow  int
+	SRTT, RTTVar, MinRTT    time.Duration
+	RTO                     time.Duration
+	MSS, PathMTU            int
+	Retransmits             uint64
+	Reordering              bool
+	Congestion              string
+	Options                 string
+	Timer                   string
+	Expires                 clock.Time
+}
+
+// Info returns it.
+func (c *Conn) Info() Info {
+	i := Info{State: c.state, Local: c.local, Remote: c.remote, ReceiveQueue: c.recv.n, SendQueue: c.send.n, Cwnd: c.win.Cwnd, Ssthresh: c.win.Ssthresh, Flight: c.inFlight(),
+		SendWindow: c.wnd, RecvWindow: int(c.edge - c.rcvNxt), SRTT: c.rtt.srtt, RTTVar: c.rtt.rttvar, MinRTT: c.rtt.min, RTO: c.rto(), MSS: c.mss, PathMTU: c.path,
+		Retransmits: c.retransmitted, Reordering: c.rack.reordering, Congestion: c.cc.Name(), Timer: "off", Expires: clock.Never}
+	for _, o := range [...]struct {
+		on   bool
+		name string
+	}{{c.ts, "timestamps"}, {c.sack, "sack"}, {c.scaled, "wscale"}, {c.ecn, "ecn"}} {
+		if o.on {
+			if i.Options != "" {
+				i.Options += " "
+			}
+			i.Options += o.name
+		}
+	}
+	for _, t := range [...]struct {
+		at   clock.Time
+		name string
+	}{{c.rtoAt, "on"}, {c.tlpAt, "probe"}, {c.rackAt, "reorder"}, {c.persistAt, "persist"}, {c.keepAt, "keepalive"}, {c.lingerAt, "timewait"}} {
+		if t.at < i.Expires {
+			i.Expires, i.Timer = t.at, t.name
+		}
+	}
+	return i
+}
+
+// UnderWay tells whether a sequence number is of what is sent and not
+// acknowledged: what an honest ICMP error quotes (RFC 5927 §4.1).
+func (c *Conn) UnderWay(seq uint32) bool {
+	return !before(seq, c.una) && before(seq, c.nxt)
+}
+
+// Disordered tells that bytes are missing before some that have arrived, or
+// that something waits to be told of as a duplicate.
+func (c *Conn) Disordered() bool { return len(c.ooo) > 0 || c.hasDSACK }
+
+// Quiet tells whether a connection in TIME-WAIT is so for a second at least,
+// so that a new one with later timestamps cannot be mistaken for it
+// (RFC 6191).
+func (c *Conn) Quiet(now clock.Time) bool {
+	return c.state == TimeWait && c.ts && c.lingerAt.Sub(now) <= c.cfg.timeWait()-time.Second
+}

@@ -1,0 +1,85 @@
+package tcp
+
+import (
+	"encoding/binary"
+)
+
+// sackRoom is what SACK blocks take of a data segment.
+func (c *Conn) sackRoom() int {
+	if len(c.ooo) == 0 && !c.hasDSACK || !c.sack {
+		return 0
+	}
+	n := c.blocks()
+	return 4 + 8*n
+}
+
+// sackOption reports what arrived out of order, the latest first
+// (RFC 2018 §4), behind a duplicate if there was one (RFC 2883).
+func (c *Conn) sackOption(h *Header) {
+	n := c.blocks()
+	if n == 0 {
+		return
+	}
+	b := h.Options[h.NOptions:]
+	b[0], b[1], b[2], b[3] = optNop, optNop, optSACK, byte(2+8*n)
+	b = b[4:]
+	put := func(from, to uint32) {
+		binary.BigEndian.PutUint32(b, from)
+		binary.BigEndian.PutUint32(b[4:], to)
+		b = b[8:]
+	}
+	h.NOptions += 4 + 8*n
+	if c.hasDSACK {
+		put(c.dsack.From, c.dsack.To)
+		n--
+	}
+	last := ^uint32(0)
+	for ; n > 0; n-- {
+		best := -1
+		for i := range c.ooo {
+			if s := c.ooo[i].stamp; s < last && (best < 0 || s > c.ooo[best].stamp) {
+				best = i
+			}
+		}
+		put(c.ooo[best].from, c.ooo[best].to)
+		last = c.ooo[best].stamp
+	}
+}
+
+// blocks is how many SACK blocks fit: four, or three beside timestamps.
+func (c *Conn) blocks() int {
+	n := len(c.ooo)
+	if c.hasDSACK {
+		n++
+	}
+	if c.ts {
+		return min(n, 3)
+	}
+	return min(n, 4)
+}
+
+// tsNow is the timestamp clock: milliseconds (RFC 7323 §5.4), from an offset
+// of the connection's own.
+func (c *Conn) tsNow() uint32 { return uint32(c.now/1e6) + c.tsOffset }
+
+func appendOption(h *Header, kind byte, v ...byte) {
+	n := h.NOptions
+	h.Options[n], h.Options[n+1] = kind, byte(2+len(v))
+	copy(h.Options[n+2:], v)
+	h.NOptions = n + 2 + len(v)
+}
+
+func (h *Header) pad() {
+	for h.NOptions%4 != 0 {
+		h.Options[h.NOptions] = optNop
+		h.NOptions++
+	}
+}
+
+func (c *Conn) timestampOption(h *Header) {
+	b := h.Options[h.NOptions:]
+	b[0], b[1], b[2], b[3] = optNop, optNop, optTimestamps, 10
+	binary.BigEndian.PutUint32(b[4:], c.tsNow())
+	binary.BigEndian.PutUint32(b[8:], c.tsRecent)
+	h.NOptions += 12
+}

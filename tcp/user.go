@@ -1,0 +1,249 @@
+package tcp
+
+import (
+	"time"
+
+	"peel/clock"
+)
+
+// Write takes bytes to send and returns how many it took: fewer than len(p)
+// when the send buffer is full. It fails once the connection cannot send.
+func (c *Conn) Write(p []byte, now clock.Time) (int, error) {
+	c.now = now
+	switch {
+	case c.err != nil:
+		return 0, c.err
+	case c.finQueued || c.state == Closed:
+		return 0, ErrClosed
+	}
+	n := min(len(p), c.sendLimit-c.send.n)
+	if n <= 0 {
+		return 0, nil
+	}
+	c.send.write(p[:n], c.cfg.Buffers)
+	return n, nil
+}
+
+// WriteUrgent is Write, and marks the end of what it took as urgent
+// (RFC 9293 §3.8.5; RFC 6093 says why not to).
+func (c *Conn) WriteUrgent(p []byte, now clock.Time) (int, error) {
+	n, err := c.Write(p, now)
+	if n > 0 {
+		c.urgent, c.urgentOut = c.sendSeq+uint32(c.send.n), true
+	}
+	return n, err
+}
+
+// SetNoDelay overrides Config.NoDelay for this connection.
+func (c *Conn) SetNoDelay(on bool) { c.noDelay = on }
+
+// Space is how many bytes Write would take.
+func (c *Conn) Space() int {
+	if c.err != nil || c.finQueued || c.state == Closed {
+		return 0
+	}
+	return max(c.sendLimit-c.send.n, 0)
+}
+
+// Unsent and Unacked are the bytes in the send buffer that were never sent,
+// and that were sent and not acknowledged.
+func (c *Conn) Unsent() int {
+	return max(c.send.n-int(c.nxt-c.sendSeq), 0)
+}
+
+// Unacked: see Unsent.
+func (c *Conn) Unacked() int { return int(c.nxt - c.una) }
+
+// Read gives bytes that arrived in order and returns how many; 0 when there
+// are none now (see EOF and Err).
+func (c *Conn) Read(p []byte, now clock.Time) int {
+	c.now = now
+	n := min(len(p), c.recv.n)
+	if n == 0 {
+		return 0
+	}
+	for done := 0; done < n; {
+		a, b := c.recv.peek(n - done)
+		k := copy(p[done:], a)
+		k += copy(p[done+k:], b)
+		c.recv.discard(k)
+		done += k
+		if _, ok := c.recv.owned(); ok {
+			n = done // that is for Take
+		}
+	}
+	c.consumed(n)
+	return n
+}
+
+// Take is Read without the copy: it gives the large payloads at the front, of
+// up to n bytes together, to the caller, who releases each.
+func (c *Conn) Take(n int, now clock.Time, to func(b []byte, o Owner)) (taken int) {
+	c.now = now
+	for {
+		p, ok := c.recv.owned()
+		if !ok || taken+p.n > n {
+			break
+		}
+		taken += p.n
+		c.recv.n -= p.n
+		c.recv.shift()
+		to(p.b, p.owner)
+	}
+	if taken > 0 {
+		c.consumed(taken)
+	}
+	return taken
+}
+
+// Lend is Write for bytes that stay as they are until Keep: nothing is copied
+// for those that are acknowledged by then. It takes none where Write is as
+// good.
+func (c *Conn) Lend(p []byte, now clock.Time) (int, error) {
+	if c.state < Established || !c.send.lendable() {
+		return 0, nil
+	}
+	if _, err := c.Write(nil, now); err != nil {
+		return 0, err
+	}
+	n := max(min(len(p), c.sendLimit-c.send.n), 0)
+	if n > 0 {
+		c.send.lend(p[:n])
+	}
+	return n, nil
+}
+
+// Keep ends Lend.
+func (c *Conn) Keep() { c.send.keep(c.cfg.Buffers) }
+
+// HeldUp tells that lent bytes wait for the peer's window alone: next to all
+// that was sent has been acknowledged already.
+func (c *Conn) HeldUp() bool {
+	return c.send.lent != nil && c.Unsent() > 0 && int(c.nxt-c.una) < c.mss && c.err == nil
+}
+
+// consumed tells that the user has taken n bytes off the receive buffer.
+func (c *Conn) consumed(n int) {
+	c.copied += n
+	if c.recv.ring.n == 0 && len(c.ooo) == 0 {
+		c.recv.ring.release(c.cfg.Buffers)
+	}
+	if c.state == Closed {
+		return
+	}
+	c.tuneReceive()
+	// RFC 9293 §3.8.6.2.2: tell the peer of a window that has become worth
+	// it, unless it still has half of one.
+	free := int(c.edge - c.rcvNxt)
+	most := min(c.rcvLimit, 0xffff<<c.shiftIn)
+	if gain := most - c.recv.n - free; gain >= min(most/2, 2*c.rcvMSS()) && free < most/2 {
+		c.ackNow = true
+	}
+}
+
+func (c *Conn) rcvMSS() int { return min(c.announced(), max(c.link-MinHeader-12, 8)) }
+
+// tuneReceive lets the window grow when the user takes more than half of it
+// in a round trip, as it then holds the sender back.
+func (c *Conn) tuneReceive() {
+	span := max(c.rtt.srtt, 10*time.Microsecond)
+	if c.now.Sub(c.copiedAt) < span {
+		return
+	}
+	if want := 2 * c.copied; want > c.rcvLimit && !c.cfg.FixedBuffers {
+		old := c.rcvLimit
+		c.rcvLimit = min(max(want, 2*old), c.cfg.receiveBuffer())
+		if old != c.rcvLimit {
+			c.note(Event{Kind: BufferGrown, Why: "receive", Old: old, New: c.rcvLimit})
+		}
+	}
+	c.copied, c.copiedAt = 0, c.now
+}
+
+// Buffered is how many bytes Read can give.
+func (c *Conn) Buffered() int { return c.recv.n }
+
+// EOF tells that the peer has closed its side and everything was read.
+func (c *Conn) EOF() bool { return c.finIn && c.recv.n == 0 }
+
+// UrgentMark returns how many bytes from the next one to be read on the
+// urgent data ends, and whether there is any (RFC 9293 §3.8.5).
+func (c *Conn) UrgentMark() (int, bool) {
+	n := int32(c.urgentIn - (c.rcvNxt - uint32(c.recv.n)))
+	if c.finIn {
+		n++
+	}
+	return int(n), c.urgentSeen && n > 0
+}
+
+// CloseWrite sends a FIN behind what was written; reading goes on.
+func (c *Conn) CloseWrite(now clock.Time) {
+	c.now = now
+	if c.finQueued || c.state == Closed {
+		return
+	}
+	c.finQueued = true
+	switch c.state {
+	case SynSent:
+		if c.send.n == 0 {
+			c.shutdown() // RFC 9293 §3.10.4
+		}
+	case SynReceived: // the FIN waits for the handshake
+	case Established:
+		c.become(FinWait1)
+	case CloseWait:
+		c.become(LastAck)
+	}
+}
+
+// Close ends the connection: what was written is still sent, what arrives is
+// not wanted any more. Unread bytes make it a reset, so that the peer learns
+// that they were lost (RFC 2525 §2.17).
+func (c *Conn) Close(now clock.Time) {
+	c.now = now
+	c.orphan = true
+	if c.recv.n > 0 && c.state != Closed {
+		c.Abort(now)
+		return
+	}
+	if c.state == SynSent {
+		c.err = ErrClosed
+		c.shutdown()
+		return
+	}
+	c.CloseWrite(now)
+	if c.state == FinWait2 {
+		c.lingerAt = now.Add(c.cfg.finWait2())
+	}
+	if c.state == Closed {
+		c.recv.release(c.cfg.Buffers)
+	}
+}
+
+// Abort ends the connection with a RST (RFC 9293 §3.10.5).
+func (c *Conn) Abort(now clock.Time) {
+	c.now = now
+	c.orphan = true
+	switch c.state {
+	case SynReceived, Established, FinWait1, FinWait2, CloseWait, Closing, LastAck:
+		c.sendReset()
+	}
+	if c.state == Closed {
+		c.recv.release(c.cfg.Buffers)
+		return
+	}
+	c.fail(ErrAborted)
+}
+
+// sendReset sends a RST that the peer accepts (RFC 5961 §3.2: its exact next
+// sequence number).
+func (c *Conn) sendReset() {
+	h := Header{Seq: c.nxt, Ack: c.rcvNxt, Flags: RST | ACK}
+	if int32(c.nxt-(c.una+uint32(c.wnd))) > 0 {
+		h.Seq = c.una
+	}
+	if c.ts {
+		c.timestampOption(&h) // RFC 7323 §3.2: a RST SHOULD have it too
+	}
+	c.out.SendSegment(c, &h, nil, nil)
+}
