@@ -2,6 +2,7 @@ package host
 
 import (
 	"net/netip"
+	"time"
 
 	"peel/arp"
 	"peel/ethernet"
@@ -61,6 +62,11 @@ func (i *Interface) inputARP(p *packet.Packet) {
 	}
 	if i.has(m.SenderIP) {
 		h.tell("arp.conflict", i.Name, func() string { return m.SenderMAC.String() + " also claims " + m.SenderIP.String() })
+		// RFC 5227 §2.4 (b): defend the address, but not for ever.
+		if now := h.Now(); i.defended == 0 || now.Sub(i.defended) >= 10*time.Second {
+			i.defended = now
+			i.announce(m.SenderIP)
+		}
 		return
 	}
 	mine := i.has(m.TargetIP)

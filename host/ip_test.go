@@ -297,6 +297,18 @@ func TestRFC5227_AddressConflict(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.q.Run(c.q.Now().Add(time.Second))
+	c.q.Run(c.q.Now().Add(time.Minute))
+	said := 0
+	c.watch(func(h link.Hop) {
+		if h.Verdict == link.Sent {
+			said++
+		}
+	})
+	// Each defends it, and lets it be then.
+	c.q.Run(c.q.Now().Add(time.Minute))
+	if said != 0 || !has(*list, "h1 arp.conflict left 02:00:00:00:00:01 also claims 10.0.0.1") {
+		t.Errorf("%d frames a minute later; told: %v", said, *list)
+	}
 	if !has(*list, "h0 arp.conflict right 02:00:00:00:00:02 also claims 10.0.0.1") {
 		t.Errorf("told: %v", *list)
 	}

@@ -1,6 +1,8 @@
 package socket
 
 import (
+	"strconv"
+
 	"peel/capture"
 	"peel/clock"
 	"peel/host"
@@ -8,8 +10,9 @@ import (
 	"peel/pcap"
 )
 
-// Evidence makes a recorder an observer of a network: frames that pass at the
-// places where it is attached become packets of the capture.
+// Evidence makes a recorder an observer of a network: frames that are sent and
+// delivered at the places where it is attached become packets of the capture,
+// and what else became of frames there becomes decisions.
 func Evidence(rec *capture.Recorder) link.Observer { return evidence{rec} }
 
 type evidence struct{ rec *capture.Recorder }
@@ -21,10 +24,17 @@ func (e evidence) Observe(h link.Hop) {
 		l.Sent = true
 	case link.Delivered:
 		l.Received = true
-	case link.Queued:
-		return // it is Sent next
 	default:
-		l.Comments = []string{h.Verdict.String() + ": " + h.Reason}
+		// No further packet: it was seen, or will be.
+		attrs := []capture.Attr{{Key: "where", Value: h.Where}, {Key: "packet", Value: strconv.FormatUint(h.Packet.ID, 10)}, {Key: "text", Value: h.Where + ": " + h.Verdict.String()}}
+		if h.Reason != "" {
+			attrs[2].Value += ": " + h.Reason
+		}
+		if h.Wait > 0 {
+			attrs = append(attrs, capture.Attr{Key: "wait", Value: h.Wait.String()})
+		}
+		e.rec.Decide(capture.Decision{Name: "link." + h.Verdict.String(), Attrs: attrs})
+		return
 	}
 	b := h.Packet.Bytes()
 	e.rec.Packet(h.Time, l, len(b), b)
