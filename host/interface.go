@@ -45,6 +45,7 @@ type Interface struct {
 	up        bool
 	addresses []netip.Prefix
 	neighbour neighbours
+	tentative []tentative
 	defended  clock.Time // an address of ours, against another who claims it
 	raTimer   clock.Timer
 	rsTimer   clock.Timer

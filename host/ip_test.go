@@ -314,6 +314,24 @@ func TestRFC5227_AddressConflict(t *testing.T) {
 	}
 }
 
+// An address that somebody else has is given up when it is new, and kept when
+// it is not (RFC 4862 §5.4.5).
+func TestRFC4862_5_4_5_DuplicateAddress(t *testing.T) {
+	var o host.Options
+	list := told(&o)
+	c := newChain(t, 1, o, link.Shape{Delay: time.Millisecond})
+	a := netip.MustParsePrefix("2001:db8::1/64")
+	for n, name := range []string{"right", "left"} {
+		if err := c.hosts[n].Interface(name).AddAddress(a); err != nil {
+			t.Fatal(err)
+		}
+		c.q.Run(c.q.Now().Add(10 * time.Second))
+	}
+	if !c.hosts[0].Local(a.Addr()) || c.hosts[1].Local(a.Addr()) || !has(*list, "h1 ndp.duplicate left 2001:db8::1 is taken: given up") {
+		t.Errorf("first %v, second %v; told %v", c.hosts[0].Local(a.Addr()), c.hosts[1].Local(a.Addr()), *list)
+	}
+}
+
 // A new MAC for an old address is taken from its announcement (failover).
 func TestRFC826_AnnouncementUpdatesTheTable(t *testing.T) {
 	c := newChain(t, 1, host.Options{}, link.Shape{})

@@ -3,6 +3,7 @@ package host
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"time"
 
 	"peel/clock"
@@ -93,8 +94,30 @@ func (i *Interface) solicit(e *neighbour) {
 // probeDuplicate asks whether somebody else has the address (RFC 4862 §5.4),
 // which is used meanwhile (RFC 4429), and tells the link that it is here.
 func (i *Interface) probeDuplicate(a netip.Addr) {
+	now := i.Host.Now()
+	i.tentative = slices.DeleteFunc(i.tentative, func(t tentative) bool { return t.until < now || t.addr == a })
+	i.tentative = append(i.tentative, tentative{a, now.Add(time.Second)})
 	t := a.As16()
 	i.ndp(netip.IPv6Unspecified(), solicitedNode(a), icmp.NeighborSolicit, append(make([]byte, 4, 20), t[:]...))
+}
+
+// tentative is an address that somebody else may turn out to have, until then.
+type tentative struct {
+	addr  netip.Addr
+	until clock.Time
+}
+
+// conflict: somebody else has the address too. One that was only just taken is
+// given up (RFC 4862 §5.4.5).
+func (i *Interface) conflict(a netip.Addr) {
+	for _, t := range i.tentative {
+		if t.addr == a && i.Host.Now() <= t.until {
+			i.Host.tell("ndp.duplicate", i.Name, func() string { return a.String() + " is taken: given up" })
+			i.RemoveAddress(a)
+			return
+		}
+	}
+	i.Host.tell("ndp.conflict", i.Name, func() string { return "somebody else claims " + a.String() })
 }
 
 // inputICMP6 is RFC 4443 and Neighbor Discovery.
@@ -171,7 +194,7 @@ func (i *Interface) inputNDP(m icmp.Message, src, dst netip.Addr) {
 			return
 		}
 		if i.has(target) {
-			i.Host.tell("ndp.conflict", i.Name, func() string { return "somebody else claims " + target.String() })
+			i.conflict(target)
 			return
 		}
 		if option != nil {

@@ -123,3 +123,27 @@ func TestKernelTakesOurAdvertisement(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 }
+
+// The kernel does not take an address that we have, and we none of the
+// kernel's.
+func TestKernelAndDuplicateAddresses(t *testing.T) {
+	k := newKernelPeer(t, peerOptions{})
+	k.run(t, "ip", "-6", "addr", "add", "2001:db8::1/64", "dev", k.dev)
+	k.Network.Do(func() {
+		if err := k.iface.AddAddress(netip.MustParsePrefix("2001:db8::2/64")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	deadline := time.Now().Add(15 * time.Second)
+	for {
+		addrs, ours := k.run(t, "ip", "-6", "addr", "show", "dev", k.dev), true
+		k.Network.Do(func() { ours = k.Stack.Host.Local(theirs6) })
+		if strings.Contains(addrs, "2001:db8::1/64 scope global dadfailed") && !ours {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("we have it: %v; the kernel has\n%s", ours, addrs)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
