@@ -16,7 +16,7 @@ var floors = map[string]int{
 	"clock": 0, "trace": 0,
 	"httpfield": 1, "hpack": 1, "http1": 1, "http2": 1, "dns": 1, "dns/zone": 1, "dns/dnssec": 1, "dns/cache": 1, "dns/recursor": 1, "tlswire": 1, "weburl": 1, "content": 1, "cookie": 1, "netrc": 1, "pki": 1,
 	"layout": 1, "pcap": 1, "ethernet": 1, "cooked": 1, "arp": 1, "ip": 1, "icmp": 1, "udp": 1, "tcp": 1, "websocket": 1,
-	"packet": 1, "offload": 1, "route": 1, "filter": 1, "nat": 1, "link": 2, "host": 2, "socket": 3,
+	"packet": 1, "offload": 1, "expiry": 1, "route": 1, "filter": 1, "nat": 1, "link": 2, "host": 2, "socket": 3,
 	"kernel": 2, "capture": 2, "analyze": 3,
 	"nameserver": 3, "dnsclient": 3, "client": 3, "session": 3, "server": 3, "lab": 3,
 	"view/text": 4, "view/jsontrace": 4, "view/redact": 4, "view/har": 4, "view/dnstext": 4, "explain": 4,
@@ -38,7 +38,7 @@ var sameFloor = map[string][]string{
 	"dnsclient":    {"client"},
 	"offload":      {"packet", "ethernet", "ip", "tcp"},
 	// The engines that take whole packets apart.
-	"filter": {"packet", "ip", "icmp", "tcp", "udp"}, "nat": {"packet", "ip", "icmp", "tcp", "udp"},
+	"filter": {"packet", "ip", "icmp", "tcp", "udp", "expiry"}, "nat": {"packet", "ip", "icmp", "tcp", "udp", "expiry"},
 	"host":   {"link"},
 	"socket": {"client"},
 	"lab":    {"server", "client", "nameserver"},
@@ -68,7 +68,7 @@ func TestImportsGoDownTheFloors(t *testing.T) {
 // Engines are sans-IO: no sockets, no files, no reading of the clock, no
 // global randomness.
 func TestEnginesDoNoIO(t *testing.T) {
-	engines := []string{"hpack", "http1", "http2", "dns", "dns/zone", "dns/dnssec", "dns/cache", "dns/recursor", "tlswire", "httpfield", "packet", "tcp", "ip", "icmp", "arp", "ethernet", "udp"}
+	engines := []string{"hpack", "http1", "http2", "dns", "dns/zone", "dns/dnssec", "dns/cache", "dns/recursor", "tlswire", "httpfield", "packet", "tcp", "ip", "icmp", "arp", "ethernet", "udp", "offload", "expiry", "route", "filter", "nat", "host"}
 	forbidden := []string{"os", "math/rand", "math/rand/v2", "crypto/rand", "net/http", "crypto/tls", "sync"}
 	for _, dir := range engines {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))

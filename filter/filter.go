@@ -157,7 +157,7 @@ func (f *Filter) Check(c Chain, pkt []byte, in, out string, now clock.Time) Resu
 	flow, dir, p.State = f.track(k, id)
 	r := f.decide(p)
 	if flow != 0 {
-		r.Flow = f.flows.slab[flow].serial
+		r.Flow = f.flows.Serial(flow)
 	}
 	// Only what passes is remembered: a dropped packet opens no way back.
 	if r.Verdict == Accept && (k == opening || k == following) {
@@ -190,7 +190,7 @@ func (f *Filter) track(k kind, id key) (flow int32, dir int, s State) {
 		}
 		return 0, 0, StateNew
 	}
-	fl := &f.flows.slab[flow]
+	fl := f.flows.At(flow)
 	switch {
 	case isTCP && fl.tcp.reopens(f.p.Flags):
 		return flow, dir, StateNew
@@ -235,23 +235,23 @@ func (f *Filter) keep(r *Result, p *Packet, id key, i int32, dir int) {
 	switch {
 	case p.State == StateInvalid:
 		return // a rule let it pass; it still belongs to nothing
-	case p.State == StateNew && i != 0 && id.proto == ip.ProtoTCP && t.slab[i].tcp.reopens(p.Flags):
+	case p.State == StateNew && i != 0 && id.proto == ip.ProtoTCP && t.At(i).tcp.reopens(p.Flags):
 		t.remove(i)
 		i, dir = 0, original
 	}
 	if i == 0 {
-		if t.n >= t.limit {
+		if t.Len() >= t.limit {
 			f.counts.Full++
 			r.Verdict, r.Cause = Drop, TableFull
 			return
 		}
 		i = t.add(id, classOther, f.now)
 		if id.proto == ip.ProtoTCP {
-			t.slab[i].tcp.begin(p.Flags, p.ack)
+			t.At(i).tcp.begin(p.Flags, p.ack)
 		}
 	}
-	fl := &t.slab[i]
-	r.Flow = fl.serial
+	fl := t.At(i)
+	r.Flow = t.Serial(i)
 	fl.replied = fl.replied || dir == reply
 	fl.count[dir].add(len(p.Bytes))
 	c := classOther
@@ -266,7 +266,7 @@ func (f *Filter) keep(r *Result, p *Packet, id key, i int32, dir int) {
 	case ip.ProtoICMP, ip.ProtoICMPv6:
 		c = classICMP
 	}
-	t.touch(i, c, f.now)
+	t.Refresh(i, c, f.now)
 }
 
 // Expire forgets the flows whose time is over. Check does it, too.
@@ -276,17 +276,15 @@ func (f *Filter) Expire(now clock.Time) {
 }
 
 // Next is when the first flow expires, or clock.Never.
-func (f *Filter) Next() clock.Time { return f.flows.next() }
+func (f *Filter) Next() clock.Time { return f.flows.Next() }
 
 // Flows lists the known flows in the order in which they began.
 func (f *Filter) Flows() []Flow { return f.flows.list() }
 
 // Flush forgets all flows.
 func (f *Filter) Flush() {
-	for c := range f.flows.lists {
-		for f.flows.lists[c].head != 0 {
-			f.flows.remove(f.flows.lists[c].head)
-		}
+	for _, i := range f.flows.All() {
+		f.flows.remove(i)
 	}
 }
 
@@ -320,6 +318,6 @@ type Stats struct {
 // Stats returns the counts.
 func (f *Filter) Stats() Stats {
 	s := f.counts
-	s.Flows, s.Created, s.Expired = f.flows.n, f.flows.serial, f.flows.expired
+	s.Flows, s.Created, s.Expired = f.flows.Len(), f.flows.Added(), f.flows.expired
 	return s
 }

@@ -318,18 +318,11 @@ func FuzzCheck(f *testing.F) {
 				if string(pkt) != old {
 					t.Fatal("a packet was written to")
 				}
-				linked := 0
-				for c := range x.flows.lists {
-					last := clock.Time(0)
-					for j := x.flows.lists[c].head; j != 0; j = x.flows.slab[j].next {
-						if linked++; linked > 3 || x.flows.slab[j].last < last {
-							t.Fatal("the lists are not whole or not in order")
-						}
-						last = x.flows.slab[j].last
-					}
+				if err := x.flows.Check(); err != nil {
+					t.Fatal(err)
 				}
-				if linked != x.flows.n || linked != len(x.Flows()) || len(x.flows.byKey) > 2*linked {
-					t.Fatalf("%d in lists, %d counted, %d keys", linked, x.flows.n, len(x.flows.byKey))
+				if n := x.flows.Len(); n > 3 || n != len(x.Flows()) || len(x.flows.byKey) > 2*n {
+					t.Fatalf("%d flows, %d listed, %d keys", n, len(x.Flows()), len(x.flows.byKey))
 				}
 				now += clock.Time(seconds) * second / 8
 			}

@@ -53,11 +53,7 @@ func (h *Host) errorFor(p *packet.Packet, in *Interface, typ, code uint8, extra 
 		}
 	}
 	h.pool.Put(p)
-	zone := src
-	if v6 && src.IsLinkLocalUnicast() && in != nil {
-		zone = src.WithZone(in.Name)
-	}
-	h.sendICMP(q, from, zone, v6)
+	h.sendICMP(q, from, in.zoned(src), v6)
 }
 
 // mayReport tells whether an error may be sent about a packet

@@ -41,40 +41,12 @@ func (h *Host) input4(i *Interface, p *packet.Packet, to ethernet.MAC) {
 		return
 	}
 	b = p.Bytes()
-	dst := netip.AddrFrom4([4]byte(b[16:20]))
-	src := netip.AddrFrom4([4]byte(b[12:16]))
-	if src.IsMulticast() || src == netip.AddrFrom4([4]byte{255, 255, 255, 255}) || src.IsLoopback() || dst.IsLoopback() || dst.IsUnspecified() {
-		h.Count.InAddressErrors++
-		h.dropped(p, i, "martian: "+src.String()+" to "+dst.String())
-		return
-	}
-	if !h.reverse(i, src) {
-		h.Count.ReversePathDrops++
-		h.dropped(p, i, "reverse path: "+src.String()+" is not reached by "+i.Name)
-		return
-	}
-	next, err := h.cached(dst)
-	switch {
-	case err == nil && next.local && h.local[src] != nil:
-		h.Count.InAddressErrors++
-		h.dropped(p, i, "martian: from this host's own "+src.String())
-	case err == nil && next.local, dst.IsMulticast(), i.isBroadcast(dst):
-		h.local4(i, p)
-	case to.Multicast():
-		// RFC 1122 §3.3.6: unicast in a broadcast frame is not for us.
-		h.Count.InAddressErrors++
-		h.dropped(p, i, "unicast packet in a broadcast frame")
-	case h.Options.Forward && !src.IsUnspecified():
-		h.forward(i, p, next, err, false)
-	default:
-		h.Count.InAddressErrors++
-		h.dropped(p, i, "not for this host: "+dst.String())
-	}
+	h.place(i, p, netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20])), to, false)
 }
 
 func (i *Interface) isBroadcast(a netip.Addr) bool {
 	b := a.As4()
-	return b == [4]byte{255, 255, 255, 255} || i.directed(b[:])
+	return a == broadcast4 || i.directed(b[:])
 }
 
 // input6 is an IPv6 packet from the link (RFC 8200).
@@ -98,35 +70,49 @@ func (h *Host) input6(i *Interface, p *packet.Packet, to ethernet.MAC) {
 		return
 	}
 	b = p.Bytes()
-	src := netip.AddrFrom16([16]byte(b[8:24]))
-	dst := netip.AddrFrom16([16]byte(b[24:40]))
-	if src.IsMulticast() || src.IsLoopback() || dst.IsLoopback() || dst.IsUnspecified() || src.Is4In6() || dst.Is4In6() {
+	h.place(i, p, netip.AddrFrom16([16]byte(b[8:24])), netip.AddrFrom16([16]byte(b[24:40])), to, true)
+}
+
+// place gives a packet with a sound header to this host, to the next hop, or
+// to nobody. to is the MAC that its frame was for.
+func (h *Host) place(i *Interface, p *packet.Packet, src, dst netip.Addr, to ethernet.MAC, v6 bool) {
+	refuse := func(why string) {
 		h.Count.InAddressErrors++
-		h.dropped(p, i, "martian: "+src.String()+" to "+dst.String())
-		return
+		h.dropped(p, i, why)
 	}
-	if !src.IsLinkLocalUnicast() && !src.IsUnspecified() && !h.reverse(i, src) {
+	// What is link-local stays on its link, and is not routed.
+	link := v6 && src.IsLinkLocalUnicast()
+	switch {
+	case src.IsMulticast(), src.IsLoopback(), src.Is4In6(), src == broadcast4, dst.IsLoopback(), dst.IsUnspecified(), dst.Is4In6():
+		refuse("martian: " + src.String() + " to " + dst.String())
+		return
+	case !link && !(v6 && src.IsUnspecified()) && !h.reverse(i, src):
 		h.Count.ReversePathDrops++
 		h.dropped(p, i, "reverse path: "+src.String()+" is not reached by "+i.Name)
 		return
 	}
 	next, err := h.cached(dst)
+	local := err == nil && next.local
 	switch {
-	case err == nil && next.local && h.local[src] != nil:
-		h.Count.InAddressErrors++
-		h.dropped(p, i, "martian: from this host's own "+src.String())
-	case err == nil && next.local && (!dst.IsLinkLocalUnicast() || i.has(dst)), dst.IsMulticast():
-		h.local6(i, p)
+	case local && h.local[src] != nil:
+		refuse("martian: from this host's own " + src.String())
+	case local && !(v6 && dst.IsLinkLocalUnicast() && !i.has(dst)), dst.IsMulticast(), !v6 && i.isBroadcast(dst):
+		if v6 {
+			h.local6(i, p)
+		} else {
+			h.local4(i, p)
+		}
 	case to.Multicast():
-		h.Count.InAddressErrors++
-		h.dropped(p, i, "unicast packet in a multicast frame")
-	case h.Options.Forward && !dst.IsLinkLocalUnicast() && !src.IsLinkLocalUnicast() && !src.IsUnspecified():
-		h.forward(i, p, next, err, true)
+		// RFC 1122 §3.3.6: unicast in a broadcast frame is not for us.
+		refuse("unicast packet in a broadcast frame")
+	case h.Options.Forward && !src.IsUnspecified() && !link && !(v6 && dst.IsLinkLocalUnicast()):
+		h.forward(i, p, next, err, v6)
 	default:
-		h.Count.InAddressErrors++
-		h.dropped(p, i, "not for this host: "+dst.String())
+		refuse("not for this host: " + dst.String())
 	}
 }
+
+var broadcast4 = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 func (h *Host) bad(i *Interface, p *packet.Packet, why string) {
 	h.Count.InHeaderErrors++

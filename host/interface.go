@@ -6,16 +6,10 @@ import (
 
 	"peel/clock"
 	"peel/ethernet"
+	"peel/link"
 	"peel/packet"
 	"peel/route"
 )
-
-// Sender takes the frames that an interface sends: the end of a cable, or a
-// driver. It owns them from then on, and tells whether it can take another
-// one.
-type Sender interface {
-	Send(p *packet.Packet)
-}
 
 // Offload is what an interface's card does with packets by itself.
 type Offload struct {
@@ -41,7 +35,7 @@ type Interface struct {
 	// (RFC 4862).
 	AcceptRA bool
 
-	out       Sender
+	out       link.Sender
 	up        bool
 	addresses []netip.Prefix
 	neighbour neighbours
@@ -72,7 +66,7 @@ func (h *Host) AddInterface(name string, mac ethernet.MAC, mtu int) *Interface {
 }
 
 // Attach joins the interface to what carries its frames, and brings it up.
-func (i *Interface) Attach(out Sender) {
+func (i *Interface) Attach(out link.Sender) {
 	i.out = out
 	i.SetUp(true)
 }
@@ -170,6 +164,15 @@ func (i *Interface) has(a netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// zoned gives a link-local address of IPv6 the zone of the interface that its
+// packet came by, which may be nil.
+func (i *Interface) zoned(a netip.Addr) netip.Addr {
+	if i == nil || !a.Is6() || !a.IsLinkLocalUnicast() {
+		return a
+	}
+	return a.WithZone(i.Name)
 }
 
 // LinkLocal makes the link-local address of the interface's MAC

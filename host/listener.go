@@ -144,12 +144,7 @@ func (l *Listener) Close() {
 // syn answers a SYN: with a connection, with a cookie, or not at all.
 func (l *Listener) syn(seg tcp.Segment, local, remote netip.AddrPort, i *Interface) {
 	h := l.host
-	zone := ""
-	to := remote.Addr()
-	if to.Is6() && to.IsLinkLocalUnicast() && i != nil {
-		zone = i.Name
-		to = to.WithZone(zone)
-	}
+	to := i.zoned(remote.Addr())
 	n, err := h.route(to)
 	if err != nil {
 		return
@@ -182,7 +177,7 @@ func (l *Listener) syn(seg tcp.Segment, local, remote netip.AddrPort, i *Interfa
 		h.sendBare(&hd, local, remote, i)
 		return
 	}
-	s := h.newTCP(tupleOf(local, remote), local, remote, n, zone, l.cfg, h.secret.ISS(local, remote, h.Now()))
+	s := h.newTCP(tupleOf(local, remote), local, remote, n, to.Zone(), l.cfg, h.secret.ISS(local, remote, h.Now()))
 	s.listener = l
 	l.half++
 	h.Count.TCPPassiveOpens++
@@ -206,12 +201,7 @@ func (l *Listener) cookie(seg tcp.Segment, local, remote netip.AddrPort, i *Inte
 		h.Count.ListenOverflows++
 		return true
 	}
-	zone := ""
-	to := remote.Addr()
-	if to.Is6() && to.IsLinkLocalUnicast() && i != nil {
-		zone = i.Name
-		to = to.WithZone(zone)
-	}
+	to := i.zoned(remote.Addr())
 	n, err := h.route(to)
 	if err != nil {
 		return false
@@ -223,7 +213,7 @@ func (l *Listener) cookie(seg tcp.Segment, local, remote netip.AddrPort, i *Inte
 		o.Timestamps, o.TSVal = true, so.TSVal
 	}
 	o.MSS = uint16(mss)
-	s := h.newTCP(tupleOf(local, remote), local, remote, n, zone, l.cfg, iss)
+	s := h.newTCP(tupleOf(local, remote), local, remote, n, to.Zone(), l.cfg, iss)
 	s.listener = l
 	l.half++
 	h.Count.TCPPassiveOpens++

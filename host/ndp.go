@@ -135,11 +135,7 @@ func (h *Host) inputICMP6(i *Interface, p *packet.Packet, head int) {
 		if h.Options.Silent {
 			break
 		}
-		to := src
-		if src.IsLinkLocalUnicast() && i != nil {
-			to = src.WithZone(i.Name)
-		}
-		h.echo(p, head, to, dst, icmp.EchoReply6, true)
+		h.echo(p, head, i.zoned(src), dst, icmp.EchoReply6, true)
 		return
 	case m.Type == icmp.EchoReply6:
 		h.pingReply(m, src, b[7])

@@ -296,11 +296,7 @@ func (h *Host) resetFor(seg tcp.Segment, local, remote netip.AddrPort, i *Interf
 
 // sendBare sends a segment that belongs to no connection.
 func (h *Host) sendBare(hd *tcp.Header, local, remote netip.AddrPort, i *Interface) {
-	to := remote.Addr()
-	if to.Is6() && to.IsLinkLocalUnicast() && i != nil {
-		to = to.WithZone(i.Name)
-	}
-	n, err := h.route(to)
+	n, err := h.route(i.zoned(remote.Addr()))
 	if err != nil {
 		return
 	}

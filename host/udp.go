@@ -205,9 +205,7 @@ func (h *Host) inputUDP(i *Interface, p *packet.Packet, head int, v6 bool) {
 		}
 		return
 	}
-	if src.IsLinkLocalUnicast() && v6 && i != nil {
-		from = netip.AddrPortFrom(src.WithZone(i.Name), from.Port())
-	}
+	from = netip.AddrPortFrom(i.zoned(src), from.Port())
 	limit := u.Limit
 	if limit == 0 {
 		limit = 1 << 20

@@ -77,22 +77,11 @@ func (n *NAT) Mappings() []Mapping {
 		at[i] = len(out)
 		out = append(out, l)
 	}
-	order := make([]int, 0, t.nses)
-	for i := range t.sessions {
-		if t.sessions[i].mapping != 0 {
-			order = append(order, i)
-		}
-	}
-	slices.SortFunc(order, func(a, b int) int {
-		if t.sessions[a].serial < t.sessions[b].serial {
-			return -1
-		}
-		return 1
-	})
-	for _, i := range order {
-		s := &t.sessions[i]
+	for _, i := range t.sessions.All() {
+		s := t.sessions.At(i)
 		m := &out[at[s.mapping]]
-		l := Session{Remote: s.remote, State: "active", Created: s.created, Refreshed: s.last, Expires: s.last.Add(t.timeout[s.class])}
+		created, last, ends := t.sessions.Times(i)
+		l := Session{Remote: s.remote, State: "active", Created: created, Refreshed: last, Expires: ends}
 		if m.Protocol == ip.ProtoTCP {
 			l.State = s.tcp.state.String()
 		}

@@ -88,9 +88,9 @@ func (n *NAT) AddForward(f Forward, now clock.Time) error {
 	case n.t.forwards[outsideKey{f.Protocol, f.Inside}] != 0:
 		return fmt.Errorf("nat: forward: %v port %v has one already", f.Protocol, f.Inside)
 	}
-	for i := range n.t.sessions {
-		if s := &n.t.sessions[i]; s.mapping != 0 && n.t.mappings[s.mapping].proto == f.Protocol && n.t.mappings[s.mapping].inside == f.Inside {
-			n.t.removeSession(int32(i))
+	for _, i := range n.t.sessions.All() {
+		if s := n.t.sessions.At(i); n.t.mappings[s.mapping].proto == f.Protocol && n.t.mappings[s.mapping].inside == f.Inside {
+			n.t.removeSession(i)
 		}
 	}
 	n.now = max(n.now, now)
@@ -115,21 +115,19 @@ func (n *NAT) Expire(now clock.Time) {
 }
 
 // Next is when the first session ends, or clock.Never.
-func (n *NAT) Next() clock.Time { return n.t.next() }
+func (n *NAT) Next() clock.Time { return n.t.sessions.Next() }
 
 // Flush ends all sessions. Forwards stay.
 func (n *NAT) Flush() {
-	for c := range n.t.lists {
-		for n.t.lists[c].head != 0 {
-			n.t.removeSession(n.t.lists[c].head)
-		}
+	for _, i := range n.t.sessions.All() {
+		n.t.removeSession(i)
 	}
 }
 
 // Stats returns the counts.
 func (n *NAT) Stats() Stats {
 	s := n.counts
-	s.Mappings, s.Sessions, s.Created, s.Expired = n.t.nmap, n.t.nses, n.t.opened, n.t.expired
+	s.Mappings, s.Sessions, s.Created, s.Expired = n.t.nmap, n.t.sessions.Len(), n.t.sessions.Added(), n.t.expired
 	return s
 }
 

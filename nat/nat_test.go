@@ -83,20 +83,13 @@ func check(t *testing.T, n *NAT) {
 			t.Fatalf("%v has no session", m)
 		}
 	}
-	linked := 0
-	for c := range n.t.lists {
-		last := clock.Time(0)
-		for i := n.t.lists[c].head; i != 0; i = n.t.sessions[i].next {
-			if linked++; n.t.sessions[i].last < last {
-				t.Fatal("a list is out of order")
-			}
-			last = n.t.sessions[i].last
-		}
+	if err := n.t.sessions.Check(); err != nil {
+		t.Fatal(err)
 	}
-	if s := n.Stats(); len(mappings) != s.Mappings || sessions != s.Sessions || linked != sessions || len(n.t.bySession) != sessions || len(n.t.byOutside) != len(mappings) || len(n.t.byInside)+len(n.t.forwards) != len(mappings) {
-		t.Fatalf("%+v, but %d mappings, %d sessions, %d in lists", s, len(mappings), sessions, linked)
+	if s := n.Stats(); len(mappings) != s.Mappings || sessions != s.Sessions || n.t.sessions.Len() != sessions || len(n.t.bySession) != sessions || len(n.t.byOutside) != len(mappings) || len(n.t.byInside)+len(n.t.forwards) != len(mappings) {
+		t.Fatalf("%+v, but %d mappings, %d sessions, %d in lists", s, len(mappings), sessions, n.t.sessions.Len())
 	}
-	if n.t.nses == 0 && len(n.t.hosts)+len(n.t.permits) != 0 {
+	if n.t.sessions.Len() == 0 && len(n.t.hosts)+len(n.t.permits) != 0 {
 		t.Fatal("hosts or permits without sessions")
 	}
 }

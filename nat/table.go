@@ -5,13 +5,13 @@ import (
 	"time"
 
 	"peel/clock"
+	"peel/expiry"
 	"peel/ip"
 	"peel/tcp"
 )
 
-// class is a list of sessions with one timeout: in the order of what
-// refreshed them, which is that of their ends.
-type class uint8
+// class tells which timeout a session has.
+type class = uint8
 
 const (
 	classEstablished class = iota
@@ -21,14 +21,14 @@ const (
 	classes
 )
 
-func (t Timeouts) table() [classes]time.Duration {
+func (t Timeouts) table() []time.Duration {
 	or := func(d time.Duration, seconds int) time.Duration {
 		if d > 0 {
 			return d
 		}
 		return time.Duration(seconds) * time.Second
 	}
-	return [classes]time.Duration{classEstablished: or(t.TCPEstablished, 7440), classTransitory: or(t.TCPTransitory, 240), classUDP: or(t.UDP, 300), classICMP: or(t.ICMP, 60)}
+	return []time.Duration{classEstablished: or(t.TCPEstablished, 7440), classTransitory: or(t.TCPTransitory, 240), classUDP: or(t.UDP, 300), classICMP: or(t.ICMP, 60)}
 }
 
 // mapping joins an inside endpoint to one outside. It stands in a slab, and
@@ -50,13 +50,9 @@ type mapping struct {
 // session is one remote endpoint of a mapping. Sessions are made by packets
 // from inside alone, so that nobody outside can fill the table.
 type session struct {
-	mapping       int32
-	remote        netip.AddrPort
-	serial        uint64
-	created, last clock.Time
-	prev, next    int32
-	class         class
-	tcp           tcpSession
+	mapping int32
+	remote  netip.AddrPort
+	tcp     tcpSession
 }
 
 // host is an inside host with a mapping.
@@ -86,23 +82,21 @@ type (
 	}
 )
 
-// table holds mappings and sessions. Index 0 of the slabs is nobody.
+// table holds mappings, whose index 0 is nobody, and sessions.
 type table struct {
-	mappings         []mapping
-	sessions         []session
-	freeMap, freeSes int32
-	byInside         map[insideKey]int32
-	byOutside        map[outsideKey]int32
-	bySession        map[sessionKey]int32
-	permits          map[permitKey]int // nil unless filtering needs it
-	forwards         map[outsideKey]int32
-	hosts            map[netip.Addr]*host
-	lists            [classes]struct{ head, tail int32 }
-	timeout          [classes]time.Duration
-	used             map[usedKey]*ports
-	nmap, nses       int
-	serial           uint64 // of mappings
-	opened, expired  uint64 // sessions
+	mappings  []mapping
+	freeMap   int32
+	sessions  expiry.Table[session]
+	byInside  map[insideKey]int32
+	byOutside map[outsideKey]int32
+	bySession map[sessionKey]int32
+	permits   map[permitKey]int // nil unless filtering needs it
+	forwards  map[outsideKey]int32
+	hosts     map[netip.Addr]*host
+	used      map[usedKey]*ports
+	nmap      int
+	serial    uint64 // of mappings
+	expired   uint64 // sessions
 }
 
 type usedKey struct {
@@ -111,8 +105,7 @@ type usedKey struct {
 }
 
 func (t *table) init(o *Options) {
-	t.timeout = o.Timeouts.table()
-	t.mappings, t.sessions = make([]mapping, 1, 64), make([]session, 1, 64)
+	t.mappings, t.sessions = make([]mapping, 1, 64), expiry.New[session](o.Timeouts.table())
 	t.byInside, t.byOutside, t.bySession = map[insideKey]int32{}, map[outsideKey]int32{}, map[sessionKey]int32{}
 	t.forwards, t.hosts, t.used = map[outsideKey]int32{}, map[netip.Addr]*host{}, map[usedKey]*ports{}
 	if o.Filtering == AddressDependent {
@@ -178,15 +171,6 @@ func (t *table) removeMapping(i int32) {
 
 // addSession begins one of a mapping that is no forward.
 func (t *table) addSession(m int32, remote netip.AddrPort, now clock.Time) int32 {
-	i := t.freeSes
-	if i != 0 {
-		t.freeSes = t.sessions[i].next
-	} else {
-		i = int32(len(t.sessions))
-		t.sessions = append(t.sessions, session{})
-	}
-	t.opened++
-	t.nses++
 	c := classTransitory
 	switch t.mappings[m].proto {
 	case ip.ProtoUDP:
@@ -194,21 +178,20 @@ func (t *table) addSession(m int32, remote netip.AddrPort, now clock.Time) int32
 	case ip.ProtoICMP, ip.ProtoICMPv6:
 		c = classICMP
 	}
-	t.sessions[i] = session{mapping: m, remote: remote, serial: t.opened, created: now}
+	i := t.sessions.Add(session{mapping: m, remote: remote}, c, now)
 	t.bySession[sessionKey{m, remote}] = i
 	if t.permits != nil {
 		t.permits[permitKey{m, remote.Addr()}]++
 	}
 	t.mappings[m].sessions++
 	t.hosts[t.mappings[m].inside.Addr()].sessions++
-	t.link(i, c, now)
 	return i
 }
 
 // removeSession ends one, and its mapping with the last.
 func (t *table) removeSession(i int32) {
-	t.unlink(i)
-	s := &t.sessions[i]
+	s := *t.sessions.At(i)
+	t.sessions.Remove(i)
 	delete(t.bySession, sessionKey{s.mapping, s.remote})
 	if t.permits != nil {
 		k := permitKey{s.mapping, s.remote.Addr()}
@@ -221,63 +204,14 @@ func (t *table) removeSession(i int32) {
 	if m.sessions--; m.sessions == 0 {
 		t.removeMapping(s.mapping)
 	}
-	*s = session{next: t.freeSes}
-	t.freeSes = i
-	t.nses--
 }
 
-// touch puts a session to the end of a class's list.
-func (t *table) touch(i int32, c class, now clock.Time) {
-	t.unlink(i)
-	t.link(i, c, now)
-}
-
-func (t *table) link(i int32, c class, now clock.Time) {
-	s, l := &t.sessions[i], &t.lists[c]
-	s.class, s.last, s.prev, s.next = c, now, l.tail, 0
-	if l.tail != 0 {
-		t.sessions[l.tail].next = i
-	} else {
-		l.head = i
-	}
-	l.tail = i
-}
-
-func (t *table) unlink(i int32) {
-	s := &t.sessions[i]
-	l := &t.lists[s.class]
-	if s.prev != 0 {
-		t.sessions[s.prev].next = s.next
-	} else {
-		l.head = s.next
-	}
-	if s.next != 0 {
-		t.sessions[s.next].prev = s.prev
-	} else {
-		l.tail = s.prev
-	}
-}
-
-// expire ends the sessions whose time is over: only the heads of the lists
-// are looked at, and a session ends once.
+// expire ends the sessions whose time is over.
 func (t *table) expire(now clock.Time) {
-	for c := range t.lists {
-		for i := t.lists[c].head; i != 0 && now.Sub(t.sessions[i].last) >= t.timeout[c]; i = t.lists[c].head {
-			t.removeSession(i)
-			t.expired++
-		}
+	for i := t.sessions.Due(now); i != 0; i = t.sessions.Due(now) {
+		t.removeSession(i)
+		t.expired++
 	}
-}
-
-// next is when the first session ends, or Never.
-func (t *table) next() clock.Time {
-	at := clock.Never
-	for c := range t.lists {
-		if i := t.lists[c].head; i != 0 {
-			at = min(at, t.sessions[i].last.Add(t.timeout[c]))
-		}
-	}
-	return at
 }
 
 // tcpState is what decides about a TCP session's timeout: the state machine

@@ -165,7 +165,7 @@ func (n *NAT) outboundMapping(p ip.Protocol, inside, remote netip.AddrPort) (m, 
 	switch {
 	case n.h.kind == answering || n.h.flags.Has(tcp.RST):
 		return 0, 0, NotOpening
-	case t.nses >= n.o.MaxSessions:
+	case t.sessions.Len() >= n.o.MaxSessions:
 		return 0, 0, TableFull
 	case h != nil && n.o.MaxHostSessions > 0 && h.sessions >= n.o.MaxHostSessions:
 		return 0, 0, HostSessions
@@ -240,12 +240,11 @@ func (n *NAT) sent(m, s int32, size int) {
 	if s == 0 {
 		return
 	}
-	se := &n.t.sessions[s]
-	c := se.class
+	se, c := n.t.sessions.At(s), n.t.sessions.Class(s)
 	if n.t.mappings[m].proto == ip.ProtoTCP {
 		c = se.tcp.next(outward, n.h.flags)
 	}
-	n.t.touch(s, c, n.now)
+	n.t.sessions.Refresh(s, c, n.now)
 }
 
 // received takes a packet from outside into account, which refreshes only
@@ -256,12 +255,11 @@ func (n *NAT) received(m, s int32, size int) {
 	if s == 0 {
 		return
 	}
-	se := &n.t.sessions[s]
-	c := se.class
+	se, c := n.t.sessions.At(s), n.t.sessions.Class(s)
 	if n.t.mappings[m].proto == ip.ProtoTCP {
 		c = se.tcp.next(inward, n.h.flags)
 	}
-	if c != se.class || n.o.InboundRefresh {
-		n.t.touch(s, c, n.now)
+	if c != n.t.sessions.Class(s) || n.o.InboundRefresh {
+		n.t.sessions.Refresh(s, c, n.now)
 	}
 }

@@ -256,13 +256,8 @@ func (c *Conn) SetReadDeadline(t time.Time) error { return c.set(t, &c.rd) }
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.set(t, &c.wr) }
 
 func (c *Conn) set(t time.Time, of ...*waiter) error {
-	c.n.lock()
-	defer c.n.unlock()
-	if c.closed {
+	if !c.n.bound(t, &c.closed, of) {
 		return c.fail("set", net.ErrClosed)
-	}
-	for _, w := range of {
-		w.set(c.n, t)
 	}
 	return nil
 }

@@ -109,7 +109,7 @@ func (n *Network) port(dev Device, o DriveOptions) *Port {
 // Receive implements link.Port.
 func (d *Port) Receive(p *packet.Packet) { d.Send(p) }
 
-// Send implements link.Sender and host.Sender, under the network's lock.
+// Send implements link.Sender, under the network's lock.
 func (d *Port) Send(p *packet.Packet) {
 	if len(d.ring) >= d.limit {
 		d.drop()

@@ -173,13 +173,8 @@ func (c *PacketConn) SetReadDeadline(t time.Time) error { return c.set(t, &c.rd)
 func (c *PacketConn) SetWriteDeadline(t time.Time) error { return c.set(t, &c.wr) }
 
 func (c *PacketConn) set(t time.Time, of ...*waiter) error {
-	c.n.lock()
-	defer c.n.unlock()
-	if c.closed {
+	if !c.n.bound(t, &c.closed, of) {
 		return c.fail("set", net.ErrClosed)
-	}
-	for _, w := range of {
-		w.set(c.n, t)
 	}
 	return nil
 }

@@ -144,12 +144,9 @@ func (l *Listener) Accept() (net.Conn, error) {
 
 // SetDeadline bounds Accept.
 func (l *Listener) SetDeadline(t time.Time) error {
-	l.n.lock()
-	defer l.n.unlock()
-	if l.closed {
+	if !l.n.bound(t, &l.closed, []*waiter{&l.ac}) {
 		return l.fail("set", net.ErrClosed)
 	}
-	l.ac.set(l.n, t)
 	return nil
 }
 

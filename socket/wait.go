@@ -86,6 +86,19 @@ func (w *waiter) set(n *Network, t time.Time) {
 	w.wake()
 }
 
+// bound sets the deadline of waiters, unless their socket is closed.
+func (n *Network) bound(t time.Time, closed *bool, of []*waiter) bool {
+	n.lock()
+	defer n.unlock()
+	if *closed {
+		return false
+	}
+	for _, w := range of {
+		w.set(n, t)
+	}
+	return true
+}
+
 // stop ends the deadline for good.
 func (w *waiter) stop(n *Network) {
 	if w.timer != nil {

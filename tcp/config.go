@@ -166,8 +166,6 @@ type Header struct {
 	// Segment is the largest payload of one packet when the payload is more
 	// than that and the network card cuts it; 0 otherwise.
 	Segment int
-	// NoDF allows routers to fragment the packet.
-	NoDF bool
 }
 
 // Output takes the segments of a connection. The payload comes in two pieces,

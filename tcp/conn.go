@@ -12,12 +12,10 @@ import (
 // sent and says when to be called again. After Input or a user's call comes
 // Poll. It reads no clock and starts nothing.
 type Conn struct {
-	cfg   *Config
-	out   Output
-	now   clock.Time
-	state State
-	// passive tells that the connection came from a SYN of the peer's.
-	passive bool
+	cfg     *Config
+	out     Output
+	now     clock.Time
+	state   State
 	orphan  bool // the user has closed it for good
 	noDelay bool
 	err     error
@@ -196,7 +194,6 @@ func (c *Conn) Open(now clock.Time) {
 // answers with the next Poll.
 func (c *Conn) Accept(now clock.Time, syn Segment) {
 	c.now = now
-	c.passive = true
 	o := syn.Options()
 	c.takeSYN(syn, &o)
 	c.ecn = c.cfg.ECN && syn.Flags().Has(ECE|CWR)
@@ -211,7 +208,6 @@ func (c *Conn) Accept(now clock.Time, syn Segment) {
 // ACK to Input next.
 func (c *Conn) AcceptCookie(now clock.Time, irs uint32, o *Options, ecn bool) {
 	c.now = now
-	c.passive = true
 	c.irs, c.rcvNxt = irs, irs+1
 	c.takeOptions(o)
 	if c.ts {
@@ -301,14 +297,8 @@ func (c *Conn) State() State { return c.state }
 // Err is what ended the connection, or nil.
 func (c *Conn) Err() error { return c.err }
 
-// SoftErr is what the network told of an unanswered SYN, or nil.
-func (c *Conn) SoftErr() error { return c.soft }
-
 // Ends returns the addresses of this side and of the other.
 func (c *Conn) Ends() (local, remote netip.AddrPort) { return c.local, c.remote }
-
-// Passive tells that the peer opened the connection.
-func (c *Conn) Passive() bool { return c.passive }
 
 func (c *Conn) become(s State) {
 	if c.state == s {

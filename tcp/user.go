@@ -37,14 +37,6 @@ func (c *Conn) WriteUrgent(p []byte, now clock.Time) (int, error) {
 // SetNoDelay overrides Config.NoDelay for this connection.
 func (c *Conn) SetNoDelay(on bool) { c.noDelay = on }
 
-// Space is how many bytes Write would take.
-func (c *Conn) Space() int {
-	if c.err != nil || c.finQueued || c.state == Closed {
-		return 0
-	}
-	return max(c.sendLimit-c.send.n, 0)
-}
-
 // Unsent and Unacked are the bytes in the send buffer that were never sent,
 // and that were sent and not acknowledged.
 func (c *Conn) Unsent() int {
