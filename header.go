@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"slices"
 
-	"peel/httpfield"
+	"peel/wire/httpfield"
 )
 
 // header turns a field list into net/http's map. The order is lost there; the

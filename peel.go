@@ -15,13 +15,13 @@ import (
 	"strings"
 	"sync"
 
-	"peel/analyze"
-	"peel/capture"
 	"peel/client"
 	"peel/clock"
-	"peel/explain"
-	"peel/httpfield"
+	"peel/evidence/analyze"
+	"peel/evidence/capture"
+	"peel/evidence/explain"
 	"peel/trace"
+	"peel/wire/httpfield"
 )
 
 // Options of a Client: those of package client, and how much evidence to keep.

@@ -15,10 +15,10 @@ import (
 	"github.com/valyala/fasthttp"
 	xhttp2 "golang.org/x/net/http2"
 
-	"peel/capture"
 	"peel/client"
 	"peel/clock"
-	"peel/httpfield"
+	"peel/evidence/capture"
+	"peel/wire/httpfield"
 )
 
 // play is what a process started by measure does.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"peel/pki"
+	"peel/internal/pki"
 	"peel/server"
 )
 

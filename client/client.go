@@ -14,9 +14,9 @@ import (
 	"sync"
 	"time"
 
-	"peel/capture"
 	"peel/clock"
-	"peel/kernel"
+	"peel/evidence/capture"
+	"peel/internal/kernel"
 	"peel/trace"
 )
 

@@ -20,11 +20,11 @@ import (
 	"testing"
 	"time"
 
-	"peel/analyze"
-	"peel/capture"
 	"peel/clock"
-	"peel/httpfield"
+	"peel/evidence/analyze"
+	"peel/evidence/capture"
 	"peel/trace"
+	"peel/wire/httpfield"
 )
 
 // origin is a net/http server: another implementation as the peer.

@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"time"
 
-	"peel/capture"
 	"peel/dns"
-	"peel/kernel"
+	"peel/evidence/capture"
+	"peel/internal/kernel"
 	"peel/trace"
 )
 

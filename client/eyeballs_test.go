@@ -14,7 +14,7 @@ import (
 
 	"peel/dns"
 	"peel/dns/zone"
-	"peel/kernel"
+	"peel/internal/kernel"
 )
 
 // nameServer answers for example.com with the given addresses; types in

@@ -9,11 +9,11 @@ import (
 	"strconv"
 	"time"
 
-	"peel/capture"
 	"peel/clock"
-	"peel/http1"
-	"peel/httpfield"
+	"peel/evidence/capture"
 	"peel/trace"
+	"peel/wire/http1"
+	"peel/wire/httpfield"
 )
 
 // h1conn is one HTTP/1 connection. One request at a time owns it, so it needs

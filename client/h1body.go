@@ -6,10 +6,10 @@ import (
 	"io"
 	"time"
 
-	"peel/capture"
-	"peel/http1"
-	"peel/httpfield"
+	"peel/evidence/capture"
 	"peel/trace"
+	"peel/wire/http1"
+	"peel/wire/httpfield"
 )
 
 // h1body reads one response's body from its connection and, at the end, gives

@@ -10,11 +10,11 @@ import (
 	"sync"
 	"time"
 
-	"peel/capture"
 	"peel/clock"
-	"peel/http2"
-	"peel/httpfield"
+	"peel/evidence/capture"
 	"peel/trace"
+	"peel/wire/http2"
+	"peel/wire/httpfield"
 )
 
 // h2conn is one HTTP/2 connection shared by many requests. One goroutine

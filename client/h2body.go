@@ -7,10 +7,10 @@ import (
 	"io"
 	"time"
 
-	"peel/capture"
-	"peel/http2"
-	"peel/httpfield"
+	"peel/evidence/capture"
 	"peel/trace"
+	"peel/wire/http2"
+	"peel/wire/httpfield"
 )
 
 func (s *h2stream) trailers() httpfield.List { return s.trailer }

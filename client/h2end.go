@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"peel/clock"
-	"peel/http2"
+	"peel/wire/http2"
 )
 
 // tick runs the engine's timers.

@@ -3,7 +3,7 @@ package client
 import (
 	"fmt"
 
-	"peel/httpfield"
+	"peel/wire/httpfield"
 )
 
 // appendRequestFields writes a request as HTTP/2 fields (RFC 9113 §8.3.1).

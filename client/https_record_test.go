@@ -13,12 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"peel/analyze"
-	"peel/capture"
 	"peel/clock"
 	"peel/dns"
 	"peel/dns/zone"
-	"peel/pki"
+	"peel/evidence/analyze"
+	"peel/evidence/capture"
+	"peel/internal/pki"
 	"peel/trace"
 )
 

@@ -6,9 +6,9 @@ import (
 	"sync"
 	"time"
 
-	"peel/capture"
 	"peel/clock"
-	"peel/kernel"
+	"peel/evidence/capture"
+	"peel/internal/kernel"
 	"peel/trace"
 )
 

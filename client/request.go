@@ -6,7 +6,7 @@ import (
 	"net"
 	"strconv"
 
-	"peel/httpfield"
+	"peel/wire/httpfield"
 )
 
 // Origin is whom a request is for (RFC 6454 §4): connections are shared

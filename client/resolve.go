@@ -12,10 +12,10 @@ import (
 	"strings"
 	"time"
 
-	"peel/capture"
 	"peel/clock"
 	"peel/dns"
-	"peel/kernel"
+	"peel/evidence/capture"
+	"peel/internal/kernel"
 	"peel/trace"
 )
 

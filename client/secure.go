@@ -7,9 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"peel/capture"
 	"peel/dns"
-	"peel/pki"
+	"peel/evidence/capture"
+	"peel/internal/pki"
 	"peel/trace"
 )
 

@@ -3,7 +3,7 @@ package client
 import (
 	"net"
 
-	"peel/capture"
+	"peel/evidence/capture"
 )
 
 // tap is a connection whose bytes go into the capture as they pass. It stands

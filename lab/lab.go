@@ -16,9 +16,9 @@ import (
 
 	"peel/clock"
 	"peel/dns"
+	nameserver "peel/dns/server"
 	"peel/dns/zone"
-	"peel/nameserver"
-	"peel/pki"
+	"peel/internal/pki"
 	"peel/server"
 )
 

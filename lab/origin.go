@@ -13,8 +13,8 @@ import (
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
 
-	"peel/httpfield"
 	"peel/server"
+	"peel/wire/httpfield"
 )
 
 const page = `<!doctype html>

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"peel/capture"
+	"peel/evidence/capture"
 )
 
 // conn is one accepted connection, whatever is spoken on it.

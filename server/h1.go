@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"peel/http1"
-	"peel/httpfield"
+	"peel/wire/http1"
+	"peel/wire/httpfield"
 )
 
 // h1conn is an HTTP/1 connection. Its one goroutine reads a request, runs the

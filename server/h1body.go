@@ -3,7 +3,7 @@ package server
 import (
 	"io"
 
-	"peel/http1"
+	"peel/wire/http1"
 )
 
 // h1body is the body of the request that a connection is serving.

@@ -1,8 +1,8 @@
 package server
 
 import (
-	"peel/http1"
-	"peel/httpfield"
+	"peel/wire/http1"
+	"peel/wire/httpfield"
 )
 
 // direct is the size from which a piece of a body is written from where it

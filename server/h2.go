@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"peel/clock"
-	"peel/hpack"
-	"peel/http2"
-	"peel/httpfield"
+	"peel/wire/hpack"
+	"peel/wire/http2"
+	"peel/wire/httpfield"
 )
 
 // h2conn is an HTTP/2 connection. One goroutine reads and feeds the engine;

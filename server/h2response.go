@@ -4,7 +4,7 @@ import (
 	"errors"
 
 	"peel/clock"
-	"peel/httpfield"
+	"peel/wire/httpfield"
 )
 
 // errStalled is what a stream dies of whose peer does not read.

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"peel/clock"
-	"peel/http2"
-	"peel/httpfield"
+	"peel/wire/http2"
+	"peel/wire/httpfield"
 )
 
 // h2stream is one request and its response on an h2conn. Its fields are

@@ -7,7 +7,7 @@ import (
 	"io"
 	"net"
 
-	"peel/httpfield"
+	"peel/wire/httpfield"
 )
 
 // Handler answers requests. Each request has its own goroutine, which a

@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"peel/capture"
 	"peel/clock"
+	"peel/evidence/capture"
 )
 
 // way is one way to reach a server.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
-	"peel/httpfield"
+	"peel/wire/httpfield"
 )
 
 // Errors of writing a response.

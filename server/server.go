@@ -14,8 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"peel/capture"
 	"peel/clock"
+	"peel/evidence/capture"
 )
 
 // ErrClosed is what Serve returns after Shutdown or Close.

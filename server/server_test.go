@@ -22,7 +22,7 @@ import (
 	"testing"
 	"time"
 
-	"peel/httpfield"
+	"peel/wire/httpfield"
 )
 
 // app answers what the tests ask.

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"syscall"
 
-	"peel/capture"
+	"peel/evidence/capture"
 )
 
 // tap is the socket under TLS and HTTP. It puts the bytes into the capture,

@@ -21,8 +21,8 @@ import (
 	"strings"
 	"time"
 
-	"peel/analyze"
-	"peel/capture"
+	"peel/evidence/analyze"
+	"peel/evidence/capture"
 )
 
 func main() {

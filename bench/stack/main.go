@@ -21,7 +21,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"peel/host"
+	"peel/stack/host"
 	"runtime/pprof"
 	"slices"
 	"strconv"

@@ -6,11 +6,11 @@ import (
 	"net/netip"
 
 	"peel/clock"
-	"peel/ethernet"
-	"peel/host"
-	"peel/link"
-	"peel/socket"
-	"peel/tcp"
+	"peel/stack/host"
+	"peel/stack/link"
+	"peel/stack/socket"
+	"peel/stack/tcp"
+	"peel/wire/ethernet"
 	"time"
 )
 

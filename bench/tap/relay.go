@@ -16,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"peel/clock"
-	"peel/ethernet"
-	"peel/host"
-	"peel/kernel"
-	"peel/socket"
+	"peel/internal/kernel"
+	"peel/stack/host"
+	"peel/stack/socket"
+	"peel/wire/ethernet"
 )
 
 // relay is peel's part: a host at the other side of a TAP device in the

@@ -17,13 +17,13 @@ import (
 	"testing"
 	"time"
 
-	"peel/analyze"
-	"peel/capture"
-	"peel/content"
-	"peel/ip"
-	"peel/pcap"
-	"peel/pki"
+	"peel/evidence/analyze"
+	"peel/evidence/capture"
+	"peel/internal/content"
+	"peel/internal/pki"
 	"peel/trace"
+	"peel/wire/ip"
+	"peel/wire/pcap"
 )
 
 // captured is a folder of files and an nginx that serves it in every way.

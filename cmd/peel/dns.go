@@ -17,7 +17,7 @@ import (
 
 	"peel/client"
 	"peel/dns"
-	"peel/kernel"
+	"peel/internal/kernel"
 	"peel/lab"
 	"peel/view/dnstext"
 )

@@ -15,8 +15,8 @@ import (
 
 	"peel/dns"
 	"peel/dns/dnssec"
+	nameserver "peel/dns/server"
 	"peel/dns/zone"
-	"peel/nameserver"
 )
 
 // smallInternet serves a signed root, a TLD and a zone with two servers on

@@ -14,8 +14,8 @@ import (
 
 	"peel/client"
 	"peel/dns"
-	"peel/dnsclient"
-	"peel/kernel"
+	dnsclient "peel/dns/client"
+	"peel/internal/kernel"
 	"peel/lab"
 )
 

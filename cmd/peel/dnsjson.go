@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"peel/dns"
-	"peel/dnsclient"
+	dnsclient "peel/dns/client"
 	"peel/trace"
 )
 

@@ -8,13 +8,13 @@ import (
 	"slices"
 	"strings"
 
-	"peel/analyze"
-	"peel/capture"
 	"peel/client"
 	"peel/clock"
 	"peel/dns"
-	"peel/explain"
-	"peel/kernel"
+	"peel/evidence/analyze"
+	"peel/evidence/capture"
+	"peel/evidence/explain"
+	"peel/internal/kernel"
 	"peel/trace"
 	"peel/view/jsontrace"
 )

@@ -13,10 +13,10 @@ import (
 	"peel/clock"
 	"peel/dns"
 	"peel/dns/cache"
+	dnsclient "peel/dns/client"
 	"peel/dns/recursor"
-	"peel/dnsclient"
-	"peel/kernel"
-	"peel/nameserver"
+	nameserver "peel/dns/server"
+	"peel/internal/kernel"
 	"peel/view/dnstext"
 )
 

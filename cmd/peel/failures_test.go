@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"peel/pki"
+	"peel/internal/pki"
 	"peel/trace"
 )
 

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"peel/pki"
+	"peel/internal/pki"
 )
 
 var topLevelKeys = []string{"schema_version", "start", "exchanges", "lookups", "connections", "packets", "events", "findings"}

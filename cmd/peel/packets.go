@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/term"
 
-	"peel/analyze"
+	"peel/evidence/analyze"
 	"peel/trace"
 	"peel/view/jsontrace"
 	"peel/view/text"

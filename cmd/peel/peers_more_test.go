@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"peel/pki"
+	"peel/internal/pki"
 )
 
 func TestNghttpd(t *testing.T) {

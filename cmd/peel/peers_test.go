@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"peel/pki"
+	"peel/internal/pki"
 	"peel/trace"
 )
 

@@ -16,11 +16,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"peel/client"
-	"peel/cookie"
-	"peel/httpfield"
-	"peel/netrc"
-	"peel/session"
-	"peel/weburl"
+	"peel/client/session"
+	"peel/internal/cookie"
+	"peel/internal/netrc"
+	"peel/internal/weburl"
+	"peel/wire/httpfield"
 )
 
 // plan turns flags and arguments into requests, and finds everything that can

@@ -15,14 +15,14 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	"peel/analyze"
-	"peel/capture"
-	"peel/explain"
-	"peel/pcap"
+	"peel/evidence/analyze"
+	"peel/evidence/capture"
+	"peel/evidence/explain"
 	"peel/trace"
 	"peel/view/jsontrace"
 	"peel/view/redact"
 	"peel/view/text"
+	"peel/wire/pcap"
 )
 
 const readUsage = `peel read shows what happened in capture files: pcap, pcapng, compressed or not; - is stdin.

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"peel/pcap"
+	"peel/wire/pcap"
 )
 
 // stored is a capture of a few requests to the lab, with packets.

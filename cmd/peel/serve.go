@@ -22,10 +22,10 @@ import (
 	"peel/dns"
 	"peel/dns/cache"
 	"peel/dns/recursor"
+	nameserver "peel/dns/server"
 	"peel/dns/zone"
-	"peel/kernel"
-	"peel/nameserver"
-	"peel/pki"
+	"peel/internal/kernel"
+	"peel/internal/pki"
 	"peel/server"
 )
 

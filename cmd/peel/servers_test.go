@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"peel/pki"
+	"peel/internal/pki"
 )
 
 const caddyConf = `{

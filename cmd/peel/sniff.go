@@ -3,10 +3,10 @@ package main
 import (
 	"time"
 
-	"peel/capture"
 	"peel/clock"
-	"peel/kernel"
-	"peel/pcap"
+	"peel/evidence/capture"
+	"peel/internal/kernel"
+	"peel/wire/pcap"
 )
 
 // sniffing takes this run's packets into the capture.

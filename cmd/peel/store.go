@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"os"
 
-	"peel/analyze"
-	"peel/capture"
+	"peel/evidence/analyze"
+	"peel/evidence/capture"
 	"peel/view/redact"
 )
 

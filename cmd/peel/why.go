@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"peel/analyze"
+	"peel/evidence/analyze"
 	"peel/trace"
 	"peel/view/text"
 )

@@ -11,8 +11,8 @@ import (
 
 	"peel/dns"
 	"peel/dns/cache"
+	dnsclient "peel/dns/client"
 	"peel/dns/recursor"
-	"peel/dnsclient"
 	"peel/trace"
 )
 

@@ -19,7 +19,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"peel/content"
+	"peel/internal/content"
 	"peel/trace"
 )
 

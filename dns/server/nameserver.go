@@ -1,0 +1,361 @@
+// Package nameserver answers DNS on sockets: UDP, TCP, TLS (RFC 7858) and
+// HTTPS (RFC 8484), from zones, from a recursive resolver, or from both.
+package server
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"peel/dns"
+	"peel/dns/zone"
+	"peel/internal/kernel"
+	"peel/server"
+)
+
+// Server answers queries. Set it up before the first Serve.
+type Server struct {
+	// Zones answers with authority; nil where there are none.
+	Zones *zone.Server
+	// Recursive answers for all other names; nil where nobody does.
+	Recursive Recursive
+
+	mu      sync.Mutex
+	closed  bool
+	closers map[io.Closer]struct{}
+	running sync.WaitGroup
+	streams atomic.Int32
+}
+
+// Recursive is what a resolver has to do for the server.
+type Recursive interface {
+	// Cached appends the answer to dst if it is known, else nothing. It must
+	// be safe from many goroutines.
+	Cached(w *dns.Message, dst, query []byte, limit int) []byte
+	// Resolve finds the answer and calls reply once with it.
+	Resolve(query []byte, peer netip.AddrPort, limit int, reply func(msg []byte))
+}
+
+// Bounds of what clients may cost.
+const (
+	batchSize    = 64
+	udpLimit     = 1232 // octets of an answer over UDP, offered more or not
+	idle         = 10 * time.Second
+	maxPipelined = 64   // queries of one connection that wait for an answer
+	maxStreams   = 1000 // connections at once
+)
+
+// workspace is what answering uses again and again.
+type workspace struct {
+	zone zone.Workspace
+	msg  dns.Message
+}
+
+// now answers at once if that is possible.
+func (s *Server) now(w *workspace, dst, query []byte, limit int) []byte {
+	if s.Zones != nil && (s.Recursive == nil || s.Zones.Has(query)) {
+		return s.Zones.AnswerWith(&w.zone, dst, query, limit)
+	}
+	if s.Recursive != nil {
+		return s.Recursive.Cached(&w.msg, dst, query, limit)
+	}
+	return dst
+}
+
+// later answers a query that now did not. reply may be called from anywhere,
+// once.
+func (s *Server) later(query []byte, peer netip.AddrPort, limit int, reply func(msg []byte)) bool {
+	if s.Recursive == nil || len(query) < 12 || query[2]&0x80 != 0 || s.Zones != nil && s.Zones.Has(query) {
+		return false
+	}
+	s.Recursive.Resolve(query, peer, limit, reply)
+	return true
+}
+
+// ServeUDP answers on a socket until it is closed. Several may serve one
+// socket, or sockets that share a port.
+func (s *Server) ServeUDP(conn *net.UDPConn) error {
+	if !s.track(conn) {
+		return net.ErrClosed
+	}
+	defer s.untrack(conn)
+	b, err := kernel.NewBatch(conn, batchSize, dns.MaxMessage)
+	if err != nil {
+		return err
+	}
+	var w workspace
+	for {
+		n, err := b.Read()
+		if err != nil {
+			return s.end(err)
+		}
+		for i := range n {
+			query := b.Message(i)
+			if out := s.now(&w, b.Room(), query, udpLimit); len(out) > 0 {
+				b.Reply(i, out)
+				continue
+			}
+			from := b.Sender(i)
+			s.later(append([]byte(nil), query...), from, udpLimit, func(msg []byte) { _, _ = conn.WriteToUDPAddrPort(msg, from) })
+		}
+		if err := b.Write(); err != nil {
+			return s.end(err)
+		}
+	}
+}
+
+// ServePacket is ServeUDP for a socket that is not the kernel's.
+func (s *Server) ServePacket(conn net.PacketConn) error {
+	if !s.track(conn) {
+		return net.ErrClosed
+	}
+	defer s.untrack(conn)
+	var w workspace
+	in, room := make([]byte, dns.MaxMessage), make([]byte, 0, dns.MaxMessage)
+	for {
+		n, from, err := conn.ReadFrom(in)
+		if err != nil {
+			return s.end(err)
+		}
+		if out := s.now(&w, room[:0], in[:n], udpLimit); len(out) > 0 {
+			room = out
+			_, _ = conn.WriteTo(out, from)
+			continue
+		}
+		if a, ok := from.(*net.UDPAddr); ok {
+			s.later(append([]byte(nil), in[:n]...), a.AddrPort(), udpLimit, func(msg []byte) { _, _ = conn.WriteTo(msg, from) })
+		}
+	}
+}
+
+// ServeTCP answers on the connections of a listener until it is closed. With
+// a TLS listener that is DNS over TLS (RFC 7858).
+func (s *Server) ServeTCP(l net.Listener) error {
+	if !s.track(l) {
+		return net.ErrClosed
+	}
+	defer s.untrack(l)
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			var ne net.Error
+			if errors.As(err, &ne) && ne.Timeout() {
+				continue
+			}
+			return s.end(err)
+		}
+		if s.streams.Add(1) > maxStreams {
+			s.streams.Add(-1)
+			c.Close()
+			continue
+		}
+		s.running.Go(func() {
+			defer s.streams.Add(-1)
+			s.connection(c)
+		})
+	}
+}
+
+// connection answers the queries of one connection, in any order, as the
+// answers come (RFC 7766 §6.2.1.1).
+func (s *Server) connection(c net.Conn) {
+	if !s.track(c) {
+		return
+	}
+	defer s.untrack(c)
+	peer, _ := netip.ParseAddrPort(c.RemoteAddr().String())
+	var (
+		w       workspace
+		buf     [2]byte
+		writing sync.Mutex
+		pending = make(chan struct{}, maxPipelined)
+	)
+	send := func(msg []byte) error {
+		writing.Lock()
+		defer writing.Unlock()
+		c.SetWriteDeadline(time.Now().Add(idle))
+		_, err := c.Write(append(binary.BigEndian.AppendUint16(make([]byte, 0, len(msg)+2), uint16(len(msg))), msg...))
+		return err
+	}
+	for {
+		c.SetReadDeadline(time.Now().Add(idle))
+		if _, err := io.ReadFull(c, buf[:]); err != nil {
+			break
+		}
+		query := make([]byte, binary.BigEndian.Uint16(buf[:]))
+		if _, err := io.ReadFull(c, query); err != nil {
+			break
+		}
+		if s.Zones != nil {
+			if t, ok := s.Zones.Transfers(query, peer.Addr().Unmap().String()); t != nil && ok {
+				for {
+					msg, more := t.Next(nil)
+					if !more {
+						break
+					}
+					if send(msg) != nil {
+						return
+					}
+				}
+				continue
+			}
+		}
+		if out := s.now(&w, nil, query, dns.MaxMessage); len(out) > 0 {
+			if send(out) != nil {
+				break
+			}
+			continue
+		}
+		pending <- struct{}{}
+		if !s.later(query, peer, dns.MaxMessage, func(msg []byte) { _ = send(msg); <-pending }) {
+			<-pending
+			break // no DNS query: nothing to wait for on this connection
+		}
+	}
+	for range maxPipelined { // answers under way are still sent
+		select {
+		case pending <- struct{}{}:
+		case <-time.After(idle):
+			return
+		}
+	}
+}
+
+// Handler answers DNS over HTTPS (RFC 8484) on any path.
+func (s *Server) Handler() server.Handler {
+	return server.HandlerFunc(func(w *server.ResponseWriter, r *server.Request) {
+		refuse := func(status int, why string) {
+			w.Header.Set("Content-Type", "text/plain; charset=utf-8")
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, why+"\n")
+		}
+		query, status, why := dohQuery(r)
+		if status != 0 {
+			refuse(status, why)
+			return
+		}
+		var work workspace
+		out := s.now(&work, nil, query, dns.MaxMessage)
+		if len(out) == 0 {
+			done := make(chan []byte, 1)
+			peer, _ := netip.ParseAddrPort(r.RemoteAddr.String())
+			if !s.later(query, peer, dns.MaxMessage, func(msg []byte) { done <- msg }) {
+				refuse(400, "the message is no DNS query")
+				return
+			}
+			select {
+			case out = <-done:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		w.Header.Set("Content-Type", dohMedia)
+		if age, ok := freshness(out); ok { // RFC 8484 §5.1
+			w.Header.Set("Cache-Control", "max-age="+age)
+		}
+		_, _ = w.Write(out)
+	})
+}
+
+const dohMedia = "application/dns-message"
+
+// dohQuery takes the message out of a request, or gives the status to refuse
+// it with.
+func dohQuery(r *server.Request) (query []byte, status int, why string) {
+	switch r.Method {
+	case "GET", "HEAD":
+		values, err := url.ParseQuery(r.Query)
+		if err == nil {
+			query, err = base64.RawURLEncoding.DecodeString(strings.TrimRight(values.Get("dns"), "="))
+		}
+		if err != nil || len(query) == 0 {
+			return nil, 400, "the query parameter dns holds a DNS message in base64url (RFC 8484 section 4.1)"
+		}
+	case "POST":
+		if media, _ := r.Header.Get("Content-Type"); media != dohMedia {
+			return nil, 415, "the content type is " + dohMedia
+		}
+		var err error
+		if query, err = io.ReadAll(io.LimitReader(r.Body, dns.MaxMessage+1)); err != nil || len(query) > dns.MaxMessage {
+			return nil, 400, "the message is too long or cut short"
+		}
+	default:
+		return nil, 405, "GET or POST"
+	}
+	return query, 0, ""
+}
+
+// track notes what Close has to close.
+func (s *Server) track(c io.Closer) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		c.Close()
+		return false
+	}
+	if s.closers == nil {
+		s.closers = map[io.Closer]struct{}{}
+	}
+	s.closers[c] = struct{}{}
+	return true
+}
+
+func (s *Server) untrack(c io.Closer) {
+	s.mu.Lock()
+	delete(s.closers, c)
+	s.mu.Unlock()
+	c.Close()
+}
+
+// end is nil for the end that Close makes.
+func (s *Server) end(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// Close ends all serving, and returns when it is over.
+func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	for c := range s.closers {
+		c.Close()
+	}
+	s.mu.Unlock()
+	s.running.Wait()
+}
+
+// Listen opens one port for UDP and TCP on an address, as name servers have
+// it. Port 0 takes a free one.
+func Listen(ctx context.Context, addr netip.AddrPort) (*net.UDPConn, net.Listener, error) {
+	var lc net.ListenConfig
+	var last error
+	for range 20 {
+		tcp, err := lc.Listen(ctx, "tcp", addr.String())
+		if err != nil {
+			return nil, nil, err
+		}
+		at := tcp.Addr().(*net.TCPAddr).AddrPort()
+		udp, err := lc.ListenPacket(ctx, "udp", netip.AddrPortFrom(addr.Addr(), at.Port()).String())
+		if err == nil {
+			return udp.(*net.UDPConn), tcp, nil
+		}
+		tcp.Close()
+		if last = err; addr.Port() != 0 {
+			break
+		}
+	}
+	return nil, nil, last
+}

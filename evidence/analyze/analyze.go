@@ -1,0 +1,284 @@
+// Package analyze turns a capture into a trace: records in, what happened
+// out. It does not know where the capture came from. Records are taken one at
+// a time, so that a capture can be analysed while it grows and need not fit
+// into memory.
+package analyze
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"peel/clock"
+	"peel/evidence/capture"
+	"peel/stack/tcp"
+	"peel/trace"
+)
+
+// Limits bound what an Analyzer keeps; it goes on counting past them and says
+// what it left out.
+type Limits struct {
+	// Events bounds the events kept; 0 means 200,000.
+	Events int
+	// Raw bounds the bytes of one message kept for its fields and hex dump;
+	// 0 means 64 KiB. Payload frames keep their first 512 bytes.
+	Raw int
+	// DataEvents bounds the DATA frames of one stream that become events of
+	// their own; the rest are counted. 0 means 64.
+	DataEvents int
+	// Packets bounds the packets that become part of the trace; 0 is none.
+	// Those past it are counted, and their connections analysed alike.
+	Packets int
+	// PacketBytes bounds the bytes of packets kept for their fields and hex
+	// dump.
+	PacketBytes int
+	// Body bounds the bytes kept of each message's content; 0 keeps none.
+	// Bodies bounds those of all messages together; 0 means 512 MiB.
+	Body, Bodies int
+	// Exchanges and Connections bound those that become part of the trace;
+	// the ones past them are analysed, counted, and let go. 0 means 50,000
+	// each.
+	Exchanges, Connections int
+	// Flows bounds the TCP connections that are open at once, and the UDP
+	// flows; 0 means 65,536. Past it idle ones are forgotten.
+	Flows int
+	// TCP bounds the reassembly of each connection.
+	TCP tcp.Limits
+}
+
+// Analyzer builds a trace from records. It is not safe for concurrent use.
+type Analyzer struct {
+	lim       Limits
+	start     clock.Time
+	now       clock.Time
+	conns     map[uint32]*conn
+	exchanges map[uint32]*exchange
+	lookups   map[uint32]*lookup
+	order     struct {
+		conns     []*conn
+		exchanges []*exchange
+		lookups   []*lookup
+	}
+	sessions map[string][]byte // TLS 1.2: ticket or session ID → master secret
+	events   []*trace.Event
+	skipped  int
+	cut      struct{ exchanges, connections, lookups int } // past the limits
+	lost     int
+
+	rec       capture.Record // the current one
+	ids       []int
+	bodies    int // bytes of content kept
+	wire      *wire
+	hook      func(*trace.Packet)
+	keys      keyRing
+	decisions bool  // some were seen: the capture is peel's own
+	damage    int   // places of the capture that could not be read
+	dropped   int64 // packets that were not captured
+}
+
+// New returns an empty Analyzer.
+func New(l Limits) *Analyzer {
+	setDefault(&l.Events, 200_000)
+	setDefault(&l.Raw, 64<<10)
+	setDefault(&l.DataEvents, 64)
+	setDefault(&l.Flows, 1<<16)
+	setDefault(&l.Bodies, 512<<20)
+	setDefault(&l.Exchanges, 50_000)
+	setDefault(&l.Connections, 50_000)
+	return &Analyzer{lim: l, conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{}, sessions: map[string][]byte{}, keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}}}
+}
+
+// OnPacket has f called for each packet as it comes, after it was analysed.
+// What f is given is valid during the call. Raw is the packet.
+func (a *Analyzer) OnPacket(f func(*trace.Packet)) { a.hook = f }
+
+// Start is the time of the first record, which times of the trace count from.
+func (a *Analyzer) Start() time.Time { return a.start.Std() }
+
+// Packets is the number of packets so far.
+func (a *Analyzer) Packets() int {
+	if a.wire == nil {
+		return 0
+	}
+	return a.wire.packets
+}
+
+func setDefault(v *int, d int) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// Add takes the next record of the capture.
+func (a *Analyzer) Add(r capture.Record) {
+	if r.Kind == capture.Lost {
+		a.lost += r.Length
+		for _, c := range a.conns {
+			c.gap()
+		}
+		return
+	}
+	if a.start == 0 {
+		a.start = r.Time
+	}
+	a.now = r.Time
+	a.rec = r // so that nothing is allocated for each
+	switch r.Kind {
+	case capture.Decided:
+		a.decided(r.Time, &a.rec.Decision)
+	case capture.Stream:
+		c := a.conn(r.Socket)
+		c.bytes(r.Time, r.Dir, r.Data)
+	case capture.Packet:
+		a.packet(&a.rec)
+	case capture.Secret:
+		if r.Socket == 0 {
+			a.shared(r.Data)
+			return
+		}
+		a.conn(r.Socket).secret(r.Data)
+	}
+}
+
+// End says that no record will follow: what waits for more is given up.
+func (a *Analyzer) End() {
+	for _, c := range a.order.conns {
+		if c.flow != nil {
+			c.flow.close(a.now)
+		}
+	}
+}
+
+// Read takes everything that a source has, waiting for more if wait is set.
+func (a *Analyzer) Read(c capture.Source, wait bool) {
+	for {
+		r, ok := c.Next(wait)
+		if !ok {
+			return
+		}
+		a.Add(r)
+	}
+}
+
+func (a *Analyzer) time(t clock.Time) trace.Time { return trace.Time(t - a.start) }
+
+// event adds an event. The caller may fill in the rest of it.
+func (a *Analyzer) event(t clock.Time, layer, name, text string) *trace.Event {
+	e := &trace.Event{Time: a.time(t), Layer: layer, Name: name, Text: text}
+	if len(a.events) >= a.lim.Events {
+		a.skipped++
+		return e
+	}
+	a.events = append(a.events, e)
+	return e
+}
+
+func (a *Analyzer) conn(socket uint32) *conn {
+	c := a.conns[socket]
+	if c == nil {
+		c = newConn(a, socket)
+		a.conns[socket] = c
+		if len(a.order.conns) < a.lim.Connections {
+			a.order.conns = append(a.order.conns, c)
+		} else {
+			a.cut.connections++
+		}
+	}
+	return c
+}
+
+func (a *Analyzer) exchange(n uint32) *exchange {
+	x := a.exchanges[n]
+	if x == nil {
+		x = a.newExchange()
+		a.exchanges[n] = x
+	}
+	return x
+}
+
+func (a *Analyzer) newExchange() *exchange {
+	x := &exchange{}
+	x.tr.Start = a.time(a.now)
+	x.tr.ID = len(a.order.exchanges) + a.cut.exchanges + 1
+	x.tr.Request.Body = emptyBody()
+	if len(a.order.exchanges) < a.lim.Exchanges {
+		a.order.exchanges = append(a.order.exchanges, x)
+	} else {
+		a.cut.exchanges++
+	}
+	return x
+}
+
+func emptyBody() trace.Body { return trace.Body{Framing: "none", DecodedSize: -1, Announced: -1} }
+
+func (a *Analyzer) lookup(n uint32) *lookup {
+	l := a.lookups[n]
+	if l == nil {
+		l = &lookup{}
+		l.tr.ID = len(a.order.lookups) + 1
+		l.tr.Start = a.time(a.now)
+		a.lookups[n] = l
+		a.order.lookups = append(a.order.lookups, l)
+	}
+	return l
+}
+
+// Trace returns what the records so far tell. The Analyzer can go on.
+func (a *Analyzer) Trace() *trace.Trace {
+	t := &trace.Trace{
+		SchemaVersion: trace.SchemaVersion,
+		Start:         a.start.Std(),
+		Exchanges:     []*trace.Exchange{}, Lookups: []*trace.Lookup{}, Connections: []*trace.Connection{},
+		Packets: []*trace.Packet{}, Events: []*trace.Event{}, Findings: []*trace.Finding{},
+	}
+	// Keys can come after the bytes they open, so events are not made in the
+	// order of their times.
+	slices.SortStableFunc(a.events, func(x, y *trace.Event) int { return cmp.Compare(x.Time, y.Time) })
+	for i, e := range a.events {
+		e.ID = i + 1
+	}
+	if a.lost > 0 {
+		t.Findings = append(t.Findings, &trace.Finding{ID: "CAPTURE-LOSS", Severity: "warning", Evidence: []int{},
+			Title:       fmt.Sprintf("%d bytes of evidence were dropped because the recorder was full", a.lost),
+			Explanation: "What the dropped bytes carried is missing from this trace, and TLS records behind a gap cannot be decrypted.",
+			WhatToDo:    "Give the recorder a higher limit, or read the trace more often."})
+	}
+	if a.skipped > 0 {
+		t.Findings = append(t.Findings, &trace.Finding{ID: "TRACE-CUT", Severity: "info", Evidence: []int{},
+			Title:       fmt.Sprintf("%d events past the first %d are counted but not listed", a.skipped, a.lim.Events),
+			Explanation: "The trace keeps a bounded number of events.", WhatToDo: "Trace fewer requests at once."})
+	}
+	if a.cut.exchanges+a.cut.connections > 0 {
+		t.Findings = append(t.Findings, &trace.Finding{ID: "TRACE-CUT", Severity: "info", Evidence: []int{},
+			Title:       fmt.Sprintf("%d requests and %d connections past the first %d and %d are counted but not listed", a.cut.exchanges, a.cut.connections, a.lim.Exchanges, a.lim.Connections),
+			Explanation: "A trace is of bounded size, however long the capture.", WhatToDo: "Raise --max-requests, or read a part of the capture (editcap -A, -B)."})
+	}
+	for _, l := range a.order.lookups {
+		t.Lookups = append(t.Lookups, l.trace())
+	}
+	for _, c := range a.order.conns {
+		t.Connections = append(t.Connections, c.trace())
+	}
+	for _, x := range a.order.exchanges {
+		t.Exchanges = append(t.Exchanges, x.trace(a))
+	}
+	byID := map[int]*trace.Connection{}
+	for _, c := range t.Connections {
+		byID[c.ID] = c
+	}
+	copies := make([]trace.Event, len(a.events))
+	t.Events = make([]*trace.Event, len(a.events))
+	for i, e := range a.events {
+		copies[i] = *e
+		t.Events[i] = &copies[i]
+		a.carriers(t, byID[e.Connection], t.Events[i])
+	}
+	if w := a.wire; w != nil {
+		t.Packets = append(t.Packets, w.kept...)
+		if w.packets > 0 {
+			t.Account = a.total()
+		}
+	}
+	return t
+}

@@ -1,0 +1,98 @@
+package analyze
+
+import (
+	"peel/clock"
+	"peel/evidence/capture"
+	"peel/trace"
+	"peel/wire/ip"
+	"peel/wire/udp"
+)
+
+// datagram takes a UDP datagram. Those of DNS are read; of others only the
+// packets are told.
+func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
+	key := keyOf(p.src, p.dst)
+	c := w.datagrams[key]
+	if c == nil {
+		socket, mine := w.bound[p.src.Port()]
+		if !mine && !isDNS(p.src.Port()) && !isDNS(p.dst.Port()) {
+			return
+		}
+		if len(w.datagrams) >= a.lim.Flows {
+			for _, old := range w.datagrams { // they hold no state but their number
+				a.forget(old)
+			}
+			clear(w.datagrams)
+		}
+		if !mine {
+			socket = a.stranger(w)
+		}
+		c = a.conn(socket)
+		w.datagrams[key] = c
+		c.tr.Network = "udp"
+		if !mine {
+			client, server := p.src, p.dst
+			if isDNS(client.Port()) && !isDNS(server.Port()) {
+				client, server = server, client
+			}
+			c.tr.LocalAddr, c.tr.RemoteAddr = client.String(), server.String()
+			c.tr.Opened = a.time(a.now)
+			c.speak(protoDNS)
+		}
+	}
+	dir := capture.Out
+	if p.src.String() == c.tr.RemoteAddr {
+		dir = capture.In
+	}
+	p.conn, p.dir, p.inflow = c, dir, true
+	if p.sum == ip.Bad {
+		return // the receiver drops it
+	}
+	if len(d.Payload()) == 0 || int(d.Length()) > len(d) {
+		return
+	}
+	w.datagramBytes += int64(len(d.Payload()))
+	c.bytes(a.now, dir, d.Payload())
+}
+
+// isDNS tells the ports of DNS, multicast DNS and LLMNR.
+func isDNS(port uint16) bool { return port == 53 || port == 5353 || port == 5355 }
+
+// missing tells that n bytes of one direction were not captured.
+func (c *conn) missing(now clock.Time, dir capture.Direction, n int64) {
+	if c.tr.Failure == nil {
+		c.tr.Failure = &trace.Failure{Layer: trace.LayerCapture, Code: "not_captured", Seen: "bytes of the connection are missing from the capture", Try: "capture without a snap length, with a larger buffer, and on the machine itself"}
+	}
+	c.broken = true
+}
+
+// release lets go of what only a running connection needs.
+func (c *conn) release() {
+	c.released = true
+	c.wire, c.early = [2]stretch{}, [2][]chunk{}
+	for d := range c.app {
+		c.app[d].buf = nil
+	}
+	c.broken = true
+	if c.tls != nil {
+		c.tls.release()
+	}
+	if c.h1 != nil {
+		c.h1.release()
+	}
+	if c.h2 != nil {
+		c.h2.release()
+	}
+}
+
+// carriers are the packets that the current datagram came in.
+func (w *wire) carriers() []int {
+	if len(w.cur.parts) == 0 {
+		return []int{w.cur.id}
+	}
+	var out []int
+	for _, part := range w.cur.parts {
+		out = append(out, part.Packet)
+	}
+	return out
+}

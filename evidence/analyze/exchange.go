@@ -1,0 +1,196 @@
+package analyze
+
+import (
+	"peel/evidence/capture"
+	"peel/trace"
+)
+
+// exchange is one request and its response while the evidence comes in. It
+// keeps the events between which its phases lie.
+type exchange struct {
+	tr       trace.Exchange
+	conn     *conn
+	lookup   *lookup
+	attempts []*conn // connections opened for it
+	decoded  *int64
+
+	start, pooled, failed *trace.Event
+	sendFirst, sendLast   *trace.Event
+	respFirst, respLast   *trace.Event
+	informational         []int
+}
+
+// trace fills in what follows from the whole of the evidence.
+func (x *exchange) trace(a *Analyzer) *trace.Exchange {
+	t := x.tr
+	t.Timings = x.timings()
+	if t.Timings.Total != nil {
+		t.Start, t.End = t.Timings.Total.Start, t.Timings.Total.End
+	} else {
+		t.End = max(t.Start, a.time(a.now))
+	}
+	if t.Request.Headers == nil {
+		t.Request.Headers = []trace.Header{}
+	}
+	if t.Response != nil {
+		r := *t.Response
+		r.Informational = x.informational
+		if x.decoded != nil {
+			r.Body.DecodedSize = *x.decoded
+		}
+		t.Response = &r
+	}
+	if x.conn != nil {
+		if t.Protocol == "" {
+			t.Protocol = x.conn.tr.Protocol
+		}
+		if t.Failure == nil && x.conn.tr.Failure != nil && t.Response == nil {
+			t.Failure = x.conn.tr.Failure
+		}
+	}
+	return &t
+}
+
+// opened returns the connection that was opened for this exchange and that
+// carries it.
+func (x *exchange) opened() *conn {
+	for _, c := range x.attempts {
+		if c == x.conn {
+			return c
+		}
+	}
+	// The request never got that far: the attempt that came furthest tells.
+	if x.conn == nil {
+		for i := len(x.attempts) - 1; i >= 0; i-- {
+			if x.attempts[i].done != nil {
+				return x.attempts[i]
+			}
+		}
+	}
+	return nil
+}
+
+func (x *exchange) timings() trace.Timings {
+	var t trace.Timings
+	var firstWork *trace.Event
+	if l := x.lookup; l != nil {
+		t.DNS = trace.Between(l.start, l.end)
+		if l.early != nil {
+			t.DNS = trace.Between(l.start, l.early)
+		}
+		firstWork = l.start
+	}
+	if c := x.opened(); c != nil {
+		end := c.done
+		if c.tlsDone != nil {
+			end = c.tlsDone
+		}
+		// Happy Eyeballs: the phase begins with the first attempt, not with
+		// the one that won.
+		start := x.attempts[0].start
+		t.Connect = trace.Between(start, end)
+		t.SSL = trace.Between(c.tlsStart, c.tlsDone)
+		if c.tlsDone == nil && c.tlsFailed != nil {
+			t.SSL = trace.Between(c.tlsStart, c.tlsFailed)
+			t.Connect = trace.Between(start, c.tlsFailed)
+		}
+		if firstWork == nil {
+			firstWork = start
+		}
+	}
+	if t.Connect == nil && len(x.attempts) > 0 {
+		t.Connect = trace.Between(x.attempts[0].start, x.failed)
+	}
+	if firstWork == nil {
+		firstWork = x.sendFirst
+	}
+	t.Blocked = trace.Between(x.start, firstWork)
+	t.Send = trace.Between(x.sendFirst, x.sendLast)
+	// A response can begin before the request has ended; there is no wait then.
+	t.Wait = trace.Between(x.sendLast, x.respFirst)
+	t.Receive = trace.Between(x.respFirst, x.respLast)
+	// What a failure cut short lasted until the failure.
+	if x.respFirst == nil && t.Wait == nil {
+		t.Wait = trace.Between(x.sendLast, x.failed)
+	}
+	if x.respLast != nil && x.failed != nil && x.failed.Time > x.respLast.Time {
+		t.Receive = trace.Between(x.respFirst, x.failed)
+	}
+	first := x.start
+	if first == nil {
+		first = x.sendFirst
+	}
+	last := x.respLast
+	if last == nil || x.failed != nil && x.failed.Time > last.Time {
+		if x.failed != nil {
+			last = x.failed
+		}
+	}
+	t.Total = trace.Between(first, last)
+	return t
+}
+
+// maxPieces bounds the pieces of one body whose places are kept.
+const maxPieces = 4096
+
+// piece takes data of a body that stands at offset of the application stream.
+func (c *conn) piece(b *trace.Body, dir capture.Direction, offset int64, data []byte) {
+	if len(data) == 0 {
+		return
+	}
+	c.content += int64(len(data))
+	at := b.WireSize
+	b.WireSize += int64(len(data))
+	c.a.keep(b, data)
+	if n := len(b.Pieces); n > 0 {
+		if l := &b.Pieces[n-1]; l.At+l.Length == at && l.Bytes.Offset+l.Length == offset {
+			l.Length += int64(len(data))
+			l.Bytes.Length = l.Length
+			return
+		} else if n == maxPieces {
+			return
+		}
+	}
+	r := trace.Range{Space: c.space(), Connection: c.tr.ID, Direction: dirNames[dir], Offset: offset, Length: int64(len(data))}
+	b.Pieces = append(b.Pieces, trace.Piece{At: at, Length: r.Length, Bytes: r})
+}
+
+// space is the one in which the application's bytes count.
+func (c *conn) space() string {
+	if c.tls != nil && c.tls.active {
+		return trace.SpaceTLS
+	}
+	return trace.SpaceStream
+}
+
+// keep keeps the beginning of a message's content, as far as is asked for.
+func (a *Analyzer) keep(b *trace.Body, data []byte) {
+	n := min(a.lim.Body-len(b.Content), a.lim.Bodies-a.bodies, len(data))
+	if n > 0 && int64(len(b.Content)+len(data)) <= b.WireSize {
+		a.bodies += n
+		b.Content = append(b.Content, data[:n]...)
+	}
+}
+
+// passive fills in what decisions tell of other exchanges: the connection was
+// opened for the first on it, after a lookup that nobody else used.
+func (x *exchange) passive(c *conn, first bool) {
+	if c.flow == nil || c.tr.Attempts != nil || !first {
+		return
+	}
+	if c.start == nil {
+		return // the connection was there before the capture began
+	}
+	x.attempts = []*conn{c}
+	x.start = c.start
+	if l := c.resolved; l != nil && l.end != nil {
+		x.tr.Lookup = l.tr.ID
+		if !l.used && c.tr.Opened-l.tr.End < trace.Time(together) {
+			x.lookup, l.used = l, true
+			x.start = l.start
+		}
+	}
+	if c.tlsDone == nil {
+		c.tlsDone = c.tlsLast
+	}
+}

@@ -1,0 +1,79 @@
+package analyze
+
+import (
+	"strings"
+
+	"peel/dns"
+	"peel/trace"
+	"peel/wire/arp"
+	"peel/wire/http1"
+	"peel/wire/http2"
+	"peel/wire/tlswire"
+	"peel/wire/websocket"
+)
+
+// Fields returns the tree of fields of the message that an event is about,
+// or nil when it is about none. t is the trace that the event is from.
+func Fields(t *trace.Trace, e *trace.Event) []trace.Field {
+	if len(e.Raw) == 0 {
+		return nil
+	}
+	switch e.Layer {
+	case trace.LayerDNS:
+		return dns.Fields(e.Raw)
+	case trace.LayerTLS:
+		if strings.HasPrefix(e.Name, "tls.handshake.") {
+			return tlswire.Fields(tlsVersion(t, e), e.Raw)
+		}
+		if e.Name == "tls.alert" {
+			return tlswire.AlertFields(e.Raw)
+		}
+	case trace.LayerWebSocket:
+		return websocket.Fields(e.Raw)
+	case trace.LayerARP:
+		return arp.Fields(e.Raw, 0)
+	case trace.LayerHTTP1:
+		return http1.Fields(e.Raw)
+	case trace.LayerHTTP2:
+		if e.Name != "http2.preface" {
+			return append(http2.Fields(e.Raw), headerFields(t, e)...)
+		}
+	}
+	return nil
+}
+
+// tlsVersion is the version agreed on in the event's connection, on which the
+// form of some handshake messages depends.
+func tlsVersion(t *trace.Trace, e *trace.Event) uint16 {
+	if c := t.Connection(e.Connection); c != nil && c.TLS != nil && c.TLS.Version == tlswire.VersionName(0x0303) {
+		return 0x0303
+	}
+	return 0x0304
+}
+
+// headerFields lists the header fields whose bytes stand in an HTTP/2 frame,
+// with how HPACK wrote each. They were decoded when the frame came: the table
+// has moved on since.
+func headerFields(t *trace.Trace, e *trace.Event) []trace.Field {
+	x := t.Exchange(e.Exchange)
+	if x == nil || len(e.Bytes) == 0 {
+		return nil
+	}
+	lists := [][]trace.Header{x.Request.Headers, x.Request.Trailers}
+	if x.Response != nil {
+		lists = append(lists, x.Response.Headers, x.Response.Trailers)
+	}
+	frame := e.Bytes[0]
+	var out []trace.Field
+	for _, l := range lists {
+		for _, h := range l {
+			if h.Bytes == nil || h.Bytes.Space != frame.Space || h.Bytes.Direction != frame.Direction {
+				continue
+			}
+			if at := h.Bytes.Offset - frame.Offset; at >= 0 && at < frame.Length {
+				out = append(out, trace.Field{Name: "http2.header", Value: h.Name + ": " + h.Value, Meaning: h.Coding, Offset: int(at), Length: h.Size})
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,149 @@
+package analyze
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"peel/clock"
+	"peel/dns"
+	"peel/evidence/capture"
+	"peel/trace"
+)
+
+// nameBook joins questions and answers seen in packets to lookups, where no
+// decision tells of them.
+type nameBook struct {
+	questions map[question]*asked
+	byAddr    map[netip.Addr]*lookup // the last lookup that gave an address
+	open      map[string]*lookup     // by client and name
+}
+
+type question struct {
+	client, server string
+	id             uint16
+	name           string
+	typ            dns.Type
+}
+
+type asked struct {
+	at      clock.Time
+	lookup  *lookup
+	attempt int
+}
+
+// Bounds of the book; past them it begins anew.
+const (
+	maxQuestions = 1 << 14
+	maxNames     = 1 << 16
+)
+
+// together is how long questions for the same name by the same client belong
+// to one lookup.
+const together = 5e9
+
+// overheard takes a DNS message that no decision tells of.
+func (c *conn) overheard(t clock.Time, dir capture.Direction, msg []byte, e *trace.Event) {
+	a := c.a
+	w := a.wireOf()
+	m, err := dns.Parse(msg)
+	if err != nil || len(m.Questions) != 1 || m.Header.Opcode != 0 {
+		return
+	}
+	q := m.Questions[0]
+	key := question{c.tr.LocalAddr, c.tr.RemoteAddr, m.Header.ID, strings.ToLower(q.Name.String()), q.Type}
+	if c.tr.Network == "udp" && !strings.Contains(c.tr.RemoteAddr, ":53") {
+		return
+	}
+	if !m.Header.Response {
+		if len(w.names.questions) >= maxQuestions {
+			clear(w.names.questions)
+		}
+		as := w.names.questions[key]
+		if as == nil {
+			as = &asked{lookup: a.lookupFor(t, c, key.name, e)}
+			w.names.questions[key] = as
+		}
+		as.at = t
+		as.attempt++
+		e.Lookup = as.lookup.tr.ID
+		return
+	}
+	as := w.names.questions[key]
+	if as == nil {
+		return
+	}
+	delete(w.names.questions, key)
+	l := as.lookup
+	e.Lookup = l.tr.ID
+	rcode := m.Header.Rcode.String()
+	s := trace.Step{Time: a.time(as.at), Duration: trace.Duration(t - as.at), Source: "dns", Question: q.Name.String() + " " + q.Type.String(), Server: c.tr.RemoteAddr,
+		Transport: c.tr.Network, Attempt: as.attempt, Outcome: "answer", Rcode: rcode}
+	var ips []string
+	for _, r := range m.Answers {
+		_, data, _ := strings.Cut(r.String(), r.Type.String()+"\t")
+		s.Answers = append(s.Answers, trace.Record{Name: r.Name.String(), Type: r.Type.String(), TTL: r.TTL, Data: data})
+		if r.Type != dns.TypeA && r.Type != dns.TypeAAAA {
+			continue
+		}
+		if addr, err := netip.ParseAddr(data); err == nil {
+			if len(w.names.byAddr) >= maxNames {
+				clear(w.names.byAddr)
+			}
+			w.names.byAddr[addr] = l
+			ips = append(ips, data)
+			l.tr.Addresses = append(l.tr.Addresses, trace.Address{IP: data, Source: c.tr.RemoteAddr, TTL: int64(r.TTL)})
+		}
+	}
+	switch {
+	case rcode == "NXDOMAIN":
+		s.Outcome = "no_name"
+	case rcode == "SERVFAIL":
+		s.Outcome = "server_failure"
+	case rcode == "REFUSED":
+		s.Outcome = "refused"
+	case m.Header.Truncated:
+		s.Outcome = "truncated"
+	case len(ips) == 0 && (q.Type == dns.TypeA || q.Type == dns.TypeAAAA):
+		s.Outcome = "no_data"
+	}
+	s.Text = fmt.Sprintf("%s to %s over %s, attempt %d, %v: %s", s.Question, s.Server, s.Transport, s.Attempt, short(s.Duration.Std()), strings.Join(ips, ", "))
+	if len(ips) == 0 {
+		s.Text += s.Outcome
+	}
+	l.tr.Steps = append(l.tr.Steps, s)
+	l.tr.End = a.time(t)
+	l.end = e
+	if len(l.tr.Addresses) == 0 && s.Outcome == "no_name" {
+		l.tr.Failure = &trace.Failure{Layer: trace.LayerDNS, Code: "no_name", Seen: l.tr.Name + " does not exist", Try: "check the spelling of the name"}
+	} else if len(l.tr.Addresses) > 0 {
+		l.tr.Failure = nil
+	}
+}
+
+// lookupFor returns the lookup that a question belongs to.
+func (a *Analyzer) lookupFor(t clock.Time, c *conn, name string, e *trace.Event) *lookup {
+	w := a.wire
+	host, _, _ := strings.Cut(c.tr.LocalAddr, "]")
+	if i := strings.LastIndexByte(host, ':'); !strings.HasPrefix(host, "[") && i > 0 {
+		host = host[:i]
+	}
+	k := host + " " + name
+	if l := w.names.open[k]; l != nil && a.time(t)-l.tr.Start < together {
+		return l
+	}
+	if len(w.names.open) >= maxNames {
+		clear(w.names.open)
+	}
+	l := &lookup{start: e}
+	l.tr.ID = len(a.order.lookups) + a.cut.lookups + 1
+	l.tr.Start, l.tr.End = a.time(t), a.time(t)
+	l.tr.Name = strings.TrimSuffix(name, ".")
+	if len(a.order.lookups) < a.lim.Connections {
+		a.order.lookups = append(a.order.lookups, l)
+	} else {
+		a.cut.lookups++
+	}
+	w.names.open[k] = l
+	return l
+}

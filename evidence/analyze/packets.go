@@ -1,0 +1,578 @@
+package analyze
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"peel/clock"
+	"peel/evidence/capture"
+	"peel/stack/tcp"
+	"peel/trace"
+	"peel/wire/arp"
+	"peel/wire/cooked"
+	"peel/wire/ethernet"
+	"peel/wire/icmp"
+	"peel/wire/ip"
+	"peel/wire/layout"
+	"peel/wire/pcap"
+	"peel/wire/udp"
+)
+
+// wire is the lower half of the analysis: packets in, byte streams out.
+type wire struct {
+	fragments *ip.Reassembler
+	flows     map[flowKey]*flow
+	datagrams map[flowKey]*conn // UDP
+	bound     map[uint16]uint32 // local port → socket, of what peel opened
+	strangers uint32            // connections that no decision told of
+	packets   int               // so far; the number of the current one
+	account   trace.Account
+	kept      []*trace.Packet
+	cur       packet
+	last      clock.Time
+	unknown   map[pcap.LinkType]bool
+	malformed int
+	mentioned map[string]int // kinds of trouble told, to tell each a few times
+	names     nameBook
+	rawKept   int
+	sent      int // entries of the maps from streams to packets
+	// datagramBytes counts the payloads of DNS.
+	datagramBytes int64
+	shown         trace.Packet // handed to the hook, and used again
+}
+
+// flowKey names a flow by its ends; the lesser end stands first, so that both
+// directions have the same key.
+type flowKey struct{ a, b netip.AddrPort }
+
+func keyOf(src, dst netip.AddrPort) flowKey {
+	if c := src.Addr().Compare(dst.Addr()); c > 0 || c == 0 && src.Port() > dst.Port() {
+		return flowKey{dst, src}
+	}
+	return flowKey{src, dst}
+}
+
+// packet is the current packet as far as it has been read. It is used again
+// for each.
+type packet struct {
+	rec     *capture.Record
+	id      int
+	link    layer // where each header and payload stands; length 0 for none
+	net     layer
+	trans   layer
+	payload layer
+	proto   string // of trans
+	eth     ethernet.Header
+	cooked  cooked.Header
+	hasEth  bool
+	ip      ip.Packet
+	isIP    bool
+	src     netip.AddrPort
+	dst     netip.AddrPort
+	parts   []ip.Part // when the payload was put together from fragments
+
+	conn   *conn
+	dir    capture.Direction
+	offset int64 // in the stream, of the payload
+	inflow bool
+	notes  []string
+	text   string
+	tcp    tcp.Segment
+	flow   *flow
+	note   tcp.Note
+	sum    ip.Verdict
+}
+
+type layer struct{ at, len int }
+
+func (a *Analyzer) wireOf() *wire {
+	if a.wire == nil {
+		a.wire = &wire{fragments: ip.NewReassembler(ip.Limits{}), flows: map[flowKey]*flow{}, datagrams: map[flowKey]*conn{}, bound: map[uint16]uint32{},
+			unknown: map[pcap.LinkType]bool{}, mentioned: map[string]int{}, names: nameBook{questions: map[question]*asked{}, byAddr: map[netip.Addr]*lookup{}, open: map[string]*lookup{}}}
+	}
+	return a.wire
+}
+
+// packet takes a packet from its link header down to the bytes of a stream.
+func (a *Analyzer) packet(r *capture.Record) {
+	w := a.wireOf()
+	w.packets++
+	p := &w.cur
+	*p = packet{rec: r, id: w.packets, notes: p.notes[:0], parts: p.parts[:0]}
+	w.account.Packets++
+	w.account.Frames += int64(r.Length)
+	if w.last-r.Time > 1e9 && w.mentioned["clock"] < 8 {
+		w.mentioned["clock"]++
+		a.aboutPacket(trace.LayerCapture, "capture.clock", fmt.Sprintf("the clock went back by %v before packet %d", w.last.Sub(r.Time).Round(1e6), p.id))
+	}
+	w.last = r.Time
+	if len(r.Data) < r.Length {
+		p.notes = append(p.notes, fmt.Sprintf("cut off after %d of %d bytes", len(r.Data), r.Length))
+	}
+	a.linkLayer(w, p)
+	a.account(w, p)
+	if a.hook != nil || a.lim.Packets > len(w.kept) {
+		t := a.describe(w, p)
+		if a.hook != nil {
+			t.Raw = r.Data
+			a.hook(t)
+		}
+		if a.lim.Packets > len(w.kept) {
+			if a.hook != nil {
+				c := *t
+				t = &c
+			}
+			t.Raw = nil
+			if w.rawKept+len(r.Data) <= a.lim.PacketBytes {
+				w.rawKept += len(r.Data)
+				t.Raw = append([]byte(nil), r.Data...)
+			}
+			w.kept = append(w.kept, t)
+		}
+	}
+}
+
+// aboutPacket adds an event about the current packet.
+func (a *Analyzer) aboutPacket(layer, name, text string) *trace.Event {
+	e := a.event(a.now, layer, name, text)
+	e.Packets = []int{a.wire.cur.id}
+	return e
+}
+
+// malformedPacket notes what is wrong with the current packet. The first of
+// each kind become events.
+func (a *Analyzer) malformedPacket(layer string, at int, err error) {
+	w := a.wire
+	w.malformed++
+	text := fmt.Sprintf("%v (at byte %d of packet %d)", err, at, w.cur.id)
+	w.cur.notes = append(w.cur.notes, "malformed: "+err.Error())
+	if w.mentioned[layer]++; w.mentioned[layer] <= 16 {
+		a.aboutPacket(layer, layer+".malformed", text)
+	}
+}
+
+func (a *Analyzer) linkLayer(w *wire, p *packet) {
+	b := p.rec.Data
+	var typ ethernet.Type
+	var err error
+	switch p.rec.Link.Type {
+	case pcap.LinkEthernet:
+		p.eth, err = ethernet.Parse(b)
+		p.hasEth = err == nil
+		p.link.len, typ = p.eth.Len, p.eth.Type
+	case pcap.LinkSLL:
+		p.cooked, err = cooked.ParseSLL(b)
+		p.link.len, typ = p.cooked.Len, p.cooked.Type
+	case pcap.LinkSLL2:
+		p.cooked, err = cooked.ParseSLL2(b)
+		p.link.len, typ = p.cooked.Len, p.cooked.Type
+	case pcap.LinkNull, pcap.LinkLoop:
+		p.cooked, err = cooked.ParseNull(b)
+		p.link.len, typ = p.cooked.Len, p.cooked.Type
+	case pcap.LinkRaw, pcap.LinkRawBSD, pcap.LinkRawOther, pcap.LinkIPv4, pcap.LinkIPv6:
+		typ = ethernet.TypeIPv4
+		if len(b) > 0 && b[0]>>4 == 6 {
+			typ = ethernet.TypeIPv6
+		}
+	default:
+		if !w.unknown[p.rec.Link.Type] && len(w.unknown) < 64 {
+			w.unknown[p.rec.Link.Type] = true
+			a.aboutPacket(trace.LayerCapture, "capture.link_type", fmt.Sprintf("packets of link type %v are not read (first: packet %d)", p.rec.Link.Type, p.id))
+		}
+		p.text = "link type " + p.rec.Link.Type.String()
+		return
+	}
+	if err != nil {
+		a.malformedPacket(trace.LayerCapture, 0, err)
+		return
+	}
+	switch typ {
+	case ethernet.TypeIPv4, ethernet.TypeIPv6:
+		a.network(w, p, p.link.len, b[p.link.len:])
+	case ethernet.TypeARP:
+		p.net = layer{p.link.len, min(arp.Len, len(b)-p.link.len)}
+		m, err := arp.Parse(b[p.link.len:])
+		if err != nil {
+			a.malformedPacket(trace.LayerARP, p.link.len, err)
+			return
+		}
+		e := a.aboutPacket(trace.LayerARP, arpName(m), m.String())
+		e.Raw, e.RawLength = append([]byte(nil), b[p.link.len:p.link.len+arp.Len]...), arp.Len
+		p.text = "ARP " + m.String()
+	default:
+		p.text = typ.String()
+		if typ == 0 {
+			p.text = "802.3 frame"
+		}
+	}
+}
+
+func arpName(m arp.Message) string {
+	if m.Operation == arp.Reply {
+		return "arp.reply"
+	}
+	return "arp.request"
+}
+
+// network reads an IP packet, which stands at byte at.
+func (a *Analyzer) network(w *wire, p *packet, at int, b []byte) {
+	h, err := ip.Parse(b)
+	if err != nil {
+		a.malformedPacket(trace.LayerIP, at, err)
+		return
+	}
+	p.ip, p.isIP = h, true
+	p.net = layer{at, h.HeaderLen}
+	p.src, p.dst = netip.AddrPortFrom(h.Src, 0), netip.AddrPortFrom(h.Dst, 0)
+	payload := p.ip.Payload(b)
+	if !h.ChecksumOK {
+		p.notes = append(p.notes, "wrong IP header checksum")
+		if binaryZero(b[10:12]) {
+			p.notes[len(p.notes)-1] = "IP header checksum left to the network card"
+		}
+	}
+	whole := len(b) >= h.Total && h.Total > 0 || h.Total == 0 && len(p.rec.Data) >= p.rec.Length
+	length := h.Total - h.HeaderLen
+	if h.Total == 0 {
+		length = p.rec.Length - at - h.HeaderLen
+	}
+	if !h.Fragment {
+		a.transport(w, p, at+h.HeaderLen, payload, length, whole)
+		return
+	}
+	p.text = fmt.Sprintf("%v → %v fragment of %v, id %#x, bytes %d to %d", h.Src, h.Dst, h.Protocol, h.ID, h.FragmentOffset, h.FragmentOffset+length-1)
+	if h.MoreFragments {
+		p.text += ", more follow"
+	}
+	p.payload = layer{at + h.HeaderLen, len(payload)}
+	if !whole {
+		return
+	}
+	full, ok := w.fragments.Add(&p.ip, payload, p.id, at+h.HeaderLen, p.rec.Time)
+	if !ok {
+		return
+	}
+	if full.Overlap {
+		p.notes = append(p.notes, "fragments overlap")
+	}
+	p.notes = append(p.notes, fmt.Sprintf("completes a datagram of %d bytes in %d fragments", len(full.Payload), len(full.Parts)))
+	p.parts = full.Parts
+	p.ip.Fragment = false
+	a.transport(w, p, -1, full.Payload, len(full.Payload), true)
+}
+
+func binaryZero(b []byte) bool { return b[0] == 0 && b[1] == 0 }
+
+// transport reads what an IP packet carries: length bytes, of which b was
+// kept. at is where b stands in the packet, -1 when it was put together.
+func (a *Analyzer) transport(w *wire, p *packet, at int, b []byte, length int, whole bool) {
+	if at >= 0 {
+		p.trans.at = at
+	}
+	switch p.ip.Protocol {
+	case ip.ProtoTCP:
+		p.proto = "tcp"
+		s, err := tcp.Parse(b)
+		if err != nil {
+			a.malformedPacket(trace.LayerTCP, max(at, 0), err)
+			return
+		}
+		p.src, p.dst = netip.AddrPortFrom(p.ip.Src, s.SourcePort()), netip.AddrPortFrom(p.ip.Dst, s.DestinationPort())
+		p.place(at, s.HeaderLen(), len(b))
+		if whole {
+			p.sum = ip.Check(p.ip.Src, p.ip.Dst, ip.ProtoTCP, b, tcp.ChecksumAt)
+		}
+		a.segment(w, p, s, length-s.HeaderLen())
+	case ip.ProtoUDP:
+		p.proto = "udp"
+		d, err := udp.Parse(b)
+		if err != nil {
+			a.malformedPacket("udp", max(at, 0), err)
+			return
+		}
+		p.src, p.dst = netip.AddrPortFrom(p.ip.Src, d.SourcePort()), netip.AddrPortFrom(p.ip.Dst, d.DestinationPort())
+		p.place(at, udp.HeaderLen, len(d))
+		if whole && d.Checksum() != 0 && int(d.Length()) == len(d) {
+			p.sum = ip.Check(p.ip.Src, p.ip.Dst, ip.ProtoUDP, d, 6)
+		}
+		a.datagram(w, p, d)
+	case ip.ProtoICMP, ip.ProtoICMPv6:
+		p.proto = "icmp"
+		v6 := p.ip.Protocol == ip.ProtoICMPv6
+		m, err := icmp.Parse(b, v6)
+		if err != nil {
+			a.malformedPacket(trace.LayerICMP, max(at, 0), err)
+			return
+		}
+		p.place(at, icmp.HeaderLen, len(b))
+		a.control(w, p, m, b)
+	default:
+		p.payload = layer{max(at, 0), len(b)}
+		p.text = fmt.Sprintf("%v → %v %v", p.ip.Src, p.ip.Dst, p.ip.Protocol)
+	}
+	if p.sum == ip.Bad {
+		p.notes = append(p.notes, "wrong checksum")
+	}
+}
+
+// place says where the transport header and its payload stand.
+func (p *packet) place(at, header, all int) {
+	if at < 0 {
+		return
+	}
+	p.trans = layer{at, header}
+	p.payload = layer{at + header, all - header}
+}
+
+// control takes an ICMP message.
+func (a *Analyzer) control(w *wire, p *packet, m icmp.Message, b []byte) {
+	text := m.String()
+	e := a.aboutPacket(trace.LayerICMP, "icmp."+map[bool]string{true: "error", false: "message"}[m.IsError()], "")
+	e.Raw, e.RawLength = append([]byte(nil), b[:min(len(b), a.lim.Raw)]...), len(b)
+	if q := m.Quoted(); q != nil {
+		// What an error quotes names the connection that it is about.
+		if h, err := ip.Parse(q); err == nil && len(q) >= h.HeaderLen+4 && (h.Protocol == ip.ProtoTCP || h.Protocol == ip.ProtoUDP) {
+			t := q[h.HeaderLen:]
+			src := netip.AddrPortFrom(h.Src, uint16(t[0])<<8|uint16(t[1]))
+			dst := netip.AddrPortFrom(h.Dst, uint16(t[2])<<8|uint16(t[3]))
+			text += fmt.Sprintf(", about %v → %v", src, dst)
+			if f := w.flows[keyOf(src, dst)]; f != nil {
+				p.conn = f.conn
+				e.Connection = f.conn.tr.ID
+			} else if c := w.datagrams[keyOf(src, dst)]; c != nil {
+				p.conn = c
+				e.Connection = c.tr.ID
+			}
+		}
+	}
+	if p.ip.Src.IsValid() {
+		e.Text = fmt.Sprintf("%v → %v: %s", p.ip.Src, p.ip.Dst, text)
+	}
+	p.text = fmt.Sprintf("%v → %v ICMP %s", p.ip.Src, p.ip.Dst, text)
+}
+
+// account books the bytes of the current packet.
+func (a *Analyzer) account(w *wire, p *packet) {
+	book := func(to *trace.Account, count bool) {
+		if count {
+			to.Packets++
+			to.Frames += int64(p.rec.Length)
+		}
+		to.Link += int64(p.link.len)
+		to.Network += int64(p.net.len)
+		if p.inflow {
+			to.Transport += int64(p.trans.len)
+		}
+	}
+	book(&w.account, false)
+	if p.inflow {
+		book(&p.conn.account, true)
+	}
+}
+
+// describe makes the trace's view of the current packet.
+func (a *Analyzer) describe(w *wire, p *packet) *trace.Packet {
+	t := &w.shown
+	if a.hook == nil {
+		t = new(trace.Packet)
+	}
+	*t = trace.Packet{ID: p.id, Time: a.time(p.rec.Time), Where: p.rec.Link.Where, LinkType: p.rec.Link.Type.String(), Length: p.rec.Length, Captured: len(p.rec.Data),
+		Layers: t.Layers[:0], Comments: p.rec.Link.Comments}
+	if p.conn != nil {
+		t.Connection = p.conn.tr.ID
+		if p.inflow {
+			t.Direction = dirNames[p.dir]
+		}
+	}
+	add := func(name string, l layer) {
+		if l.len > 0 {
+			t.Layers = append(t.Layers, trace.Layer{Name: name, Offset: l.at, Length: l.len})
+		}
+	}
+	add(linkName(p.rec.Link.Type), p.link)
+	switch {
+	case p.isIP && p.ip.Version == 6:
+		add("ipv6", p.net)
+	case p.isIP:
+		add("ip", p.net)
+	default:
+		add("arp", p.net)
+	}
+	name := p.proto
+	if name == "icmp" && p.ip.Version == 6 {
+		name = "icmpv6"
+	}
+	add(name, p.trans)
+	if p.payload.len > 0 {
+		add("data", p.payload)
+	}
+	if a.hook == nil {
+		t.Layers = append([]trace.Layer{}, t.Layers...)
+	}
+	if p.inflow && p.tcp != nil && p.payload.len > 0 {
+		t.Bytes = &trace.Range{Space: trace.SpaceStream, Connection: p.conn.tr.ID, Direction: dirNames[p.dir], Offset: p.offset, Length: int64(p.payload.len)}
+	}
+	t.Text = a.packetText(p)
+	t.Notes = append([]string(nil), p.notes...)
+	return t
+}
+
+func linkName(l pcap.LinkType) string {
+	switch l {
+	case pcap.LinkSLL, pcap.LinkSLL2:
+		return "sll"
+	case pcap.LinkNull, pcap.LinkLoop:
+		return "null"
+	}
+	return "eth"
+}
+
+// packetText writes the packet in one line, much as tcpdump does.
+func (a *Analyzer) packetText(p *packet) string {
+	switch {
+	case p.text != "":
+		return p.text
+	case p.tcp != nil:
+		b := make([]byte, 0, 160)
+		b = p.src.AppendTo(b)
+		b = append(b, " → "...)
+		b = p.dst.AppendTo(b)
+		b = append(b, " TCP ["...)
+		b = append(b, p.tcp.Flags().String()...)
+		b = append(b, ']')
+		seq, ack := p.tcp.Seq(), p.tcp.Ack()
+		if p.flow != nil {
+			seq, ack = seq-p.flow.relative[p.dir], ack-p.flow.relative[1-p.dir]
+		}
+		b = append(b, " seq "...)
+		b = strconv.AppendUint(b, uint64(seq), 10)
+		if p.tcp.Flags().Has(tcp.ACK) {
+			b = append(b, " ack "...)
+			b = strconv.AppendUint(b, uint64(ack), 10)
+		}
+		win := uint64(p.tcp.Window())
+		if p.flow != nil && !p.tcp.Flags().Has(tcp.SYN) {
+			win <<= uint(p.flow.analysis.Scale(int(p.dir)))
+		}
+		b = append(b, " win "...)
+		b = strconv.AppendUint(b, win, 10)
+		b = append(b, " len "...)
+		b = strconv.AppendInt(b, int64(p.payload.len), 10)
+		if p.tcp.Flags().Has(tcp.SYN) {
+			b = append(b, synText(p.tcp)...)
+		}
+		return string(b)
+	case p.proto == "udp":
+		return fmt.Sprintf("%v → %v UDP len %d", p.src, p.dst, p.payload.len)
+	case p.isIP:
+		return fmt.Sprintf("%v → %v %v", p.ip.Src, p.ip.Dst, p.ip.Protocol)
+	}
+	return "not readable"
+}
+
+func synText(s tcp.Segment) string {
+	o := s.Options()
+	var l []string
+	if o.MSS > 0 {
+		l = append(l, "MSS "+strconv.Itoa(int(o.MSS)))
+	}
+	if o.SACKPermitted {
+		l = append(l, "SACK")
+	}
+	if o.Timestamps {
+		l = append(l, "timestamps")
+	}
+	if o.WindowScale >= 0 {
+		l = append(l, "window scale "+strconv.Itoa(int(o.WindowScale)))
+	}
+	if o.FastOpen {
+		l = append(l, "Fast Open")
+	}
+	if o.MPTCP {
+		l = append(l, "MPTCP")
+	}
+	if len(l) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(l, ", ") + ")"
+}
+
+// PacketFields returns the trees of fields of a packet's headers, one for
+// each layer; nil when the packet itself was not kept.
+func PacketFields(p *trace.Packet) []trace.Field {
+	if len(p.Raw) == 0 {
+		return nil
+	}
+	out := make([]trace.Field, 0, len(p.Layers))
+	for _, l := range p.Layers {
+		b := p.Raw[min(l.Offset, len(p.Raw)):min(l.Offset+l.Length, len(p.Raw))]
+		f := trace.Field{Name: l.Name, Offset: l.Offset, Length: l.Length}
+		switch l.Name {
+		case "eth":
+			f.Children = ethernet.Fields(b, l.Offset)
+		case "sll":
+			if p.LinkType == pcap.LinkSLL2.String() {
+				f.Children = cooked.SLL2Fields(b, l.Offset)
+			} else {
+				f.Children = cooked.SLLFields(b, l.Offset)
+			}
+		case "null":
+			f.Children = cooked.NullFields(b, l.Offset)
+		case "arp":
+			f.Children = arp.Fields(b, l.Offset)
+		case "ip", "ipv6":
+			f.Children = ip.Fields(b, l.Offset)
+		case "tcp":
+			f.Children = checked(p, l, tcp.Fields(b, l.Offset), "tcp.checksum", ip.ProtoTCP)
+		case "udp":
+			f.Children = checked(p, l, udp.Fields(b, l.Offset), "udp.checksum", ip.ProtoUDP)
+		case "icmp", "icmpv6":
+			f.Children = icmp.Fields(p.Raw[min(l.Offset, len(p.Raw)):], l.Name == "icmpv6", l.Offset)
+		default:
+			f.Value = strconv.Itoa(l.Length) + " bytes"
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// checked says of a transport checksum whether it is right.
+func checked(p *trace.Packet, l trace.Layer, fields []trace.Field, name string, proto ip.Protocol) []trace.Field {
+	i := slices.IndexFunc(p.Layers, func(l trace.Layer) bool { return l.Name == "ip" || l.Name == "ipv6" })
+	if i < 0 || p.Captured < p.Length {
+		return fields
+	}
+	at := p.Layers[i].Offset
+	h, err := ip.Parse(p.Raw[min(at, len(p.Raw)):])
+	if err != nil || h.Fragment || h.Protocol != proto || at+h.HeaderLen != l.Offset {
+		return fields
+	}
+	b := h.Payload(p.Raw[at:])
+	for j := range fields {
+		f := &fields[j]
+		if f.Name != name || f.Offset-l.Offset+2 > len(b) {
+			continue
+		}
+		switch {
+		case proto == ip.ProtoUDP && b[6] == 0 && b[7] == 0:
+			f.Meaning = "none"
+		default:
+			f.Meaning = [...]string{"not checked", "right", "left to the network card", "wrong"}[ip.Check(h.Src, h.Dst, proto, b, f.Offset-l.Offset)]
+		}
+	}
+	return fields
+}
+
+// macs returns the link addresses of the current packet, or "".
+func (p *packet) macs() (src, dst string) {
+	switch {
+	case p.hasEth:
+		return p.eth.Src.String(), p.eth.Dst.String()
+	case len(p.cooked.Address) == 6:
+		return layout.HardwareAddr(p.cooked.Address), ""
+	}
+	return "", ""
+}

@@ -1,0 +1,314 @@
+package analyze
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"peel/clock"
+	"peel/evidence/capture"
+	"peel/trace"
+	"peel/wire/tlswire"
+)
+
+// tlsConn reads the TLS of one connection, and hands what it decrypts to the
+// application protocol above.
+type tlsConn struct {
+	c         *conn
+	dec       *tlswire.Decoder
+	active    bool
+	records   [2][]trace.TLSRecord
+	plain     [2]int64 // application bytes so far
+	sessionID []byte   // of the ClientHello
+	offered   []byte   // master secret of the session that would be resumed
+	resumed   bool     // that session was resumed just now
+	unnamed   [][]byte // sessions of this connection whose secret is to come
+	random    string   // client random that shared secrets were looked up by
+	opened    bool     // they were given to the decoder just now
+
+	// Of a connection whose handshake was before the capture.
+	midway bool
+	tried  [2]bool
+	first  [2][]byte // bytes up to the end of the first record
+}
+
+// maxMessages bounds the handshake messages and the alerts of one connection
+// that are listed among its facts; events tell of all.
+const maxMessages = 1000
+
+// maxRecords bounds the map from plaintext to records, per direction. Bytes
+// past it keep their place in the plaintext and lose the way to the record.
+const maxRecords = 1 << 16
+
+func (c *tlsConn) secret(line []byte) {
+	c.c.bySocket = true
+	if c.dec == nil {
+		return
+	}
+	c.dec.Secret(line)
+	keys := c.unnamed
+	c.unnamed = nil
+	for _, k := range keys {
+		c.remember(k)
+	}
+	c.take(c.dec.Drain())
+}
+
+func (c *tlsConn) input(t clock.Time, dir capture.Direction, b []byte, offset int64) {
+	if c.dec == nil {
+		return
+	}
+	if c.midway && !c.tried[dir] {
+		if b, offset = c.join(dir, b, offset); b == nil {
+			return
+		}
+	}
+	c.take(c.dec.Input(tlswire.Dir(dir), b, offset, t))
+	if c.resumed || c.opened {
+		c.resumed, c.opened = false, false
+		c.take(c.dec.Drain())
+	}
+}
+
+// release lets go of the decoder of a connection that has ended.
+func (c *tlsConn) release() { c.dec = nil }
+
+func (c *tlsConn) close(dir capture.Direction) {
+	if c.dec == nil {
+		return
+	}
+	c.take(c.dec.Close(tlswire.Dir(dir)))
+}
+
+func (c *tlsConn) take(events []tlswire.Event) {
+	for i := range events {
+		c.event(&events[i])
+	}
+}
+
+func (c *tlsConn) event(ev *tlswire.Event) {
+	f := c.c.facts()
+	dir := capture.Direction(ev.Dir)
+	switch ev.Kind {
+	case tlswire.KindHandshake:
+		c.handshake(f, dir, ev)
+	case tlswire.KindApplicationData:
+		if ev.Refused {
+			// 0-RTT data that the server did not take: the client sends it
+			// again, and only that is part of the conversation.
+			c.low(ev, dir, "tls.early_data_refused", fmt.Sprintf("%d bytes of 0-RTT data that the server did not take", len(ev.Data)))
+			return
+		}
+		if len(c.records[dir]) < maxRecords {
+			c.records[dir] = append(c.records[dir], trace.TLSRecord{PlainOffset: c.plain[dir], PlainLength: int64(len(ev.Data)),
+				Offset: ev.Offset, Length: int64(ev.Length), Time: c.c.a.time(ev.Time)})
+		}
+		c.plain[dir] += int64(len(ev.Data))
+		f.Decrypted = true
+		c.c.application(ev.Time, dir, ev.Data)
+	case tlswire.KindAlert:
+		text := ev.Alert.String()
+		if len(f.Alerts) < maxMessages {
+			f.Alerts = append(f.Alerts, dirNames[dir]+": "+text)
+		}
+		c.low(ev, dir, "tls.alert", "alert: "+text)
+	case tlswire.KindChangeCipherSpec:
+		c.low(ev, dir, "tls.change_cipher_spec", "ChangeCipherSpec")
+	case tlswire.KindUndecryptable:
+		if f.Undecryptable == "" {
+			f.Undecryptable = ev.Reason
+			c.low(ev, dir, "tls.undecryptable", ev.Reason)
+		}
+	case tlswire.KindMalformed:
+		c.low(ev, dir, "tls.malformed", ev.Reason)
+	}
+}
+
+// low adds an event whose bytes stand directly in the TCP stream.
+func (c *tlsConn) low(ev *tlswire.Event, dir capture.Direction, name, text string) *trace.Event {
+	e := c.c.a.event(ev.Time, trace.LayerTLS, name, text)
+	e.Connection, e.Direction = c.c.tr.ID, dirNames[dir]
+	e.Bytes = []trace.Range{{Space: trace.SpaceStream, Connection: c.c.tr.ID, Direction: dirNames[dir], Offset: ev.Offset, Length: int64(ev.Length)}}
+	e.Raw = bytes.Clone(ev.Data[:min(len(ev.Data), c.c.a.lim.Raw)])
+	e.RawLength = len(ev.Data)
+	return e
+}
+
+func (c *tlsConn) handshake(f *trace.TLS, dir capture.Direction, ev *tlswire.Event) {
+	typ := ev.Type
+	e := c.low(ev, dir, "tls.handshake."+typ.Snake(), tlswire.Summary(ev.Version, ev.Data))
+	if ev.Encrypted {
+		e.Text += " (encrypted)"
+	}
+	if len(f.Messages) < maxMessages {
+		f.Messages = append(f.Messages, trace.TLSMessage{Type: typ.String(), Direction: dirNames[dir], Time: e.Time, Size: len(ev.Data), Encrypted: ev.Encrypted})
+		c.messageEvents(e)
+	}
+	if c.c.tlsStart == nil {
+		c.c.tlsStart = e
+	}
+	if typ != tlswire.TypeNewSessionTicket && c.plain == [2]int64{} {
+		c.c.tlsLast = e
+	}
+	switch typ {
+	case tlswire.TypeClientHello:
+		if h, err := tlswire.ParseClientHello(ev.Data); err == nil {
+			f.SNI, f.ALPNOffered = h.ServerName, h.ALPN
+			c.sessionID = bytes.Clone(h.SessionID)
+			c.offered = c.c.a.sessions[string(h.Ticket)]
+			if c.offered == nil {
+				c.offered = c.c.a.sessions[string(h.SessionID)]
+			}
+			c.open()
+		}
+	case tlswire.TypeServerHello:
+		if h, err := tlswire.ParseServerHello(ev.Data); err == nil {
+			f.Version, f.Suite = tlswire.VersionName(h.Version), tlswire.SuiteName(h.CipherSuite)
+			if h.Group != 0 {
+				f.Group = tlswire.GroupName(h.Group)
+			}
+			if h.HelloRetryRequest {
+				f.HelloRetry = true
+				return
+			}
+			// TLS 1.2 resumes by giving the client's session ID back (RFC 5246
+			// §7.4.1.3); in 1.3 that is compatibility only and a PSK tells.
+			f.Resumed = h.PSK || h.Version == 0x0303 && len(h.SessionID) > 0 && bytes.Equal(h.SessionID, c.sessionID)
+			if h.ALPN != "" {
+				f.ALPN = h.ALPN
+			}
+			if h.Version == 0x0303 {
+				c.session(f.Resumed, h.SessionID)
+			}
+		}
+	case tlswire.TypeEncryptedExtensions:
+		if h, err := tlswire.ParseEncryptedExtensions(ev.Data); err == nil {
+			f.ALPN = h.ALPN
+		}
+	case tlswire.TypeCertificate:
+		if dir == capture.In {
+			f.Chain = chain(ev.Version, ev.Data)
+		}
+	case tlswire.TypeCertificateVerify:
+		if dir == capture.In {
+			f.Signature = tlswire.SignatureName(tlswire.SignatureScheme(ev.Data))
+		}
+	case tlswire.TypeServerKeyExchange:
+		if k, err := tlswire.ParseServerKeyExchange(ev.Data); err == nil {
+			f.Group, f.Signature = tlswire.GroupName(k.Group), tlswire.SignatureName(k.Signature)
+		}
+	case tlswire.TypeNewSessionTicket:
+		f.Tickets++
+		if t, err := tlswire.ParseNewSessionTicket(ev.Version, ev.Data); err == nil && ev.Version == 0x0303 {
+			c.remember(t.Ticket)
+		}
+	}
+}
+
+// session follows TLS 1.2 sessions over connections: a resumed one has the
+// master secret of the one before, which a key log need not repeat.
+func (c *tlsConn) session(resumed bool, id []byte) {
+	if !resumed {
+		c.remember(id)
+		return
+	}
+	c.dec.Resume(c.offered)
+	c.resumed = true
+}
+
+// maxSessions bounds the TLS 1.2 sessions remembered.
+const maxSessions = 1024
+
+func (c *tlsConn) remember(key []byte) {
+	if m := c.dec.Master(); m != nil && len(key) > 0 && len(c.c.a.sessions) < maxSessions {
+		c.c.a.sessions[string(key)] = m
+		return
+	}
+	// The secret may come after the message that names the session.
+	if len(key) > 0 {
+		c.unnamed = append(c.unnamed, bytes.Clone(key))
+	}
+}
+
+// messageEvents ties handshake messages to their events; the IDs of events
+// are known only at the end.
+func (c *tlsConn) messageEvents(e *trace.Event) { c.c.tlsMessages = append(c.c.tlsMessages, e) }
+
+// chain describes the certificates of a Certificate message.
+func chain(version uint16, msg []byte) []trace.Certificate {
+	ders, err := tlswire.ParseCertificate(version, msg)
+	if err != nil {
+		return nil
+	}
+	var out []trace.Certificate
+	for _, der := range ders {
+		sum := sha256.Sum256(der)
+		tc := trace.Certificate{SHA256: hex.EncodeToString(sum[:])}
+		x, err := x509.ParseCertificate(der)
+		if err != nil {
+			tc.Subject = "not readable: " + err.Error()
+			out = append(out, tc)
+			continue
+		}
+		tc.Subject, tc.Issuer = x.Subject.String(), x.Issuer.String()
+		tc.Names = append(tc.Names, x.DNSNames...)
+		for _, ip := range x.IPAddresses {
+			tc.Names = append(tc.Names, ip.String())
+		}
+		tc.NotBefore, tc.NotAfter = x.NotBefore.UTC().Format(time.RFC3339), x.NotAfter.UTC().Format(time.RFC3339)
+		tc.Key, tc.Signature = keyName(x), x.SignatureAlgorithm.String()
+		tc.Serial, tc.IsCA = x.SerialNumber.Text(16), x.IsCA
+		out = append(out, tc)
+	}
+	return out
+}
+
+func keyName(x *x509.Certificate) string {
+	switch k := x.PublicKey.(type) {
+	case *rsa.PublicKey:
+		return fmt.Sprintf("RSA %d", k.N.BitLen())
+	case *ecdsa.PublicKey:
+		return "ECDSA " + k.Curve.Params().Name
+	case ed25519.PublicKey:
+		return "Ed25519"
+	}
+	return strings.ToUpper(x.PublicKeyAlgorithm.String())
+}
+
+// carried returns the stretch of the TCP stream whose records carried those
+// application bytes.
+func (c *tlsConn) carried(dir capture.Direction, offset, length int64) (trace.Range, bool) {
+	recs := c.records[dir]
+	i := sort.Search(len(recs), func(i int) bool { return recs[i].PlainOffset+recs[i].PlainLength > offset })
+	j := sort.Search(len(recs), func(j int) bool { return recs[j].PlainOffset >= offset+max(length, 1) })
+	if i >= j {
+		return trace.Range{}, false
+	}
+	return trace.Range{Offset: recs[i].Offset, Length: recs[j-1].Offset + recs[j-1].Length - recs[i].Offset}, true
+}
+
+func (c *tlsConn) finish(t *trace.Connection) {
+	t.RecordsOut, t.RecordsIn = c.records[capture.Out], c.records[capture.In]
+	if t.TLS == nil {
+		return
+	}
+	facts := *t.TLS
+	if c.c.tlsFailed != nil {
+		// A client that breaks the handshake off never makes the keys for
+		// what the server has sent ahead: nothing is missing.
+		facts.Undecryptable = ""
+	}
+	facts.Messages = append([]trace.TLSMessage{}, facts.Messages...)
+	for i, e := range c.c.tlsMessages {
+		facts.Messages[i].Event = e.ID
+	}
+	t.TLS = &facts
+}

@@ -1,0 +1,205 @@
+// Package icmp is the Internet Control Message Protocol for IPv4 (RFC 792)
+// and IPv6 (RFC 4443), with Neighbor Discovery (RFC 4861).
+package icmp
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strconv"
+
+	"peel/trace"
+	"peel/wire/layout"
+)
+
+// Message is an ICMP message; Body is what follows the first four bytes.
+type Message struct {
+	V6         bool
+	Type, Code uint8
+	Body       []byte
+}
+
+// HeaderLen is the length of type, code, checksum and the four bytes whose
+// meaning depends on the type.
+const HeaderLen = 8
+
+// Parse reads a message.
+func Parse(b []byte, v6 bool) (Message, error) {
+	if len(b) < HeaderLen {
+		return Message{}, fmt.Errorf("icmp: %d bytes are too few for a header of %d", len(b), HeaderLen)
+	}
+	return Message{v6, b[0], b[1], b[4:]}, nil
+}
+
+// Types that peel looks at.
+const (
+	EchoReply4      = 0
+	Unreachable4    = 3
+	Redirect4       = 5
+	Echo4           = 8
+	TimeExceeded4   = 11
+	ParameterProb4  = 12
+	Unreachable6    = 1
+	TooBig6         = 2
+	TimeExceeded6   = 3
+	ParameterProb6  = 4
+	Echo6           = 128
+	EchoReply6      = 129
+	RouterSolicit   = 133
+	RouterAdvert    = 134
+	NeighborSolicit = 135
+	NeighborAdvert  = 136
+	Redirect6       = 137
+	needFragment    = 4 // code of Unreachable4
+)
+
+var types4 = map[uint64]string{0: "echo reply", 3: "destination unreachable", 4: "source quench", 5: "redirect", 8: "echo request", 9: "router advertisement", 10: "router solicitation", 11: "time exceeded", 12: "parameter problem", 13: "timestamp", 14: "timestamp reply"}
+var types6 = map[uint64]string{1: "destination unreachable", 2: "packet too big", 3: "time exceeded", 4: "parameter problem", 128: "echo request", 129: "echo reply", 130: "multicast listener query", 131: "multicast listener report", 132: "multicast listener done", 133: "router solicitation", 134: "router advertisement", 135: "neighbor solicitation", 136: "neighbor advertisement", 137: "redirect", 143: "multicast listener report v2"}
+var codes4 = map[uint64]string{0: "network unreachable", 1: "host unreachable", 2: "protocol unreachable", 3: "port unreachable", 4: "fragmentation needed and DF set", 5: "source route failed", 6: "network unknown", 7: "host unknown", 9: "network administratively prohibited", 10: "host administratively prohibited", 11: "network unreachable for this TOS", 12: "host unreachable for this TOS", 13: "communication administratively prohibited"}
+var codes6 = map[uint64]string{0: "no route", 1: "administratively prohibited", 2: "beyond scope of source address", 3: "address unreachable", 4: "port unreachable", 5: "source address failed policy", 6: "reject route"}
+var exceeded = map[uint64]string{0: "hop limit exceeded in transit", 1: "fragment reassembly time exceeded"}
+
+// IsError tells whether the message is about a packet that it quotes.
+func (m Message) IsError() bool {
+	if m.V6 {
+		return m.Type < 128
+	}
+	switch m.Type {
+	case Unreachable4, 4, Redirect4, TimeExceeded4, ParameterProb4:
+		return true
+	}
+	return false
+}
+
+// Quoted returns the beginning of the packet that an error is about.
+func (m Message) Quoted() []byte {
+	if !m.IsError() || len(m.Body) < 4 {
+		return nil
+	}
+	return m.Body[4:]
+}
+
+// MTU returns the next hop's MTU that a "fragmentation needed" (RFC 1191) or
+// "packet too big" message tells, and 0 for others.
+func (m Message) MTU() int {
+	switch {
+	case m.V6 && m.Type == TooBig6:
+		return int(binary.BigEndian.Uint32(m.Body))
+	case !m.V6 && m.Type == Unreachable4 && m.Code == needFragment:
+		return int(binary.BigEndian.Uint16(m.Body[2:]))
+	}
+	return 0
+}
+
+// Target returns the address that a neighbor solicitation or advertisement is
+// about.
+func (m Message) Target() (netip.Addr, bool) {
+	if !m.V6 || m.Type != NeighborSolicit && m.Type != NeighborAdvert || len(m.Body) < 20 {
+		return netip.Addr{}, false
+	}
+	return netip.AddrFrom16([16]byte(m.Body[4:20])), true
+}
+
+// LinkAddress returns the source or target link-layer address option of
+// Neighbor Discovery (RFC 4861 §4.6.1), or nil.
+func (m Message) LinkAddress() []byte {
+	at := map[uint8]int{RouterSolicit: 4, RouterAdvert: 12, NeighborSolicit: 20, NeighborAdvert: 20}[m.Type]
+	if !m.V6 || at == 0 {
+		return nil
+	}
+	for b := m.Body; len(b) >= at+8; {
+		n := int(b[at+1]) * 8
+		if n == 0 || len(b) < at+n {
+			return nil
+		}
+		if b[at] == 1 || b[at] == 2 {
+			return b[at+2 : at+8]
+		}
+		at += n
+	}
+	return nil
+}
+
+func (m Message) typeName() string {
+	t := types4
+	if m.V6 {
+		t = types6
+	}
+	if n := t[uint64(m.Type)]; n != "" {
+		return n
+	}
+	return "type " + strconv.Itoa(int(m.Type))
+}
+
+func (m Message) codeName() string {
+	switch {
+	case m.V6 && m.Type == Unreachable6:
+		return codes6[uint64(m.Code)]
+	case !m.V6 && m.Type == Unreachable4:
+		return codes4[uint64(m.Code)]
+	case m.V6 && m.Type == TimeExceeded6 || !m.V6 && m.Type == TimeExceeded4:
+		return exceeded[uint64(m.Code)]
+	}
+	return ""
+}
+
+// String is the message in one line.
+func (m Message) String() string {
+	s := m.typeName()
+	if c := m.codeName(); c != "" {
+		s += ": " + c
+	}
+	if n := m.MTU(); n > 0 {
+		s += fmt.Sprintf(", next MTU %d", n)
+	}
+	if t, ok := m.Target(); ok {
+		if m.Type == NeighborSolicit {
+			s = "who has " + t.String() + "?"
+		} else {
+			s = t.String() + " is here"
+		}
+		if a := m.LinkAddress(); a != nil {
+			s += " (" + layout.HardwareAddr(a) + ")"
+		}
+	}
+	switch {
+	case !m.V6 && (m.Type == Echo4 || m.Type == EchoReply4), m.V6 && (m.Type == Echo6 || m.Type == EchoReply6):
+		s += fmt.Sprintf(" id=%d seq=%d", binary.BigEndian.Uint16(m.Body), binary.BigEndian.Uint16(m.Body[2:]))
+	}
+	return s
+}
+
+// Fields returns the tree of fields; base is where b stands in the packet.
+func Fields(b []byte, v6 bool, base int) []trace.Field {
+	m, err := Parse(b, v6)
+	if err != nil {
+		return nil
+	}
+	p := "icmp."
+	if v6 {
+		p = "icmpv6."
+	}
+	table := []layout.Field{
+		{Name: p + "type", Bit: 0, Bits: 8, Meaning: func(uint64) string { return m.typeName() }},
+		{Name: p + "code", Bit: 8, Bits: 8, Meaning: func(uint64) string { return m.codeName() }},
+		{Name: p + "checksum", Bit: 16, Bits: 16, Kind: layout.Hex},
+	}
+	switch {
+	case !v6 && (m.Type == Echo4 || m.Type == EchoReply4):
+		table = append(table, layout.Field{Name: "icmp.ident", Bit: 32, Bits: 16}, layout.Field{Name: "icmp.seq", Bit: 48, Bits: 16})
+	case v6 && (m.Type == Echo6 || m.Type == EchoReply6):
+		table = append(table, layout.Field{Name: "icmpv6.echo.identifier", Bit: 32, Bits: 16, Kind: layout.Hex}, layout.Field{Name: "icmpv6.echo.sequence_number", Bit: 48, Bits: 16})
+	case !v6 && m.Type == Unreachable4 && m.Code == needFragment:
+		table = append(table, layout.Field{Name: "icmp.mtu", Bit: 48, Bits: 16})
+	case v6 && m.Type == TooBig6:
+		table = append(table, layout.Field{Name: "icmpv6.mtu", Bit: 32, Bits: 32})
+	case v6 && m.Type == NeighborSolicit:
+		table = append(table, layout.Field{Name: "icmpv6.nd.ns.target_address", Bit: 64, Bits: 128, Kind: layout.Addr})
+	case v6 && m.Type == NeighborAdvert:
+		table = append(table, layout.Field{Name: "icmpv6.nd.na.flag.r", Bit: 32, Bits: 1, Kind: layout.Flag}, layout.Field{Name: "icmpv6.nd.na.flag.s", Bit: 33, Bits: 1, Kind: layout.Flag},
+			layout.Field{Name: "icmpv6.nd.na.flag.o", Bit: 34, Bits: 1, Kind: layout.Flag}, layout.Field{Name: "icmpv6.nd.na.target_address", Bit: 64, Bits: 128, Kind: layout.Addr})
+	case v6 && m.Type == RouterAdvert:
+		table = append(table, layout.Field{Name: "icmpv6.nd.ra.cur_hop_limit", Bit: 32, Bits: 8}, layout.Field{Name: "icmpv6.nd.ra.router_lifetime", Bit: 48, Bits: 16})
+	}
+	return layout.Tree(b, base, table)
+}

@@ -1,0 +1,56 @@
+// Package udp is the User Datagram Protocol (RFC 768).
+package udp
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"peel/trace"
+	"peel/wire/layout"
+)
+
+// HeaderLen is the length of the header in bytes.
+const HeaderLen = 8
+
+// Datagram is a UDP header and what follows it, in network byte order. Make
+// one with Parse.
+type Datagram []byte
+
+// Parse returns the datagram at the beginning of b, which may be cut off by
+// a snap length.
+func Parse(b []byte) (Datagram, error) {
+	if len(b) < HeaderLen {
+		return nil, fmt.Errorf("udp: %d bytes are too few for a header of %d", len(b), HeaderLen)
+	}
+	d := Datagram(b)
+	n := int(d.Length())
+	// RFC 2675 §4: 0 for jumbograms.
+	if n != 0 && n < HeaderLen {
+		return nil, fmt.Errorf("udp: length %d is less than the header's", n)
+	}
+	if n >= HeaderLen && n < len(b) {
+		d = d[:n]
+	}
+	return d, nil
+}
+
+func (d Datagram) SourcePort() uint16      { return binary.BigEndian.Uint16(d) }
+func (d Datagram) DestinationPort() uint16 { return binary.BigEndian.Uint16(d[2:]) }
+
+// Length is that of header and payload, in bytes.
+func (d Datagram) Length() uint16   { return binary.BigEndian.Uint16(d[4:]) }
+func (d Datagram) Checksum() uint16 { return binary.BigEndian.Uint16(d[6:]) }
+
+// Payload is what was kept of it.
+func (d Datagram) Payload() []byte { return d[HeaderLen:] }
+
+var fields = []layout.Field{
+	{Name: "udp.srcport", Bit: 0, Bits: 16},
+	{Name: "udp.dstport", Bit: 16, Bits: 16},
+	{Name: "udp.length", Bit: 32, Bits: 16},
+	{Name: "udp.checksum", Bit: 48, Bits: 16, Kind: layout.Hex},
+}
+
+// Fields returns the tree of the header's fields; base is where b stands in
+// the packet.
+func Fields(b []byte, base int) []trace.Field { return layout.Tree(b, base, fields) }
