@@ -13,13 +13,14 @@ import (
 	"time"
 
 	"peel/dns"
+	"peel/dns/stub"
 	"peel/dns/zone"
 	"peel/internal/kernel"
 )
 
 // nameServer answers for example.com with the given addresses; types in
 // silent get no answer.
-func nameServer(t *testing.T, silent dns.Type, addrs ...string) *dns.Config {
+func nameServer(t *testing.T, silent dns.Type, addrs ...string) *stub.Config {
 	t.Helper()
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -53,9 +54,9 @@ func nameServer(t *testing.T, silent dns.Type, addrs ...string) *dns.Config {
 			pc.WriteTo(z.Answer(buf[:n], 1232), from)
 		}
 	}()
-	r := dns.ParseResolvConf(nil)
+	r := stub.ParseResolvConf(nil)
 	r.Servers = []netip.AddrPort{netip.MustParseAddrPort(pc.LocalAddr().String())}
-	return &dns.Config{Nsswitch: dns.ParseNsswitch([]byte("hosts: dns")), Resolv: r}
+	return &stub.Config{Nsswitch: stub.ParseNsswitch([]byte("hosts: dns")), Resolv: r}
 }
 
 // scripted is the kernel's network with other outcomes for some addresses.

@@ -15,6 +15,7 @@ import (
 
 	"peel/clock"
 	"peel/dns"
+	"peel/dns/stub"
 	"peel/dns/zone"
 	"peel/evidence/analyze"
 	"peel/evidence/capture"
@@ -24,7 +25,7 @@ import (
 
 // zoneServer answers from a zone; what change gives replaces an answer, and
 // nil drops it.
-func zoneServer(t *testing.T, text string, change func(q *dns.Message, honest []byte) []byte) *dns.Config {
+func zoneServer(t *testing.T, text string, change func(q *dns.Message, honest []byte) []byte) *stub.Config {
 	t.Helper()
 	origin := dns.MustName("example.com")
 	records, err := zone.Read(strings.NewReader("$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ A 127.0.0.1\n"+text), "zone", zone.ReadOptions{Origin: origin})
@@ -56,9 +57,9 @@ func zoneServer(t *testing.T, text string, change func(q *dns.Message, honest []
 			}
 		}
 	}()
-	r := dns.ParseResolvConf(nil)
+	r := stub.ParseResolvConf(nil)
 	r.Servers = []netip.AddrPort{netip.MustParseAddrPort(pc.LocalAddr().String())}
-	return &dns.Config{Nsswitch: dns.ParseNsswitch([]byte("hosts: dns")), Resolv: r}
+	return &stub.Config{Nsswitch: stub.ParseNsswitch([]byte("hosts: dns")), Resolv: r}
 }
 
 func TestRFC9460_HTTPSRecords(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 
 	"peel/clock"
 	"peel/dns"
+	"peel/dns/stub"
 	"peel/evidence/capture"
 	"peel/internal/kernel"
 	"peel/trace"
@@ -24,7 +25,7 @@ import (
 // for each lookup, as they can change.
 type Resolver struct {
 	// Config replaces the host's configuration when it is set.
-	Config *dns.Config
+	Config *stub.Config
 	// Override gives addresses for "host:port" or "*:port", as curl's
 	// --resolve does.
 	Override map[string][]netip.Addr
@@ -32,15 +33,15 @@ type Resolver struct {
 
 // HostConfig reads how this machine resolves names: nsswitch.conf, hosts and
 // resolv.conf.
-func HostConfig() (*dns.Config, error) {
-	cfg := &dns.Config{}
+func HostConfig() (*stub.Config, error) {
+	cfg := &stub.Config{}
 	for _, f := range []struct {
 		path string
 		use  func([]byte)
 	}{
-		{kernel.NsswitchConf, func(b []byte) { cfg.Nsswitch = dns.ParseNsswitch(b) }},
-		{kernel.HostsFile, func(b []byte) { cfg.Hosts = dns.ParseHosts(b) }},
-		{kernel.ResolvConf, func(b []byte) { cfg.Resolv = dns.ParseResolvConf(b) }},
+		{kernel.NsswitchConf, func(b []byte) { cfg.Nsswitch = stub.ParseNsswitch(b) }},
+		{kernel.HostsFile, func(b []byte) { cfg.Hosts = stub.ParseHosts(b) }},
+		{kernel.ResolvConf, func(b []byte) { cfg.Resolv = stub.ParseResolvConf(b) }},
 	} {
 		b, err := kernel.ReadConfig(f.path)
 		if err != nil {
@@ -51,8 +52,8 @@ func HostConfig() (*dns.Config, error) {
 	return cfg, nil
 }
 
-func (r *Resolver) config(c *Client, host string) (*dns.Config, error) {
-	cfg := dns.Config{}
+func (r *Resolver) config(c *Client, host string) (*stub.Config, error) {
+	cfg := stub.Config{}
 	_, noName := netip.ParseAddr(host)
 	switch {
 	case r.Config != nil:
@@ -105,8 +106,8 @@ func (r *Resolver) lookup(ctx context.Context, c *Client, exchange uint32, host 
 	out := make(chan found, 2)
 	go func() {
 		defer close(out)
-		var early []dns.Address
-		res, err := r.run(ctx, c, id, host, port, https, func(a []dns.Address) {
+		var early []stub.Address
+		res, err := r.run(ctx, c, id, host, port, https, func(a []stub.Address) {
 			early = a
 			c.rec.Decide(capture.Decision{Name: "lookup.early", Exchange: exchange, Lookup: id, Attrs: addressAttrs(a)})
 			out <- found{addrs: withPort(a, port)}
@@ -133,7 +134,7 @@ func (r *Resolver) lookup(ctx context.Context, c *Client, exchange uint32, host 
 	return out
 }
 
-func withPort(addrs []dns.Address, port uint16) []netip.AddrPort {
+func withPort(addrs []stub.Address, port uint16) []netip.AddrPort {
 	var out []netip.AddrPort
 	for _, a := range addrs {
 		out = append(out, netip.AddrPortFrom(a.Addr, port))
@@ -141,7 +142,7 @@ func withPort(addrs []dns.Address, port uint16) []netip.AddrPort {
 	return out
 }
 
-func addressAttrs(addrs []dns.Address) []capture.Attr {
+func addressAttrs(addrs []stub.Address) []capture.Attr {
 	var out []capture.Attr
 	for _, a := range addrs {
 		out = append(out, capture.Attr{Key: "address", Value: fmt.Sprintf("%s\t%s\t%d\t%s", a.Addr, a.Source, a.TTL, a.Why)})
@@ -187,7 +188,7 @@ type multicaster interface {
 }
 
 // multicast asks the link, again on the same socket, and reads who answers.
-func (d *lookupDriver) multicast(a dns.Action) {
+func (d *lookupDriver) multicast(a stub.Action) {
 	if s := d.open[a.Socket]; s != nil {
 		s.group.WriteTo(a.Msg, net.UDPAddrFromAddrPort(a.Server))
 		return
@@ -237,12 +238,12 @@ func (d *lookupDriver) multicast(a dns.Action) {
 	}()
 }
 
-func (r *Resolver) run(ctx context.Context, c *Client, id uint32, host string, port uint16, https bool, early func([]dns.Address)) (dns.Result, *Error) {
+func (r *Resolver) run(ctx context.Context, c *Client, id uint32, host string, port uint16, https bool, early func([]stub.Address)) (stub.Result, *Error) {
 	cfg, err := r.config(c, host)
 	if err != nil {
 		var e *Error
 		errors.As(err, &e)
-		return dns.Result{}, e
+		return stub.Result{}, e
 	}
 	cfg.WantHTTPS = https
 	res, failed := r.once(ctx, c, cfg, id, host, port, early)
@@ -250,7 +251,7 @@ func (r *Resolver) run(ctx context.Context, c *Client, id uint32, host string, p
 	// name's addresses count, and those found first only if it has none.
 	for hop := 0; failed == nil && !res.Follow.IsRoot() && hop < maxServiceHops; hop++ {
 		cfg.WantHTTPS = res.Service == nil // an alias of the service: the target has its own records
-		next, err := r.once(ctx, c, cfg, id, res.Follow.String(), port, func([]dns.Address) {})
+		next, err := r.once(ctx, c, cfg, id, res.Follow.String(), port, func([]stub.Address) {})
 		if err != nil {
 			if len(res.Addresses) == 0 {
 				failed = err
@@ -269,10 +270,10 @@ func (r *Resolver) run(ctx context.Context, c *Client, id uint32, host string, p
 const maxServiceHops = 4
 
 // once drives one lookup to its end.
-func (r *Resolver) once(ctx context.Context, c *Client, cfg *dns.Config, id uint32, host string, port uint16, early func([]dns.Address)) (dns.Result, *Error) {
+func (r *Resolver) once(ctx context.Context, c *Client, cfg *stub.Config, id uint32, host string, port uint16, early func([]stub.Address)) (stub.Result, *Error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	l := dns.NewLookup(cfg, host, port, kernel.Random64, c.clock.Now())
+	l := stub.NewLookup(cfg, host, port, kernel.Random64, c.clock.Now())
 	d := &lookupDriver{c: c, id: id, ctx: ctx, packets: make(chan packet), open: map[int]*lookupSocket{}}
 	defer d.closeAll()
 	timer := time.NewTimer(0)
@@ -284,13 +285,13 @@ func (r *Resolver) once(ctx context.Context, c *Client, cfg *dns.Config, id uint
 		d.tell(l.Steps(), false)
 		for _, a := range actions {
 			switch a.Kind {
-			case dns.SendUDP, dns.SendTCP:
+			case stub.SendUDP, stub.SendTCP:
 				d.send(a)
-			case dns.SendMulticast:
+			case stub.SendMulticast:
 				d.multicast(a)
-			case dns.CloseSocket:
+			case stub.CloseSocket:
 				d.close(a.Socket)
-			case dns.Done:
+			case stub.Done:
 				d.tell(l.Steps(), true)
 				return outcome(l)
 			}
@@ -329,18 +330,18 @@ func (r *Resolver) once(ctx context.Context, c *Client, cfg *dns.Config, id uint
 		case <-timer.C:
 		case <-ctx.Done():
 			d.tell(l.Steps(), true)
-			return dns.Result{}, cancelled(ctx, trace.LayerDNS, "looking up "+host)
+			return stub.Result{}, cancelled(ctx, trace.LayerDNS, "looking up "+host)
 		}
 	}
 }
 
-func outcome(l *dns.Lookup) (dns.Result, *Error) {
+func outcome(l *stub.Lookup) (stub.Result, *Error) {
 	res, err := l.Result()
 	if err == nil {
 		return res, nil
 	}
-	res = dns.Result{}
-	var de *dns.Error
+	res = stub.Result{}
+	var de *stub.Error
 	if errors.As(err, &de) {
 		return res, failure(trace.LayerDNS, de.Kind.String(), de.Name+": "+de.Seen(), de.Try(), err)
 	}
@@ -348,7 +349,7 @@ func outcome(l *dns.Lookup) (dns.Result, *Error) {
 }
 
 // tell records the steps that have come to their end, or all of them.
-func (d *lookupDriver) tell(steps []dns.Step, all bool) {
+func (d *lookupDriver) tell(steps []stub.Step, all bool) {
 	for len(d.told) < len(steps) {
 		d.told = append(d.told, false)
 	}
@@ -374,11 +375,11 @@ func (d *lookupDriver) tell(steps []dns.Step, all bool) {
 
 // send opens a socket for a query and reads what comes back on it, until the
 // lookup closes it.
-func (d *lookupDriver) send(a dns.Action) {
+func (d *lookupDriver) send(a stub.Action) {
 	ctx, cancel := context.WithCancel(d.ctx)
 	d.open[a.Socket] = &lookupSocket{cancel: cancel, server: a.Server}
 	network, dial := "udp", d.c.net.DialUDP
-	if a.Kind == dns.SendTCP {
+	if a.Kind == stub.SendTCP {
 		network, dial = "tcp", d.c.net.DialTCP
 	}
 	go func() {

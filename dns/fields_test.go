@@ -14,6 +14,7 @@ import (
 
 	oracle "github.com/miekg/dns"
 
+	"peel/internal/needs"
 	"peel/trace"
 )
 
@@ -106,7 +107,7 @@ func (p pdmlField) each(f func(pdmlField)) {
 
 // Names, places and values are Wireshark's for all fields that both describe.
 func TestFieldsAgainstWireshark(t *testing.T) {
-	tshark := tool(t, "tshark")
+	tshark := needs.Tool(t, "tshark")
 	r := rand.New(rand.NewPCG(5, 6))
 	rrs := oracleRecords(t)
 	var msgs [][]byte
@@ -212,4 +213,13 @@ func sameValue(ours trace.Field, show string) bool {
 	x, err1 := strconv.ParseUint(ours.Value, 0, 64)
 	y, err2 := strconv.ParseUint(show, 0, 64)
 	return err1 == nil && err2 == nil && x == y
+}
+
+func query(name string, typ Type, edns *EDNS) []byte {
+	m := &Message{Header: Header{ID: 99, RecursionDesired: true}, Questions: []Question{{MustName(name), typ, ClassIN}}}
+	if edns != nil {
+		m.Additional = []Resource{edns.Resource()}
+	}
+	b, _ := m.Append(nil)
+	return b
 }

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	headerSize = 12
+	HeaderSize = 12
 	// MaxMessage is the largest message: what the two-octet length before a
 	// message on TCP can tell (RFC 1035 §4.2.2).
 	MaxMessage = 65535
@@ -136,14 +136,14 @@ func Parse(b []byte) (*Message, error) {
 func (m *Message) Unpack(b []byte) error {
 	records := m.records[:0]
 	*m = Message{Questions: m.Questions[:0], records: records}
-	if len(b) < headerSize {
-		return fmt.Errorf("dns: message of %d octets, but its header takes %d", len(b), headerSize)
+	if len(b) < HeaderSize {
+		return fmt.Errorf("dns: message of %d octets, but its header takes %d", len(b), HeaderSize)
 	}
 	if len(b) > MaxMessage {
 		return fmt.Errorf("dns: message of %d octets, at most %d are possible", len(b), MaxMessage)
 	}
 	m.Header = parseHeader(b)
-	r := &reader{msg: b, off: headerSize, end: len(b)}
+	r := &reader{msg: b, off: HeaderSize, end: len(b)}
 	// What compression took away comes back: about so much for each record.
 	const expansion = 16
 	announced := int(binary.BigEndian.Uint16(b[6:])) + int(binary.BigEndian.Uint16(b[8:])) + int(binary.BigEndian.Uint16(b[10:]))
@@ -292,10 +292,10 @@ func (p *packer) resource(rr *Resource, ttl uint32) error {
 
 // QuestionOf reads the first question of a message, and nothing else.
 func QuestionOf(msg []byte) (Name, Type, bool) {
-	if len(msg) < headerSize || binary.BigEndian.Uint16(msg[4:]) == 0 {
+	if len(msg) < HeaderSize || binary.BigEndian.Uint16(msg[4:]) == 0 {
 		return Name{}, 0, false
 	}
-	r := reader{msg: msg, off: headerSize, end: len(msg)}
+	r := reader{msg: msg, off: HeaderSize, end: len(msg)}
 	n, t := r.name("name"), Type(r.u16("type"))
 	return n, t, r.err == nil
 }

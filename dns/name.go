@@ -337,3 +337,17 @@ func NameFromString(s string) (n Name, rest string, ok bool) {
 func (n Name) Rebase(from, to Name) (Name, error) {
 	return Name{n.wire[:len(n.wire)-len(from.wire)]}.Join(to)
 }
+
+// EqualFold compares ASCII letters without regard to case and nothing else:
+// strings.EqualFold would also equate letters of other scripts.
+func EqualFold(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := 0; i < len(a); i++ {
+		if lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}

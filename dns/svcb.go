@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -241,4 +242,14 @@ func (d SVCB) Hints() []netip.Addr {
 func (d SVCB) ECH() []byte {
 	p, _ := d.Param(SvcECH)
 	return p.Value
+}
+
+// Protocols returns the ALPN identifiers that an HTTPS record offers: those it
+// lists, and http/1.1 unless it says otherwise (RFC 9460 §7.1.2, §9.5).
+func (d SVCB) Protocols() []string {
+	ids := d.ALPN()
+	if _, no := d.Param(SvcNoDefaultALPN); !no && !slices.Contains(ids, "http/1.1") {
+		ids = append(ids, "http/1.1")
+	}
+	return ids
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	oracle "github.com/miekg/dns"
+
+	"peel/internal/needs"
 )
 
 // typeLines holds records of every type with a form, beside zoneLines.
@@ -245,7 +247,7 @@ func FuzzText(f *testing.F) {
 
 // BIND reads what we print and prints the same octets.
 func TestBINDReadsOurText(t *testing.T) {
-	compile := tool(t, "named-compilezone")
+	compile := needs.Tool(t, "named-compilezone")
 	var zone bytes.Buffer
 	zone.WriteString("example.com. 60 IN SOA ns.example.com. root.example.com. 1 2 3 4 5\nexample.com. 60 IN NS ns.example.com.\nns.example.com. 60 IN A 192.0.2.1\n")
 	want := map[string]int{}

@@ -177,7 +177,7 @@ func (r *reader) walkName(wire []byte) (_ []byte, plain int, problem string) {
 			switch {
 			case to >= segment:
 				return nil, 0, fmt.Sprintf("compression pointer to offset %d does not lead backwards", to)
-			case to < headerSize:
+			case to < HeaderSize:
 				return nil, 0, fmt.Sprintf("compression pointer to offset %d leads into the header", to)
 			}
 			if jumps++; jumps > maxPointers {

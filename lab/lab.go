@@ -17,6 +17,7 @@ import (
 	"peel/clock"
 	"peel/dns"
 	nameserver "peel/dns/server"
+	"peel/dns/stub"
 	"peel/dns/zone"
 	"peel/internal/pki"
 	"peel/server"
@@ -172,10 +173,10 @@ func (l *Lab) nameServer() error {
 }
 
 // Resolver returns the configuration of a stub resolver inside the lab.
-func (l *Lab) Resolver() *dns.Config {
-	r := dns.ParseResolvConf(nil)
+func (l *Lab) Resolver() *stub.Config {
+	r := stub.ParseResolvConf(nil)
 	r.Servers = []netip.AddrPort{l.dnsAddr}
-	return &dns.Config{Nsswitch: dns.ParseNsswitch([]byte("hosts: dns\n")), Hosts: &dns.Hosts{}, Resolv: r}
+	return &stub.Config{Nsswitch: stub.ParseNsswitch([]byte("hosts: dns\n")), Hosts: &stub.Hosts{}, Resolv: r}
 }
 
 // Roots returns the trusted roots inside the lab: its own authority.

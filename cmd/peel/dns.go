@@ -17,6 +17,7 @@ import (
 
 	"peel/client"
 	"peel/dns"
+	"peel/dns/stub"
 	"peel/internal/kernel"
 	"peel/lab"
 	"peel/view/dnstext"
@@ -261,8 +262,8 @@ func (d *dnsCommand) printJSON(v any) error {
 }
 
 // config reads how this machine resolves names.
-func (d *dnsCommand) config(l *lab.Lab) (*dns.Config, error) {
-	var cfg *dns.Config
+func (d *dnsCommand) config(l *lab.Lab) (*stub.Config, error) {
+	var cfg *stub.Config
 	if l != nil {
 		cfg = l.Resolver()
 	} else {

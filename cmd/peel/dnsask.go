@@ -15,6 +15,7 @@ import (
 	"peel/client"
 	"peel/dns"
 	dnsclient "peel/dns/client"
+	"peel/dns/stub"
 	"peel/internal/kernel"
 	"peel/lab"
 )
@@ -171,7 +172,7 @@ func (d *dnsCommand) query(q dns.Question) *dns.Message {
 }
 
 // servers lists whom to ask: those given, or resolv.conf's.
-func (d *dnsCommand) servers(ctx context.Context, cfg *dns.Config) ([]dnsclient.Server, error) {
+func (d *dnsCommand) servers(ctx context.Context, cfg *stub.Config) ([]dnsclient.Server, error) {
 	transport, port := dnsclient.UDP, uint16(53)
 	switch {
 	case d.https != "":

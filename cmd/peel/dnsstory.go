@@ -10,7 +10,7 @@ import (
 
 	"peel/client"
 	"peel/clock"
-	"peel/dns"
+	"peel/dns/stub"
 	"peel/evidence/analyze"
 	"peel/evidence/capture"
 	"peel/evidence/explain"
@@ -58,7 +58,7 @@ func (d *dnsCommand) story(ctx context.Context) error {
 	case len(t.Lookups) > 0:
 		w := d.writer()
 		asked := slices.ContainsFunc(t.Lookups[0].Steps, func(s trace.Step) bool { return s.Server != "" })
-		w.Story(t.Lookups[0], d.sources(cfg, l != nil, asked), dns.Differences(cfg, d.name, asked))
+		w.Story(t.Lookups[0], d.sources(cfg, l != nil, asked), stub.Differences(cfg, d.name, asked))
 		for _, f := range t.Findings {
 			fmt.Fprintf(d.std.out, "\n%s %s: %s\n", f.Severity, f.ID, f.Title)
 		}
@@ -84,7 +84,7 @@ func (d *dnsCommand) traceJSON(t *trace.Trace) error {
 
 // sources says in one line what decides: the order, the servers, and where
 // they were asked the search.
-func (d *dnsCommand) sources(cfg *dns.Config, inLab, asked bool) string {
+func (d *dnsCommand) sources(cfg *stub.Config, inLab, asked bool) string {
 	var parts []string
 	if ns := cfg.Nsswitch; ns != nil {
 		var words []string
@@ -144,7 +144,7 @@ func resolvedUpstreams() string {
 		return " (systemd-resolved's address; whom it asks is not observed)"
 	}
 	var up []string
-	for _, s := range dns.ParseResolvConf(b).Servers {
+	for _, s := range stub.ParseResolvConf(b).Servers {
 		up = append(up, s.Addr().String())
 	}
 	return " (systemd-resolved, which asks " + strings.Join(up, ", ") + ")"

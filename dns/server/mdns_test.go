@@ -12,6 +12,7 @@ import (
 
 	"peel/client"
 	"peel/dns"
+	"peel/dns/stub"
 )
 
 // A responder on the link is heard: a real multicast query leaves, and the
@@ -47,7 +48,7 @@ func TestRFC6762_OneShotQueriesOnTheLink(t *testing.T) {
 			c.WriteToUDP(b, from)
 		}
 	}()
-	cfg := &dns.Config{Nsswitch: dns.ParseNsswitch([]byte("hosts: files mdns4_minimal [NOTFOUND=return] dns")), Hosts: &dns.Hosts{}, Resolv: dns.ParseResolvConf(nil)}
+	cfg := &stub.Config{Nsswitch: stub.ParseNsswitch([]byte("hosts: files mdns4_minimal [NOTFOUND=return] dns")), Hosts: &stub.Hosts{}, Resolv: stub.ParseResolvConf(nil)}
 	cl := client.New(client.Options{Resolver: &client.Resolver{Config: cfg}})
 	defer cl.Close()
 	addrs, err := cl.Lookup(t.Context(), "printer.local", 80)

@@ -12,8 +12,8 @@ import (
 
 	"peel/clock"
 	"peel/evidence/capture"
-	"peel/stack/tcp"
 	"peel/trace"
+	"peel/wire/tcp"
 )
 
 // Limits bound what an Analyzer keeps; it goes on counting past them and says

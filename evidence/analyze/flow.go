@@ -8,9 +8,9 @@ import (
 
 	"peel/clock"
 	"peel/evidence/capture"
-	"peel/stack/tcp"
 	"peel/trace"
 	"peel/wire/ip"
+	"peel/wire/tcp"
 )
 
 // flow is one TCP connection as its packets show it. Direction 0 is the

@@ -9,7 +9,6 @@ import (
 
 	"peel/clock"
 	"peel/evidence/capture"
-	"peel/stack/tcp"
 	"peel/trace"
 	"peel/wire/arp"
 	"peel/wire/cooked"
@@ -18,6 +17,7 @@ import (
 	"peel/wire/ip"
 	"peel/wire/layout"
 	"peel/wire/pcap"
+	"peel/wire/tcp"
 	"peel/wire/udp"
 )
 

@@ -4,8 +4,8 @@ import (
 	"encoding/binary"
 	"net/netip"
 
-	"peel/stack/tcp"
 	"peel/wire/ip"
+	"peel/wire/tcp"
 )
 
 // packet4or6 puts an IP header before a transport segment whose checksum

@@ -11,8 +11,8 @@ import (
 	"fmt"
 
 	"peel/clock"
-	"peel/stack/tcp"
 	"peel/wire/ip"
+	"peel/wire/tcp"
 )
 
 // Options of a filter. The zero value has the defaults given.

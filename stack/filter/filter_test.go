@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"peel/clock"
-	"peel/stack/tcp"
 	"peel/wire/icmp"
 	"peel/wire/ip"
+	"peel/wire/tcp"
 )
 
 const second = clock.Time(time.Second)

@@ -5,9 +5,9 @@ import (
 	"net/netip"
 
 	"peel/clock"
-	"peel/stack/tcp"
 	"peel/wire/icmp"
 	"peel/wire/ip"
+	"peel/wire/tcp"
 	"peel/wire/udp"
 )
 

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"peel/stack/tcp"
 	"peel/wire/ip"
+	"peel/wire/tcp"
 )
 
 // Chain is where in a host or router a packet is looked at.

@@ -1,6 +1,8 @@
 package filter
 
-import "peel/stack/tcp"
+import (
+	"peel/wire/tcp"
+)
 
 // tcpState is what a connection looks like from between its ends.
 type tcpState uint8

@@ -8,10 +8,10 @@ import (
 
 	"peel/stack/link"
 	"peel/stack/packet"
-	"peel/stack/tcp"
 	"peel/wire/ethernet"
 	"peel/wire/icmp"
 	"peel/wire/ip"
+	"peel/wire/tcp"
 )
 
 // sink is a Sender that keeps what it is sent, without Ethernet's header.

@@ -7,10 +7,10 @@ import (
 	"peel/stack/link"
 	"peel/stack/nat"
 	"peel/stack/packet"
-	"peel/stack/tcp"
 	"peel/wire/ethernet"
 	"peel/wire/icmp"
 	"peel/wire/ip"
+	"peel/wire/tcp"
 )
 
 // Translation is a NAT between an interface to the outside and all others.

@@ -5,11 +5,12 @@ import (
 
 	"peel/stack/tcp"
 	"peel/wire/ip"
+	wiretcp "peel/wire/tcp"
 )
 
 // inputNoConn is a segment that belongs to no connection: for a listener, or
 // for nobody.
-func (h *Host) inputNoConn(i *Interface, seg tcp.Segment, local, remote netip.AddrPort, ce bool) {
+func (h *Host) inputNoConn(i *Interface, seg wiretcp.Segment, local, remote netip.AddrPort, ce bool) {
 	if !h.Local(local.Addr()) && !local.Addr().IsLoopback() {
 		return // multicast, broadcast: RFC 9293 §3.9.2.3
 	}
@@ -17,19 +18,19 @@ func (h *Host) inputNoConn(i *Interface, seg tcp.Segment, local, remote netip.Ad
 	l := h.listenerFor(local)
 	if l == nil {
 		h.Count.NoPorts++
-		if h.Options.Silent || flags.Has(tcp.RST) {
+		if h.Options.Silent || flags.Has(wiretcp.RST) {
 			return
 		}
 		h.resetFor(seg, local, remote, i)
 		return
 	}
 	switch {
-	case flags.Has(tcp.RST):
-	case flags.Has(tcp.ACK):
-		if flags.Has(tcp.SYN) || !l.cookie(seg, local, remote, i, ce) {
+	case flags.Has(wiretcp.RST):
+	case flags.Has(wiretcp.ACK):
+		if flags.Has(wiretcp.SYN) || !l.cookie(seg, local, remote, i, ce) {
 			h.resetFor(seg, local, remote, i) // RFC 9293 §3.10.7.2
 		}
-	case flags.Has(tcp.SYN):
+	case flags.Has(wiretcp.SYN):
 		l.syn(seg, local, remote, i)
 	}
 }
@@ -142,7 +143,7 @@ func (l *Listener) Close() {
 }
 
 // syn answers a SYN: with a connection, with a cookie, or not at all.
-func (l *Listener) syn(seg tcp.Segment, local, remote netip.AddrPort, i *Interface) {
+func (l *Listener) syn(seg wiretcp.Segment, local, remote netip.AddrPort, i *Interface) {
 	h := l.host
 	to := i.zoned(remote.Addr())
 	n, err := h.route(to)
@@ -173,7 +174,7 @@ func (l *Listener) syn(seg tcp.Segment, local, remote netip.AddrPort, i *Interfa
 		if remote.Addr().Is6() {
 			header = ip.Header6
 		}
-		hd := h.secret.SynAck(l.cfg, local, remote, seg, n.mtu-header-tcp.MinHeader, h.Now())
+		hd := h.secret.SynAck(l.cfg, local, remote, seg, n.mtu-header-wiretcp.MinHeader, h.Now())
 		h.sendBare(&hd, local, remote, i)
 		return
 	}
@@ -186,7 +187,7 @@ func (l *Listener) syn(seg tcp.Segment, local, remote netip.AddrPort, i *Interfa
 }
 
 // cookie makes a connection of an ACK that gives a cookie back.
-func (l *Listener) cookie(seg tcp.Segment, local, remote netip.AddrPort, i *Interface, ce bool) bool {
+func (l *Listener) cookie(seg wiretcp.Segment, local, remote netip.AddrPort, i *Interface, ce bool) bool {
 	h := l.host
 	if !l.cookies {
 		return false
@@ -207,7 +208,7 @@ func (l *Listener) cookie(seg tcp.Segment, local, remote netip.AddrPort, i *Inte
 		return false
 	}
 	h.Count.SynCookiesReceived++
-	o, ecn := tcp.Options{WindowScale: -1}, false
+	o, ecn := wiretcp.Options{WindowScale: -1}, false
 	if so := seg.Options(); so.Timestamps {
 		o, ecn = tcp.CookieOptions(so.TSEcr - h.secret.TimestampOffset(local, remote))
 		o.Timestamps, o.TSVal = true, so.TSVal

@@ -7,6 +7,7 @@ import (
 
 	"peel/stack/tcp"
 	"peel/wire/icmp"
+	wiretcp "peel/wire/tcp"
 )
 
 var web = netip.AddrPortFrom(peer, 80)
@@ -18,15 +19,15 @@ func (r *rig) dial(to netip.AddrPort) (*TCP, caught) {
 		r.t.Fatal(err)
 	}
 	r.run(0)
-	return s, r.sent(tcp.SYN)
+	return s, r.sent(wiretcp.SYN)
 }
 
 // connect is dial with the peer's answer.
 func (r *rig) connect(opts []byte) (*TCP, caught) {
 	r.t.Helper()
 	s, syn := r.dial(web)
-	r.input(segment{from: 80, to: syn.SourcePort(), flags: tcp.SYN | tcp.ACK, seq: 500, ack: syn.Seq() + 1, opts: opts})
-	r.sent(tcp.ACK)
+	r.input(segment{from: 80, to: syn.SourcePort(), flags: wiretcp.SYN | wiretcp.ACK, seq: 500, ack: syn.Seq() + 1, opts: opts})
+	r.sent(wiretcp.ACK)
 	return s, syn
 }
 
@@ -67,7 +68,7 @@ func TestEphemeralPorts(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.run(0)
-		syn := r.sent(tcp.SYN)
+		syn := r.sent(wiretcp.SYN)
 		if i > 0 && syn.Seq()-iss != 250000 {
 			t.Error("a second later the ISN is", syn.Seq()-iss, "higher")
 		}
@@ -88,9 +89,9 @@ func (r *rig) timeWait(opts []byte, stamp func(n uint32) []byte) (*TCP, caught) 
 	s, syn := r.connect(opts)
 	s.CloseWrite(r.q.Now())
 	s.Flush()
-	r.sent(tcp.FIN | tcp.ACK)
-	r.input(segment{from: 80, to: syn.SourcePort(), flags: tcp.FIN | tcp.ACK, seq: 501, ack: syn.Seq() + 2, opts: stamp(1)})
-	r.sent(tcp.ACK)
+	r.sent(wiretcp.FIN | wiretcp.ACK)
+	r.input(segment{from: 80, to: syn.SourcePort(), flags: wiretcp.FIN | wiretcp.ACK, seq: 501, ack: syn.Seq() + 2, opts: stamp(1)})
+	r.sent(wiretcp.ACK)
 	if s.State() != tcp.TimeWait {
 		r.t.Fatal(s.State())
 	}
@@ -130,7 +131,7 @@ func TestTimeWaitPorts(t *testing.T) {
 			continue
 		}
 		r.run(0)
-		g := r.sent(tcp.SYN)
+		g := r.sent(wiretcp.SYN)
 		if old.State() != tcp.Closed || int32(g.Seq()-syn.Seq()) <= 2 {
 			t.Errorf("%s: %v, ISN %d on", c.rule, old.State(), g.Seq()-syn.Seq())
 		}
@@ -149,20 +150,20 @@ func TestTimeWaitSYN(t *testing.T) {
 	s := l.Accept()
 	s.CloseWrite(r.q.Now())
 	s.Flush()
-	fin := r.sent(tcp.FIN | tcp.ACK)
-	r.input(segment{from: 9, to: 80, flags: tcp.FIN | tcp.ACK, seq: 1001, ack: fin.Seq() + 1})
-	r.sent(tcp.ACK)
-	r.input(segment{from: 9, to: 80, flags: tcp.SYN, seq: 900})
-	if g := r.sent(tcp.ACK); g.Ack() != 1002 || s.State() != tcp.TimeWait {
+	fin := r.sent(wiretcp.FIN | wiretcp.ACK)
+	r.input(segment{from: 9, to: 80, flags: wiretcp.FIN | wiretcp.ACK, seq: 1001, ack: fin.Seq() + 1})
+	r.sent(wiretcp.ACK)
+	r.input(segment{from: 9, to: 80, flags: wiretcp.SYN, seq: 900})
+	if g := r.sent(wiretcp.ACK); g.Ack() != 1002 || s.State() != tcp.TimeWait {
 		t.Error("an old SYN: ack", g.Ack(), s.State())
 	}
 	r.run(time.Second)
-	r.input(segment{from: 9, to: 80, flags: tcp.SYN, seq: 5000})
-	g := r.sent(tcp.SYN | tcp.ACK)
+	r.input(segment{from: 9, to: 80, flags: wiretcp.SYN, seq: 5000})
+	g := r.sent(wiretcp.SYN | wiretcp.ACK)
 	if g.Ack() != 5001 || s.State() != tcp.Closed || int32(g.Seq()-fin.Seq()) <= 0 {
 		t.Errorf("a new SYN: ack %d, %v, ISN %d behind the FIN", g.Ack(), s.State(), int32(g.Seq()-fin.Seq()))
 	}
-	r.input(segment{from: 9, to: 80, flags: tcp.ACK, seq: 5001, ack: g.Seq() + 1})
+	r.input(segment{from: 9, to: 80, flags: wiretcp.ACK, seq: 5001, ack: g.Seq() + 1})
 	if l.Accept() == nil {
 		t.Error("not accepted")
 	}
@@ -196,7 +197,7 @@ func TestICMPErrors(t *testing.T) {
 		s, syn = r.connect(nil)
 		s.Write([]byte("x"), r.q.Now())
 		s.Flush()
-		r.sent(tcp.PSH | tcp.ACK)
+		r.sent(wiretcp.PSH | wiretcp.ACK)
 		r.icmp(icmp.Unreachable4, c.code, 0, netip.AddrPortFrom(own, syn.SourcePort()), web, syn.Seq()+1)
 		if s.State() != tcp.Established || s.Err() != nil {
 			t.Errorf("code %d: an established connection is %v", c.code, s.State())
@@ -224,7 +225,7 @@ func TestPathMTUDiscovery(t *testing.T) {
 		s, syn := r.connect([]byte{2, 4, 5, 0xb4})
 		s.Write(make([]byte, 1460), r.q.Now())
 		s.Flush()
-		if g := r.sent(tcp.PSH | tcp.ACK); len(g.Payload()) != 1460 || !g.dontCut {
+		if g := r.sent(wiretcp.PSH | wiretcp.ACK); len(g.Payload()) != 1460 || !g.dontCut {
 			t.Fatal("the segment:", len(g.Payload()), g.dontCut)
 		}
 		r.icmp(icmp.Unreachable4, 4, c.mtu, netip.AddrPortFrom(own, syn.SourcePort()), web, syn.Seq()+1+c.seq)
@@ -248,22 +249,22 @@ func TestPathMTUDiscovery(t *testing.T) {
 func TestECNOnTheWire(t *testing.T) {
 	r := newRig(t, Options{TCP: tcp.Config{ECN: true, NoTLP: true}})
 	l := r.listen(80, 0)
-	r.input(segment{from: 9, to: 80, flags: tcp.SYN | tcp.ECE | tcp.CWR, seq: 100})
-	g := r.sent(tcp.SYN | tcp.ACK | tcp.ECE)
+	r.input(segment{from: 9, to: 80, flags: wiretcp.SYN | wiretcp.ECE | wiretcp.CWR, seq: 100})
+	g := r.sent(wiretcp.SYN | wiretcp.ACK | wiretcp.ECE)
 	if g.ecn != 0 {
 		t.Error("SYN-ACK is", g.ecn)
 	}
-	r.input(segment{from: 9, to: 80, flags: tcp.ACK, seq: 101, ack: g.Seq() + 1})
+	r.input(segment{from: 9, to: 80, flags: wiretcp.ACK, seq: 101, ack: g.Seq() + 1})
 	s := l.Accept()
 	s.Write([]byte("x"), r.q.Now())
 	s.Flush()
-	if g := r.sent(tcp.PSH | tcp.ACK); g.ecn != 2 {
+	if g := r.sent(wiretcp.PSH | wiretcp.ACK); g.ecn != 2 {
 		t.Error("data is", g.ecn)
 	}
 	for len(r.out) == 0 {
 		r.run(100 * time.Millisecond)
 	}
-	if g := r.sent(tcp.PSH | tcp.ACK); g.ecn != 0 {
+	if g := r.sent(wiretcp.PSH | wiretcp.ACK); g.ecn != 0 {
 		t.Error("a retransmission is", g.ecn)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"peel/stack/tcp"
 	"peel/wire/ethernet"
 	"peel/wire/ip"
+	wiretcp "peel/wire/tcp"
 )
 
 // rig is a host with one interface, whose packets are caught, on a queue.
@@ -28,7 +29,7 @@ type rig struct {
 
 // caught is a TCP segment that the host sent.
 type caught struct {
-	tcp.Segment
+	wiretcp.Segment
 	at      clock.Time
 	to      netip.AddrPort
 	ecn     byte
@@ -70,7 +71,7 @@ func (r *rig) Send(p *packet.Packet) {
 	if ip.Sum(ip.PseudoSum(k.Src, k.Dst, ip.ProtoTCP, len(b)-k.HeaderLen), b[k.HeaderLen:]) != 0xffff {
 		r.t.Fatal("wrong checksum")
 	}
-	seg, err := tcp.Parse(b[k.HeaderLen:])
+	seg, err := wiretcp.Parse(b[k.HeaderLen:])
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -80,7 +81,7 @@ func (r *rig) Send(p *packet.Packet) {
 // segment is one that the peer sends.
 type segment struct {
 	from, to uint16
-	flags    tcp.Flags
+	flags    wiretcp.Flags
 	seq, ack uint32
 	opts     []byte
 	data     string
@@ -146,7 +147,7 @@ func (r *rig) icmp(typ, code uint8, extra uint32, local, remote netip.AddrPort, 
 func (r *rig) run(d time.Duration) { r.q.Run(r.q.Now().Add(d)) }
 
 // sent takes the one segment that was sent, with these flags.
-func (r *rig) sent(flags tcp.Flags) caught {
+func (r *rig) sent(flags wiretcp.Flags) caught {
 	r.t.Helper()
 	if len(r.out) != 1 || r.out[0].Flags() != flags {
 		r.t.Fatalf("sent %s; want one of %v", r.list(), flags)
@@ -184,9 +185,9 @@ func (r *rig) listen(port uint16, backlog int) *Listener {
 // returns the SYN-ACK.
 func (r *rig) handshake(from, to uint16, seq uint32, opts []byte) caught {
 	r.t.Helper()
-	r.input(segment{from: from, to: to, flags: tcp.SYN, seq: seq, opts: opts})
-	g := r.sent(tcp.SYN | tcp.ACK)
-	r.input(segment{from: from, to: to, flags: tcp.ACK, seq: seq + 1, ack: g.Seq() + 1})
+	r.input(segment{from: from, to: to, flags: wiretcp.SYN, seq: seq, opts: opts})
+	g := r.sent(wiretcp.SYN | wiretcp.ACK)
+	r.input(segment{from: from, to: to, flags: wiretcp.ACK, seq: seq + 1, ack: g.Seq() + 1})
 	return g
 }
 
@@ -194,28 +195,28 @@ func (r *rig) handshake(from, to uint16, seq uint32, opts []byte) caught {
 // its sender accepts, but for a RST.
 func TestResetForClosed(t *testing.T) {
 	r := newRig(t, Options{})
-	r.input(segment{from: 9, to: 80, flags: tcp.ACK, seq: 5, ack: 77, data: "abc"})
-	if g := r.sent(tcp.RST); g.Seq() != 77 {
+	r.input(segment{from: 9, to: 80, flags: wiretcp.ACK, seq: 5, ack: 77, data: "abc"})
+	if g := r.sent(wiretcp.RST); g.Seq() != 77 {
 		t.Error("seq", g.Seq())
 	}
 	for _, c := range []struct {
-		flags tcp.Flags
+		flags wiretcp.Flags
 		data  string
 		ack   uint32
-	}{{tcp.SYN, "", 1001}, {tcp.FIN, "ab", 1003}, {tcp.SYN | tcp.FIN, "ab", 1004}, {0, "", 1000}} {
+	}{{wiretcp.SYN, "", 1001}, {wiretcp.FIN, "ab", 1003}, {wiretcp.SYN | wiretcp.FIN, "ab", 1004}, {0, "", 1000}} {
 		r.input(segment{from: 9, to: 80, flags: c.flags, seq: 1000, data: c.data})
-		if g := r.sent(tcp.RST | tcp.ACK); g.Seq() != 0 || g.Ack() != c.ack {
+		if g := r.sent(wiretcp.RST | wiretcp.ACK); g.Seq() != 0 || g.Ack() != c.ack {
 			t.Errorf("%v: seq %d ack %d", c.flags, g.Seq(), g.Ack())
 		}
 	}
-	r.input(segment{from: 9, to: 80, flags: tcp.RST, seq: 1000})
-	r.input(segment{from: 9, to: 80, flags: tcp.RST | tcp.ACK, seq: 1000, ack: 4})
+	r.input(segment{from: 9, to: 80, flags: wiretcp.RST, seq: 1000})
+	r.input(segment{from: 9, to: 80, flags: wiretcp.RST | wiretcp.ACK, seq: 1000, ack: 4})
 	// RFC 9293 §3.9.2.3 MUST-57: nothing to what was for many.
-	r.input(segment{from: 9, to: 80, flags: tcp.SYN, dst: netip.MustParseAddr("192.0.2.255")})
-	r.input(segment{from: 9, to: 80, flags: tcp.SYN, dst: netip.MustParseAddr("224.0.0.1")})
+	r.input(segment{from: 9, to: 80, flags: wiretcp.SYN, dst: netip.MustParseAddr("192.0.2.255")})
+	r.input(segment{from: 9, to: 80, flags: wiretcp.SYN, dst: netip.MustParseAddr("224.0.0.1")})
 	r.silent()
 	r = newRig(t, Options{Silent: true})
-	r.input(segment{from: 9, to: 80, flags: tcp.SYN})
+	r.input(segment{from: 9, to: 80, flags: wiretcp.SYN})
 	r.silent()
 }
 
@@ -223,15 +224,15 @@ func TestResetForClosed(t *testing.T) {
 func TestListen(t *testing.T) {
 	r := newRig(t, Options{})
 	l := r.listen(80, 0)
-	r.input(segment{from: 9, to: 80, flags: tcp.RST})
-	r.input(segment{from: 9, to: 80, flags: tcp.FIN})
+	r.input(segment{from: 9, to: 80, flags: wiretcp.RST})
+	r.input(segment{from: 9, to: 80, flags: wiretcp.FIN})
 	r.silent()
-	r.input(segment{from: 9, to: 80, flags: tcp.ACK, seq: 1, ack: 500})
-	if g := r.sent(tcp.RST); g.Seq() != 500 {
+	r.input(segment{from: 9, to: 80, flags: wiretcp.ACK, seq: 1, ack: 500})
+	if g := r.sent(wiretcp.RST); g.Seq() != 500 {
 		t.Error("seq", g.Seq())
 	}
-	r.input(segment{from: 9, to: 80, flags: tcp.SYN | tcp.ACK, seq: 1, ack: 600})
-	if g := r.sent(tcp.RST); g.Seq() != 600 {
+	r.input(segment{from: 9, to: 80, flags: wiretcp.SYN | wiretcp.ACK, seq: 1, ack: 600})
+	if g := r.sent(wiretcp.RST); g.Seq() != 600 {
 		t.Error("seq", g.Seq())
 	}
 	r.handshake(9, 80, 100, nil)
@@ -246,19 +247,19 @@ func TestListen(t *testing.T) {
 		t.Error("a second listener:", err)
 	}
 	// A reset of the half-open one frees its place.
-	r.input(segment{from: 10, to: 80, flags: tcp.SYN, seq: 5})
+	r.input(segment{from: 10, to: 80, flags: wiretcp.SYN, seq: 5})
 	r.out = nil
 	if l.half != 1 {
 		t.Error("half-open:", l.half)
 	}
-	r.input(segment{from: 10, to: 80, flags: tcp.RST, seq: 6})
+	r.input(segment{from: 10, to: 80, flags: wiretcp.RST, seq: 6})
 	if l.half != 0 || len(r.h.tcps) != 1 {
 		t.Error("half-open:", l.half, "connections:", len(r.h.tcps))
 	}
 	// One that is not accepted is reset when the listener closes; the others stay.
 	g := r.handshake(11, 80, 100, nil)
 	l.Close()
-	if x := r.sent(tcp.RST | tcp.ACK); x.Seq() != g.Seq()+1 || x.to.Port() != 11 {
+	if x := r.sent(wiretcp.RST | wiretcp.ACK); x.Seq() != g.Seq()+1 || x.to.Port() != 11 {
 		t.Error("RST", x.Seq(), x.to)
 	}
 	if s.State() != tcp.Established {
@@ -271,35 +272,35 @@ func TestListen(t *testing.T) {
 func TestBacklogOverflow(t *testing.T) {
 	r := newRig(t, Options{})
 	l := r.listen(80, 1)
-	r.input(segment{from: 2, to: 80, flags: tcp.SYN, seq: 100})
-	two := r.sent(tcp.SYN | tcp.ACK)
+	r.input(segment{from: 2, to: 80, flags: wiretcp.SYN, seq: 100})
+	two := r.sent(wiretcp.SYN | wiretcp.ACK)
 	r.handshake(1, 80, 100, nil)
-	r.input(segment{from: 3, to: 80, flags: tcp.SYN, seq: 100})
+	r.input(segment{from: 3, to: 80, flags: wiretcp.SYN, seq: 100})
 	r.silent()
 	if r.h.Count.ListenOverflows != 1 || r.h.Count.ListenDrops != 1 {
 		t.Errorf("%+v", r.h.Count)
 	}
-	r.input(segment{from: 2, to: 80, flags: tcp.ACK, seq: 101, ack: two.Seq() + 1})
+	r.input(segment{from: 2, to: 80, flags: wiretcp.ACK, seq: 101, ack: two.Seq() + 1})
 	r.silent()
 	r.run(time.Second)
-	if again := r.sent(tcp.SYN | tcp.ACK); again.Seq() != two.Seq() {
+	if again := r.sent(wiretcp.SYN | wiretcp.ACK); again.Seq() != two.Seq() {
 		t.Error("another SYN-ACK")
 	}
 	if l.Accept() == nil {
 		t.Fatal("nothing to accept")
 	}
-	r.input(segment{from: 2, to: 80, flags: tcp.ACK, seq: 101, ack: two.Seq() + 1})
+	r.input(segment{from: 2, to: 80, flags: wiretcp.ACK, seq: 101, ack: two.Seq() + 1})
 	if s := l.Accept(); s == nil || s.State() != tcp.Established {
 		t.Fatal("the second did not get in")
 	}
 
 	r = newRig(t, Options{ResetOnOverflow: true})
 	r.listen(80, 1)
-	r.input(segment{from: 2, to: 80, flags: tcp.SYN, seq: 100})
-	two = r.sent(tcp.SYN | tcp.ACK)
+	r.input(segment{from: 2, to: 80, flags: wiretcp.SYN, seq: 100})
+	two = r.sent(wiretcp.SYN | wiretcp.ACK)
 	r.handshake(1, 80, 100, nil)
-	r.input(segment{from: 2, to: 80, flags: tcp.ACK, seq: 101, ack: two.Seq() + 1})
-	if g := r.sent(tcp.RST | tcp.ACK); g.Seq() != two.Seq()+1 || g.to.Port() != 2 {
+	r.input(segment{from: 2, to: 80, flags: wiretcp.ACK, seq: 101, ack: two.Seq() + 1})
+	if g := r.sent(wiretcp.RST | wiretcp.ACK); g.Seq() != two.Seq()+1 || g.to.Port() != 2 {
 		t.Error("RST", g.Seq(), g.to)
 	}
 }
@@ -322,8 +323,8 @@ func TestSYNCookies(t *testing.T) {
 	for _, tsval := range []uint32{7, 0x7fffffff, 0xf0000000} {
 		r := newRig(t, Options{SynBacklog: -1, TCP: tcp.Config{ECN: true}})
 		l := r.listen(80, 0)
-		r.input(segment{from: 9, to: 80, flags: tcp.SYN | tcp.ECE | tcp.CWR, seq: 100, opts: synOptions(tsval)})
-		g := r.sent(tcp.SYN | tcp.ACK | tcp.ECE)
+		r.input(segment{from: 9, to: 80, flags: wiretcp.SYN | wiretcp.ECE | wiretcp.CWR, seq: 100, opts: synOptions(tsval)})
+		g := r.sent(wiretcp.SYN | wiretcp.ACK | wiretcp.ECE)
 		o := g.Options()
 		if len(r.h.tcps) != 0 || l.half != 0 || r.h.Count.SynCookiesSent != 1 {
 			t.Fatal("something is kept")
@@ -332,7 +333,7 @@ func TestSYNCookies(t *testing.T) {
 			t.Errorf("SYN-ACK options %+v, ack %d", o, g.Ack())
 		}
 		r.run(200 * time.Millisecond)
-		r.input(segment{from: 9, to: 80, flags: tcp.ACK, seq: 101, ack: g.Seq() + 1, opts: append([]byte{1, 1}, stampOption(tsval+200, o.TSVal)...), data: "hello"})
+		r.input(segment{from: 9, to: 80, flags: wiretcp.ACK, seq: 101, ack: g.Seq() + 1, opts: append([]byte{1, 1}, stampOption(tsval+200, o.TSVal)...), data: "hello"})
 		s := l.Accept()
 		if s == nil {
 			t.Fatalf("TSval %x: not accepted; %+v; sent %s", tsval, r.h.Count, r.list())
@@ -345,7 +346,7 @@ func TestSYNCookies(t *testing.T) {
 		if n := s.Read(b[:], r.q.Now()); string(b[:n]) != "hello" {
 			t.Errorf("read %q", b[:n])
 		}
-		if a := r.sent(tcp.ACK); a.Ack() != 106 {
+		if a := r.sent(wiretcp.ACK); a.Ack() != 106 {
 			t.Error("ack", a.Ack())
 		}
 	}
@@ -397,15 +398,15 @@ func TestSYNCookieForgery(t *testing.T) {
 	} {
 		r := newRig(t, Options{SynBacklog: -1})
 		l := r.listen(80, 0)
-		r.input(segment{from: 9, to: 80, flags: tcp.SYN, seq: 100, opts: []byte{2, 4, 5, 0xb4}})
-		g := r.sent(tcp.SYN | tcp.ACK)
+		r.input(segment{from: 9, to: 80, flags: wiretcp.SYN, seq: 100, opts: []byte{2, 4, 5, 0xb4}})
+		g := r.sent(wiretcp.SYN | wiretcp.ACK)
 		r.run(c.wait)
-		r.input(segment{from: c.from, to: 80, flags: tcp.ACK, seq: c.seq, ack: g.Seq() + 1 + c.ack})
+		r.input(segment{from: c.from, to: 80, flags: wiretcp.ACK, seq: c.seq, ack: g.Seq() + 1 + c.ack})
 		if ok := l.Accept() != nil; ok != c.ok {
 			t.Errorf("%s: accepted %v", c.rule, ok)
 		}
 		if !c.ok {
-			if x := r.sent(tcp.RST); x.Seq() != g.Seq()+1+c.ack || r.h.Count.SynCookiesFailed != 1 {
+			if x := r.sent(wiretcp.RST); x.Seq() != g.Seq()+1+c.ack || r.h.Count.SynCookiesFailed != 1 {
 				t.Errorf("%s: RST %d", c.rule, x.Seq())
 			}
 		}
@@ -413,16 +414,16 @@ func TestSYNCookieForgery(t *testing.T) {
 	// Before any cookie was sent, none is believed.
 	r := newRig(t, Options{})
 	r.listen(80, 0)
-	r.input(segment{from: 9, to: 80, flags: tcp.ACK, seq: 101, ack: 5})
-	r.sent(tcp.RST)
+	r.input(segment{from: 9, to: 80, flags: wiretcp.ACK, seq: 101, ack: 5})
+	r.sent(wiretcp.RST)
 	if r.h.Count.SynCookiesFailed != 0 {
 		t.Error("a cookie was looked for")
 	}
 	// RFC 4987 §3.6 is a choice.
 	r = newRig(t, Options{SynBacklog: 1, NoSynCookies: true})
 	r.listen(80, 0)
-	r.input(segment{from: 9, to: 80, flags: tcp.SYN, seq: 100})
-	r.sent(tcp.SYN | tcp.ACK)
-	r.input(segment{from: 10, to: 80, flags: tcp.SYN, seq: 100})
+	r.input(segment{from: 9, to: 80, flags: wiretcp.SYN, seq: 100})
+	r.sent(wiretcp.SYN | wiretcp.ACK)
+	r.input(segment{from: 10, to: 80, flags: wiretcp.SYN, seq: 100})
 	r.silent()
 }

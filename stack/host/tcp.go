@@ -9,6 +9,7 @@ import (
 	"peel/stack/tcp"
 	"peel/wire/icmp"
 	"peel/wire/ip"
+	wiretcp "peel/wire/tcp"
 )
 
 // tuple names a connection: addresses and ports of both ends.
@@ -124,7 +125,7 @@ func (s *TCP) wake() {
 }
 
 // SendSegment implements tcp.Output.
-func (s *TCP) SendSegment(c *tcp.Conn, hd *tcp.Header, a, b []byte) {
+func (s *TCP) SendSegment(c *tcp.Conn, hd *tcp.Outgoing, a, b []byte) {
 	h := s.host
 	if s.hopAt != [2]uint64{h.changes, h.Routes.Changes} {
 		s.reroute()
@@ -153,25 +154,16 @@ func (s *TCP) SendSegment(c *tcp.Conn, hd *tcp.Header, a, b []byte) {
 
 // buildTCP puts the TCP header before the payload in p, with its checksum or
 // with what the card needs to make it.
-func buildTCP(p *packet.Packet, hd *tcp.Header, local, remote netip.AddrPort, offload bool) {
-	head := tcp.MinHeader + hd.NOptions
-	t := p.Prepend(head)
-	binary.BigEndian.PutUint16(t, local.Port())
-	binary.BigEndian.PutUint16(t[2:], remote.Port())
-	binary.BigEndian.PutUint32(t[4:], hd.Seq)
-	binary.BigEndian.PutUint32(t[8:], hd.Ack)
-	binary.BigEndian.PutUint16(t[12:], uint16(head/4)<<12|uint16(hd.Flags))
-	binary.BigEndian.PutUint16(t[14:], hd.Window)
-	t[16], t[17] = 0, 0
-	binary.BigEndian.PutUint16(t[18:], hd.Urgent)
-	copy(t[tcp.MinHeader:], hd.Options[:hd.NOptions])
+func buildTCP(p *packet.Packet, hd *tcp.Outgoing, local, remote netip.AddrPort, offload bool) {
+	t := p.Prepend(hd.Len())
+	hd.Put(t, local.Port(), remote.Port())
 	sum := ip.PseudoSum(local.Addr(), remote.Addr(), ip.ProtoTCP, p.Len())
 	if offload {
-		binary.BigEndian.PutUint16(t[16:], sum)
-		p.Checksum, p.SumFrom, p.SumAt = packet.Partial, 0, tcp.ChecksumAt
+		binary.BigEndian.PutUint16(t[wiretcp.ChecksumAt:], sum)
+		p.Checksum, p.SumFrom, p.SumAt = packet.Partial, 0, wiretcp.ChecksumAt
 		return
 	}
-	binary.BigEndian.PutUint16(t[16:], ^ip.Sum(sum, p.Bytes()))
+	binary.BigEndian.PutUint16(t[wiretcp.ChecksumAt:], ^ip.Sum(sum, p.Bytes()))
 	p.Checksum = packet.Good
 }
 
@@ -195,7 +187,7 @@ func (s *TCP) reroute() {
 // inputTCP brings a segment to its connection or listener.
 func (h *Host) inputTCP(i *Interface, p *packet.Packet, head int, v6 bool) {
 	b := p.Bytes()
-	seg, err := tcp.Parse(b[head:])
+	seg, err := wiretcp.Parse(b[head:])
 	if err != nil {
 		h.bad(i, p, err.Error())
 		return
@@ -220,7 +212,7 @@ func (h *Host) inputTCP(i *Interface, p *packet.Packet, head int, v6 bool) {
 		h.pool.Put(p)
 		return
 	}
-	if l := s.listener; l != nil && !s.ready && s.State() == tcp.SynReceived && len(l.queue) >= l.backlog && seg.Flags()&(tcp.SYN|tcp.RST|tcp.ACK) == tcp.ACK {
+	if l := s.listener; l != nil && !s.ready && s.State() == tcp.SynReceived && len(l.queue) >= l.backlog && seg.Flags()&(wiretcp.SYN|wiretcp.RST|wiretcp.ACK) == wiretcp.ACK {
 		// The accept queue is full: as if the ACK had been lost, so that the
 		// peer's data and our SYN-ACK come again.
 		h.Count.ListenOverflows++
@@ -275,19 +267,19 @@ func (h *Host) Batch(f func()) {
 
 // resetFor answers a segment for which there is no connection
 // (RFC 9293 §3.10.7.1).
-func (h *Host) resetFor(seg tcp.Segment, local, remote netip.AddrPort, i *Interface) {
-	hd := tcp.Header{Flags: tcp.RST}
-	if f := seg.Flags(); f.Has(tcp.ACK) {
+func (h *Host) resetFor(seg wiretcp.Segment, local, remote netip.AddrPort, i *Interface) {
+	hd := tcp.Outgoing{Header: wiretcp.Header{Flags: wiretcp.RST}}
+	if f := seg.Flags(); f.Has(wiretcp.ACK) {
 		hd.Seq = seg.Ack()
 	} else {
 		n := uint32(len(seg.Payload()))
-		if f.Has(tcp.SYN) {
+		if f.Has(wiretcp.SYN) {
 			n++
 		}
-		if f.Has(tcp.FIN) {
+		if f.Has(wiretcp.FIN) {
 			n++
 		}
-		hd.Flags |= tcp.ACK
+		hd.Flags |= wiretcp.ACK
 		hd.Ack = seg.Seq() + n
 	}
 	h.Count.TCPResetsSent++
@@ -295,7 +287,7 @@ func (h *Host) resetFor(seg tcp.Segment, local, remote netip.AddrPort, i *Interf
 }
 
 // sendBare sends a segment that belongs to no connection.
-func (h *Host) sendBare(hd *tcp.Header, local, remote netip.AddrPort, i *Interface) {
+func (h *Host) sendBare(hd *tcp.Outgoing, local, remote netip.AddrPort, i *Interface) {
 	n, err := h.route(i.zoned(remote.Addr()))
 	if err != nil {
 		return

@@ -5,9 +5,9 @@ import (
 	"net/netip"
 
 	"peel/stack/packet"
-	"peel/stack/tcp"
 	"peel/wire/icmp"
 	"peel/wire/ip"
+	"peel/wire/tcp"
 )
 
 var pool packet.Pool

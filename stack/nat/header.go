@@ -4,9 +4,9 @@ import (
 	"encoding/binary"
 	"net/netip"
 
-	"peel/stack/tcp"
 	"peel/wire/icmp"
 	"peel/wire/ip"
+	"peel/wire/tcp"
 	"peel/wire/udp"
 )
 

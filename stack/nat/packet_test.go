@@ -8,9 +8,9 @@ import (
 
 	"peel/clock"
 	"peel/stack/packet"
-	"peel/stack/tcp"
 	"peel/wire/icmp"
 	"peel/wire/ip"
+	"peel/wire/tcp"
 )
 
 func sourceRoute(b []byte) []byte {

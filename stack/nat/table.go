@@ -6,8 +6,8 @@ import (
 
 	"peel/clock"
 	"peel/stack/expiry"
-	"peel/stack/tcp"
 	"peel/wire/ip"
+	"peel/wire/tcp"
 )
 
 // class tells which timeout a session has.

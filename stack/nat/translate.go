@@ -4,8 +4,8 @@ import (
 	"net/netip"
 
 	"peel/stack/packet"
-	"peel/stack/tcp"
 	"peel/wire/ip"
+	"peel/wire/tcp"
 )
 
 func (n *NAT) outbound(p *packet.Packet) Result {

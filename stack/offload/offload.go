@@ -8,9 +8,9 @@ import (
 	"encoding/binary"
 
 	"peel/stack/packet"
-	"peel/stack/tcp"
 	"peel/wire/ethernet"
 	"peel/wire/ip"
+	"peel/wire/tcp"
 )
 
 // Finish fills in a checksum that was left to the card. One that has no place

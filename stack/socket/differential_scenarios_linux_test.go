@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"peel/stack/tcp"
+	"peel/wire/tcp"
 )
 
 const (

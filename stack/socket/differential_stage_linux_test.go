@@ -22,8 +22,8 @@ import (
 	"peel/stack/host"
 	"peel/stack/link"
 	"peel/stack/route"
-	"peel/stack/tcp"
 	"peel/wire/ethernet"
+	"peel/wire/tcp"
 )
 
 // duplex is what both kinds of connection have.

@@ -10,9 +10,9 @@ import (
 	"peel/clock"
 	"peel/stack/link"
 	"peel/stack/packet"
-	"peel/stack/tcp"
 	"peel/wire/ethernet"
 	"peel/wire/ip"
+	"peel/wire/tcp"
 )
 
 // wireEvent is one segment (or ICMP error) at the moment when an end sends it:

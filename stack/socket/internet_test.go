@@ -19,6 +19,7 @@ import (
 	"peel/clock"
 	"peel/dns"
 	nameserver "peel/dns/server"
+	"peel/dns/stub"
 	"peel/dns/zone"
 	"peel/evidence/analyze"
 	"peel/evidence/capture"
@@ -218,10 +219,10 @@ func httpsRequest(t *testing.T, version client.Version) {
 	}
 	go names.ServePacket(u)
 
-	resolv := dns.ParseResolvConf(nil)
+	resolv := stub.ParseResolvConf(nil)
 	resolv.Servers = []netip.AddrPort{netip.MustParseAddrPort("203.0.113.80:53")}
 	cl := client.New(client.Options{Network: in.laptop, Clock: in.Clock(), Recorder: in.rec, Roots: authority.Pool(), Version: version,
-		Resolver: &client.Resolver{Config: &dns.Config{Nsswitch: dns.ParseNsswitch([]byte("hosts: dns\n")), Hosts: &dns.Hosts{}, Resolv: resolv}}})
+		Resolver: &client.Resolver{Config: &stub.Config{Nsswitch: stub.ParseNsswitch([]byte("hosts: dns\n")), Hosts: &stub.Hosts{}, Resolv: resolv}}})
 	start := time.Now()
 	resp, err := cl.Do(t.Context(), &client.Request{Method: "GET", Origin: client.Origin{Scheme: "https", Host: "www.example.com", Port: 443}, Authority: "www.example.com", Target: "/"})
 	if err != nil {

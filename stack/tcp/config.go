@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"peel/clock"
+	wire "peel/wire/tcp"
 )
 
 // Config is how a connection behaves. The zero value is a modern host's:
@@ -152,15 +153,10 @@ var stateNames = [...]string{"CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED", "ES
 
 func (s State) String() string { return stateNames[s] }
 
-// Header is a segment that is to be sent; ports and checksum are filled in by
-// the host.
-type Header struct {
-	Seq, Ack uint32
-	Flags    Flags
-	Window   uint16
-	Urgent   uint16
-	Options  [40]byte
-	NOptions int // a multiple of 4
+// Outgoing is the header of a segment that is to be sent, and what its host has
+// to know beside it. Ports and checksum are filled in by the host.
+type Outgoing struct {
+	wire.Header
 	// ECT marks the packet as ECN-capable (RFC 3168 §5).
 	ECT bool
 	// Segment is the largest payload of one packet when the payload is more
@@ -171,7 +167,7 @@ type Header struct {
 // Output takes the segments of a connection. The payload comes in two pieces,
 // which are copied before Output returns.
 type Output interface {
-	SendSegment(c *Conn, h *Header, a, b []byte)
+	SendSegment(c *Conn, h *Outgoing, a, b []byte)
 }
 
 func earlier(a, b clock.Time) clock.Time {

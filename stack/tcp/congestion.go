@@ -105,7 +105,7 @@ type Cubic struct {
 	wMax, k, wEst float64
 	cwndPrior     float64
 	fraction      float64
-	before        struct {
+	Before        struct {
 		wMax, cwndPrior float64
 		hy              hystart
 	}
@@ -184,7 +184,7 @@ func (q *Cubic) Acked(w *Window, a Acked) {
 // Reduce multiplies by 0.7 and remembers where it was (RFC 9438 §4.6, §4.7).
 func (q *Cubic) Reduce(w *Window, _ clock.Time, _ bool) {
 	cwnd := float64(w.Cwnd) / float64(w.MSS)
-	q.before.wMax, q.before.cwndPrior, q.before.hy = q.wMax, q.cwndPrior, q.hy
+	q.Before.wMax, q.Before.cwndPrior, q.Before.hy = q.wMax, q.cwndPrior, q.hy
 	q.cwndPrior = cwnd
 	if cwnd < q.wMax {
 		q.wMax = cwnd * (1 + cubicBeta) / 2 // §4.7: fast convergence
@@ -198,7 +198,7 @@ func (q *Cubic) Reduce(w *Window, _ clock.Time, _ bool) {
 
 // Undo restores W_max (RFC 9438 §4.9).
 func (q *Cubic) Undo(*Window) {
-	q.wMax, q.cwndPrior, q.hy = q.before.wMax, q.before.cwndPrior, q.before.hy
+	q.wMax, q.cwndPrior, q.hy = q.Before.wMax, q.Before.cwndPrior, q.Before.hy
 	q.epoch = 0
 }
 

@@ -1,3 +1,7 @@
+// Package tcp is one end of a TCP connection (RFC 9293) as a state machine
+// without I/O: Conn takes segments and the time and says what to send and when to
+// come again, with recovery, congestion control and timers. The form of segments
+// is package wire/tcp.
 package tcp
 
 import (
@@ -5,6 +9,7 @@ import (
 	"time"
 
 	"peel/clock"
+	wire "peel/wire/tcp"
 )
 
 // Conn is one end of a connection (RFC 9293) as a state machine: Input takes
@@ -60,7 +65,7 @@ type Conn struct {
 	urgentSeen  bool
 	copied      int // by the user within this round trip, for the window
 	copiedAt    clock.Time
-	dsack       Block
+	dsack       wire.Block
 	hasDSACK    bool
 
 	// Options in force.
@@ -192,11 +197,11 @@ func (c *Conn) Open(now clock.Time) {
 
 // Accept makes the connection the answer to a SYN: it enters SYN-RECEIVED and
 // answers with the next Poll.
-func (c *Conn) Accept(now clock.Time, syn Segment) {
+func (c *Conn) Accept(now clock.Time, syn wire.Segment) {
 	c.now = now
 	o := syn.Options()
 	c.takeSYN(syn, &o)
-	c.ecn = c.cfg.ECN && syn.Flags().Has(ECE|CWR)
+	c.ecn = c.cfg.ECN && syn.Flags().Has(wire.ECE|wire.CWR)
 	c.nxt = c.iss + 1
 	c.synDue = true
 	c.become(SynReceived)
@@ -206,7 +211,7 @@ func (c *Conn) Accept(now clock.Time, syn Segment) {
 // AcceptCookie makes the connection one whose SYN was answered statelessly;
 // what the cookie kept stands in o and ecn (RFC 4987 §3.6). The caller gives the
 // ACK to Input next.
-func (c *Conn) AcceptCookie(now clock.Time, irs uint32, o *Options, ecn bool) {
+func (c *Conn) AcceptCookie(now clock.Time, irs uint32, o *wire.Options, ecn bool) {
 	c.now = now
 	c.irs, c.rcvNxt = irs, irs+1
 	c.takeOptions(o)
@@ -222,14 +227,14 @@ func (c *Conn) AcceptCookie(now clock.Time, irs uint32, o *Options, ecn bool) {
 // announced is the MSS option's value (RFC 9293 §3.7.1, RFC 6691): the
 // interface's MTU less fixed headers.
 func (c *Conn) announced() int {
-	n := min(c.link-MinHeader, 0xffff)
+	n := min(c.link-wire.MinHeader, 0xffff)
 	if c.cfg.MSS > 0 {
 		n = min(n, c.cfg.MSS)
 	}
 	return n
 }
 
-func (c *Conn) takeSYN(s Segment, o *Options) {
+func (c *Conn) takeSYN(s wire.Segment, o *wire.Options) {
 	c.irs, c.rcvNxt = s.Seq(), s.Seq()+1
 	c.lastAckSent = c.rcvNxt // by the SYN-ACK, or by what answers it
 	c.edge = c.rcvNxt + uint32(min(c.rcvLimit, 0xffff))
@@ -244,7 +249,7 @@ func (c *Conn) takeSYN(s Segment, o *Options) {
 	c.heard = c.now
 }
 
-func (c *Conn) takeOptions(o *Options) {
+func (c *Conn) takeOptions(o *wire.Options) {
 	if o.MSS != 0 {
 		c.peerMSS = max(int(o.MSS), minMSS)
 	}
@@ -284,7 +289,7 @@ func (c *Conn) setMSS(why string) {
 // segmentFor is the data of a segment for a size of the path: never more than
 // the peer takes (RFC 9293 §3.7.1).
 func (c *Conn) segmentFor(path int) int {
-	n := min(path-MinHeader, c.peerMSS)
+	n := min(path-wire.MinHeader, c.peerMSS)
 	if c.ts {
 		n -= 12
 	}

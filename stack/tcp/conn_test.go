@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"peel/clock"
+	wire "peel/wire/tcp"
 )
 
-// wire is two connections and a path between them in virtual time, which
+// lossyPath is two connections and a path between them in virtual time, which
 // loses, doubles, delays and swaps segments as its seed says.
-type wire struct {
+type lossyPath struct {
 	q    clock.Queue
 	rnd  *rand.Rand
 	ends [2]*end
@@ -29,12 +30,12 @@ type wire struct {
 	mtu                int // silently dropped above
 	count              [2]int
 	hash               func(b []byte)
-	filter             func(to int, h *Header, n int) bool
+	filter             func(to int, h *Outgoing, n int) bool
 	log                func(format string, args ...any)
 }
 
 type end struct {
-	w     *wire
+	w     *lossyPath
 	i     int
 	conn  *Conn
 	timer *clock.Timer
@@ -46,8 +47,8 @@ type end struct {
 	paused          bool
 }
 
-func newWire(seed uint64, cfg [2]*Config) *wire {
-	w := &wire{rnd: rand.New(rand.NewPCG(seed, 1)), delay: 10 * time.Millisecond}
+func newLossyPath(seed uint64, cfg [2]*Config) *lossyPath {
+	w := &lossyPath{rnd: rand.New(rand.NewPCG(seed, 1)), delay: 10 * time.Millisecond}
 	w.q.Advance(clock.Time(1e9))
 	addrs := [2]netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:1000"), netip.MustParseAddrPort("192.0.2.2:80")}
 	for i := range w.ends {
@@ -90,22 +91,22 @@ func (e *end) run() {
 	e.w.q.Set(e.timer, e.conn.Poll(now))
 }
 
-func (e *end) SendSegment(c *Conn, h *Header, a, b []byte) {
-	seg := make([]byte, MinHeader+h.NOptions, MinHeader+h.NOptions+len(a)+len(b))
+func (e *end) SendSegment(c *Conn, h *Outgoing, a, b []byte) {
+	seg := make([]byte, wire.MinHeader+h.NOptions, wire.MinHeader+h.NOptions+len(a)+len(b))
 	binary.BigEndian.PutUint32(seg[4:], h.Seq)
 	binary.BigEndian.PutUint32(seg[8:], h.Ack)
-	binary.BigEndian.PutUint16(seg[12:], uint16((MinHeader+h.NOptions)/4)<<12|uint16(h.Flags))
+	binary.BigEndian.PutUint16(seg[12:], uint16((wire.MinHeader+h.NOptions)/4)<<12|uint16(h.Flags))
 	binary.BigEndian.PutUint16(seg[14:], h.Window)
 	binary.BigEndian.PutUint16(seg[18:], h.Urgent)
-	copy(seg[MinHeader:], h.Options[:h.NOptions])
+	copy(seg[wire.MinHeader:], h.Options[:h.NOptions])
 	seg = append(append(seg, a...), b...)
 	e.w.send(1-e.i, seg, h)
 }
 
-func (w *wire) send(to int, seg []byte, h *Header) {
+func (w *lossyPath) send(to int, seg []byte, h *Outgoing) {
 	now := w.q.Now()
 	if w.log != nil {
-		w.log("%v → %d %v seq %d ack %d win %d len %d opts %x", time.Duration(now-1e9), to, h.Flags, h.Seq, h.Ack, h.Window, len(seg)-MinHeader-h.NOptions, h.Options[:h.NOptions])
+		w.log("%v → %d %v seq %d ack %d win %d len %d opts %x", time.Duration(now-1e9), to, h.Flags, h.Seq, h.Ack, h.Window, len(seg)-wire.MinHeader-h.NOptions, h.Options[:h.NOptions])
 	}
 	if w.hash != nil {
 		var b [9]byte
@@ -115,7 +116,7 @@ func (w *wire) send(to int, seg []byte, h *Header) {
 		w.hash(seg)
 	}
 	w.count[to]++
-	if w.filter != nil && !w.filter(to, h, len(seg)-MinHeader-h.NOptions) {
+	if w.filter != nil && !w.filter(to, h, len(seg)-wire.MinHeader-h.NOptions) {
 		return
 	}
 	if w.rnd.Float64() < w.loss || w.mtu > 0 && len(seg)+20 > w.mtu {
@@ -141,7 +142,7 @@ func (w *wire) send(to int, seg []byte, h *Header) {
 		e := w.ends[to]
 		b := bytes.Clone(seg)
 		w.q.Set(clock.NewTimer(func(now clock.Time) {
-			s, err := Parse(b)
+			s, err := wire.Parse(b)
 			if err != nil {
 				panic(err)
 			}
@@ -155,7 +156,7 @@ func (w *wire) send(to int, seg []byte, h *Header) {
 	}
 }
 
-func (w *wire) open() {
+func (w *lossyPath) open() {
 	w.ends[1].conn.state = Listen
 	w.ends[0].conn.Open(w.q.Now())
 	w.ends[0].run()
@@ -170,7 +171,7 @@ func pattern(n int, seed byte) []byte {
 }
 
 // transfer moves n bytes each way and closes.
-func (w *wire) transfer(t testing.TB, n0, n1 int, limit time.Duration) {
+func (w *lossyPath) transfer(t testing.TB, n0, n1 int, limit time.Duration) {
 	t.Helper()
 	w.ends[0].toSend, w.ends[1].toSend = pattern(n0, 1), pattern(n1, 2)
 	for _, e := range w.ends {
@@ -192,7 +193,7 @@ func (w *wire) transfer(t testing.TB, n0, n1 int, limit time.Duration) {
 }
 
 func TestTransferOverAGoodPath(t *testing.T) {
-	w := newWire(1, [2]*Config{{}, {}})
+	w := newLossyPath(1, [2]*Config{{}, {}})
 	w.transfer(t, 3<<20, 1<<20, 200*time.Second)
 	for i, e := range w.ends {
 		if e.conn.retransmitted != 0 || e.conn.State() != Closed {
@@ -203,7 +204,7 @@ func TestTransferOverAGoodPath(t *testing.T) {
 
 // hostile runs one random transfer over a random path and returns a hash of
 // every segment with its time.
-func hostile(t testing.TB, seed uint64) (uint64, *wire) {
+func hostile(t testing.TB, seed uint64) (uint64, *lossyPath) {
 	r := rand.New(rand.NewPCG(seed, 99))
 	var cfgs [2]*Config
 	for i := range cfgs {
@@ -217,7 +218,7 @@ func hostile(t testing.TB, seed uint64) (uint64, *wire) {
 		}
 		cfgs[i] = c
 	}
-	w := newWire(seed, cfgs)
+	w := newLossyPath(seed, cfgs)
 	w.loss, w.dup, w.reorder = r.Float64()*0.25, r.Float64()*0.1, r.Float64()*0.3
 	w.jitter = time.Duration(r.IntN(60)) * time.Millisecond
 	w.delay = time.Duration(r.IntN(80000)) * time.Microsecond

@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"peel/clock"
+	wire "peel/wire/tcp"
 )
 
 // muted is an Output that only looks at what it is given.
 type muted struct{ t *testing.T }
 
-func (m muted) SendSegment(c *Conn, h *Header, a, b []byte) {
+func (m muted) SendSegment(c *Conn, h *Outgoing, a, b []byte) {
 	if h.NOptions > 40 || h.NOptions%4 != 0 {
 		m.t.Fatalf("%d bytes of options", h.NOptions)
 	}
@@ -34,21 +35,21 @@ func FuzzInput(f *testing.F) {
 		now := clock.Time(1e9)
 		c := NewConn(cfg, muted{t}, Ends{Local: netip.MustParseAddrPort("192.0.2.1:1"), Remote: netip.MustParseAddrPort("192.0.2.2:2"), ISS: 0xffffff00, TSOffset: 5, Link: 1480, Path: 1480})
 		const irs = 0xfffffff0
-		syn := make([]byte, MinHeader+20)
+		syn := make([]byte, wire.MinHeader+20)
 		binary.BigEndian.PutUint32(syn[4:], irs)
 		binary.BigEndian.PutUint16(syn[14:], 5000)
 		syn[12] = 10 << 4
-		copy(syn[MinHeader:], []byte{2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 2})
+		copy(syn[wire.MinHeader:], []byte{2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 2})
 		if how&16 != 0 {
-			syn[13] = byte(SYN)
-			c.Accept(now, Segment(syn))
+			syn[13] = byte(wire.SYN)
+			c.Accept(now, wire.Segment(syn))
 			c.Poll(now)
 		} else {
 			c.Open(now)
 			c.Poll(now)
-			syn[13] = byte(SYN | ACK)
+			syn[13] = byte(wire.SYN | wire.ACK)
 			binary.BigEndian.PutUint32(syn[8:], 0xffffff01)
-			c.Input(now, Segment(syn), false)
+			c.Input(now, wire.Segment(syn), false)
 			c.Poll(now)
 		}
 		for len(script) >= 6 {
@@ -72,23 +73,23 @@ func FuzzInput(f *testing.F) {
 					c.Unreachable(now, c.una+uint32(b[3]), ErrTimeout)
 				}
 			} else {
-				seg := make([]byte, MinHeader+24+int(b[4])*8)
+				seg := make([]byte, wire.MinHeader+24+int(b[4])*8)
 				binary.BigEndian.PutUint32(seg[4:], c.rcvNxt+uint32(int8(b[1]))*uint32(b[4]+1))
 				binary.BigEndian.PutUint32(seg[8:], c.una+uint32(int8(b[2]))*50)
-				seg[12], seg[13] = 11<<4, b[0]&0x3f|byte(ACK)
+				seg[12], seg[13] = 11<<4, b[0]&0x3f|byte(wire.ACK)
 				if b[0]&0x40 != 0 {
 					seg[13] = b[0] & 0x3f
 				}
 				binary.BigEndian.PutUint16(seg[14:], uint16(b[3])<<4)
-				o := seg[MinHeader:]
-				o[0], o[1] = optTimestamps, 10
+				o := seg[wire.MinHeader:]
+				o[0], o[1] = wire.OptTimestamps, 10
 				binary.BigEndian.PutUint32(o[2:], 1+uint32(b[5]))
 				binary.BigEndian.PutUint32(o[6:], c.tsNow()-uint32(b[3]))
-				o[10], o[11] = optNop, optNop
-				o[12], o[13] = optSACK, 10
+				o[10], o[11] = wire.OptNop, wire.OptNop
+				o[12], o[13] = wire.OptSACK, 10
 				binary.BigEndian.PutUint32(o[14:], c.una+uint32(b[3])*30)
 				binary.BigEndian.PutUint32(o[18:], c.una+uint32(b[3])*30+uint32(b[1])*20)
-				c.Input(now, Segment(seg), b[0]&0x80 != 0)
+				c.Input(now, wire.Segment(seg), b[0]&0x80 != 0)
 			}
 			next := c.Poll(now)
 			if next <= now && c.State() != Closed && next != c.Poll(now) {

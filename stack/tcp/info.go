@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"peel/clock"
+	wire "peel/wire/tcp"
 )
 
 // Info is the state of a connection for a table of sockets, in bytes and ns.
@@ -55,7 +56,7 @@ func (c *Conn) Info() Info {
 // UnderWay tells whether a sequence number is of what is sent and not
 // acknowledged: what an honest ICMP error quotes (RFC 5927 §4.1).
 func (c *Conn) UnderWay(seq uint32) bool {
-	return !before(seq, c.una) && before(seq, c.nxt)
+	return !wire.Before(seq, c.una) && wire.Before(seq, c.nxt)
 }
 
 // Disordered tells that bytes are missing before some that have arrived, or

@@ -4,12 +4,13 @@ import (
 	"time"
 
 	"peel/clock"
+	wire "peel/wire/tcp"
 )
 
 // Input takes one segment whose checksum is right and that belongs to this
 // connection. ce tells that the packet carried a congestion mark (RFC 3168).
 // The payload is copied. Poll comes next.
-func (c *Conn) Input(now clock.Time, s Segment, ce bool) {
+func (c *Conn) Input(now clock.Time, s wire.Segment, ce bool) {
 	c.now = now
 	switch c.state {
 	case Closed, Listen:
@@ -23,23 +24,23 @@ func (c *Conn) Input(now clock.Time, s Segment, ce bool) {
 	payload := s.Payload()
 
 	// RFC 7323 §5.3 (PAWS), RFC 9293 §3.10.7.4 first.
-	if c.ts && !flags.Has(RST) {
-		if o.Timestamps && before(o.TSVal, c.tsRecent) && now.Sub(c.tsRecentAt) < 24*24*time.Hour {
-			if !(c.state == SynReceived && flags.Has(SYN)) {
+	if c.ts && !flags.Has(wire.RST) {
+		if o.Timestamps && wire.Before(o.TSVal, c.tsRecent) && now.Sub(c.tsRecentAt) < 24*24*time.Hour {
+			if !(c.state == SynReceived && flags.Has(wire.SYN)) {
 				c.drop("PAWS: an old timestamp", s)
 				c.owe(seq, s)
 				return
 			}
 		}
 		// RFC 7323 §3.2: a segment without the option is dropped.
-		if !o.Timestamps && !flags.Has(SYN) {
+		if !o.Timestamps && !flags.Has(wire.SYN) {
 			c.drop("no timestamp", s)
 			return
 		}
 	}
-	if c.state == SynReceived && flags.Has(SYN) && !flags.Has(RST) && seq == c.irs {
+	if c.state == SynReceived && flags.Has(wire.SYN) && !flags.Has(wire.RST) && seq == c.irs {
 		// The SYN again, or the peer's half of a simultaneous open.
-		if flags.Has(ACK) && s.Ack() == c.nxt {
+		if flags.Has(wire.ACK) && s.Ack() == c.nxt {
 			c.una = c.nxt
 			c.wnd, c.wl1, c.wl2 = int(s.Window()), seq, s.Ack()
 			c.established()
@@ -50,18 +51,18 @@ func (c *Conn) Input(now clock.Time, s Segment, ce bool) {
 		return
 	}
 	if !c.acceptable(seq, s) {
-		if flags.Has(RST) {
+		if flags.Has(wire.RST) {
 			return
 		}
 		c.drop("outside the window", s)
 		c.duplicate(seq, s)
-		if c.state == TimeWait && flags.Has(FIN) {
+		if c.state == TimeWait && flags.Has(wire.FIN) {
 			c.lingerAt = now.Add(c.cfg.timeWait()) // RFC 9293 §3.10.7.4, fifth
 		}
 		c.owe(seq, s)
 		return
 	}
-	if flags.Has(RST) {
+	if flags.Has(wire.RST) {
 		// RFC 5961 §3.2.
 		if seq == c.rcvNxt {
 			c.reset()
@@ -70,33 +71,33 @@ func (c *Conn) Input(now clock.Time, s Segment, ce bool) {
 		}
 		return
 	}
-	if flags.Has(SYN) {
+	if flags.Has(wire.SYN) {
 		// RFC 5961 §4.2.
 		c.challengeACK("SYN in the window")
 		return
 	}
-	if !flags.Has(ACK) {
+	if !flags.Has(wire.ACK) {
 		return
 	}
 	c.heard = now
 	if c.keepAt != clock.Never {
 		c.touchKeepAlive()
 	}
-	if c.ts && o.Timestamps && !before(o.TSVal, c.tsRecent) && !before(c.lastAckSent, seq) {
+	if c.ts && o.Timestamps && !wire.Before(o.TSVal, c.tsRecent) && !wire.Before(c.lastAckSent, seq) {
 		// RFC 7323 §4.3.
 		c.tsRecent, c.tsRecentAt = o.TSVal, now
 	}
-	if !c.inputACK(s, &o, len(payload) > 0 || flags.Has(FIN)) {
+	if !c.inputACK(s, &o, len(payload) > 0 || flags.Has(wire.FIN)) {
 		return
 	}
 	if c.state == Closed {
 		return
 	}
-	if flags.Has(URG) {
+	if flags.Has(wire.URG) {
 		c.inputUrgent(s)
 	}
 	if c.ecn {
-		if flags.Has(CWR) {
+		if flags.Has(wire.CWR) {
 			c.ceSeen = false
 		}
 		if ce {
@@ -106,14 +107,14 @@ func (c *Conn) Input(now clock.Time, s Segment, ce bool) {
 			c.ceSeen = true
 		}
 	}
-	if len(payload) > 0 || flags.Has(FIN) {
-		c.inputData(seq, payload, flags.Has(FIN))
+	if len(payload) > 0 || flags.Has(wire.FIN) {
+		c.inputData(seq, payload, flags.Has(wire.FIN))
 	}
 }
 
 // InputOwned is Input for a segment whose payload may be kept where it is: kept
 // tells that owner is then this connection's to release.
-func (c *Conn) InputOwned(now clock.Time, s Segment, ce bool, owner Owner) (kept bool) {
+func (c *Conn) InputOwned(now clock.Time, s wire.Segment, ce bool, owner Owner) (kept bool) {
 	c.owner = owner
 	c.Input(now, s, ce)
 	kept = c.owner == nil
@@ -121,14 +122,14 @@ func (c *Conn) InputOwned(now clock.Time, s Segment, ce bool, owner Owner) (kept
 	return kept
 }
 
-func (c *Conn) drop(why string, s Segment) {
+func (c *Conn) drop(why string, s wire.Segment) {
 	c.note(Event{Kind: SegmentDropped, Why: why, From: s.Seq(), To: s.Seq() + uint32(len(s.Payload()))})
 }
 
 // owe sends the ACK that an unacceptable segment asks for; to one without data
 // only so often, lest two hosts that disagree acknowledge each other for ever.
-func (c *Conn) owe(seq uint32, s Segment) {
-	if len(s.Payload()) == 0 && !s.Flags().Any(SYN|FIN) && seq != c.rcvNxt-1 {
+func (c *Conn) owe(seq uint32, s wire.Segment) {
+	if len(s.Payload()) == 0 && !s.Flags().Any(wire.SYN|wire.FIN) && seq != c.rcvNxt-1 {
 		c.challengeACK("out of the window")
 		return
 	}
@@ -136,41 +137,41 @@ func (c *Conn) owe(seq uint32, s Segment) {
 }
 
 // inputSynSent is RFC 9293 §3.10.7.3.
-func (c *Conn) inputSynSent(s Segment) {
+func (c *Conn) inputSynSent(s wire.Segment) {
 	flags := s.Flags()
 	o := s.Options()
-	if flags.Has(ACK) {
-		if ack := s.Ack(); !before(c.iss, ack) || before(c.nxt, ack) {
-			if !flags.Has(RST) {
-				h := Header{Seq: ack, Flags: RST}
+	if flags.Has(wire.ACK) {
+		if ack := s.Ack(); !wire.Before(c.iss, ack) || wire.Before(c.nxt, ack) {
+			if !flags.Has(wire.RST) {
+				h := Outgoing{Header: wire.Header{Seq: ack, Flags: wire.RST}}
 				c.out.SendSegment(c, &h, nil, nil)
 			}
 			return
 		}
 	}
-	if flags.Has(RST) {
-		if flags.Has(ACK) {
+	if flags.Has(wire.RST) {
+		if flags.Has(wire.ACK) {
 			c.fail(ErrRefused)
 		}
 		return
 	}
-	if !flags.Has(SYN) {
+	if !flags.Has(wire.SYN) {
 		return
 	}
 	ecn := c.ecn
-	if flags.Has(ACK) && c.retries == 0 {
+	if flags.Has(wire.ACK) && c.retries == 0 {
 		c.rtt.sample(c.now.Sub(c.sentAt), c.now, c.cfg)
 	}
 	c.takeSYN(s, &o)
-	if !flags.Has(ACK) {
+	if !flags.Has(wire.ACK) {
 		// Simultaneous open (RFC 9293 §3.5).
-		c.ecn = ecn && flags.Has(ECE|CWR)
+		c.ecn = ecn && flags.Has(wire.ECE|wire.CWR)
 		c.become(SynReceived)
 		c.synDue = true
 		c.rtoAt = c.now.Add(c.rto())
 		return
 	}
-	c.ecn = ecn && flags&(ECE|CWR) == ECE
+	c.ecn = ecn && flags&(wire.ECE|wire.CWR) == wire.ECE
 	if o.Timestamps && c.ts && c.retries > 0 {
 		if ms := int32(c.tsNow() - o.TSEcr); ms > 0 {
 			c.rtt.sample(time.Duration(ms)*time.Millisecond, c.now, c.cfg)
@@ -183,9 +184,9 @@ func (c *Conn) inputSynSent(s Segment) {
 }
 
 // acceptable is the sequence number check of RFC 9293 §3.10.7.4.
-func (c *Conn) acceptable(seq uint32, s Segment) bool {
+func (c *Conn) acceptable(seq uint32, s wire.Segment) bool {
 	n := uint32(len(s.Payload()))
-	if s.Flags().Has(FIN) {
+	if s.Flags().Has(wire.FIN) {
 		n++
 	}
 	wnd := c.edge - c.rcvNxt
@@ -193,12 +194,12 @@ func (c *Conn) acceptable(seq uint32, s Segment) bool {
 	case n == 0 && wnd == 0:
 		return seq == c.rcvNxt
 	case n == 0:
-		return !before(seq, c.rcvNxt) && before(seq, c.edge) || seq == c.rcvNxt
+		return !wire.Before(seq, c.rcvNxt) && wire.Before(seq, c.edge) || seq == c.rcvNxt
 	case wnd == 0:
 		// A probe of one octet; and a FIN needs no room.
 		return seq == c.rcvNxt && len(s.Payload()) == 0
 	}
-	return before(seq, c.edge) && before(c.rcvNxt, seq+n)
+	return wire.Before(seq, c.edge) && wire.Before(c.rcvNxt, seq+n)
 }
 
 // challengeACK answers what may be forged, a bounded number of times a second
@@ -232,11 +233,11 @@ func (c *Conn) reset() {
 
 // inputACK is RFC 9293 §3.10.7.4, fifth. It returns false when the segment is
 // not to be looked at further.
-func (c *Conn) inputACK(s Segment, o *Options, carries bool) bool {
+func (c *Conn) inputACK(s wire.Segment, o *wire.Options, carries bool) bool {
 	ack := s.Ack()
 	if c.state == SynReceived {
-		if !before(c.una, ack) || before(c.nxt, ack) {
-			h := Header{Seq: ack, Flags: RST}
+		if !wire.Before(c.una, ack) || wire.Before(c.nxt, ack) {
+			h := Outgoing{Header: wire.Header{Seq: ack, Flags: wire.RST}}
 			c.out.SendSegment(c, &h, nil, nil)
 			return false
 		}
@@ -253,13 +254,13 @@ func (c *Conn) inputACK(s Segment, o *Options, carries bool) bool {
 		return true
 	}
 	// RFC 5961 §5.2.
-	if before(c.nxt, ack) {
+	if wire.Before(c.nxt, ack) {
 		c.drop("acknowledges what was not sent", s)
 		c.challengeACK("ACK of the future")
 		return false
 	}
-	if before(ack, c.una) {
-		if before(ack, c.una-uint32(max(c.maxWnd, 1))) {
+	if wire.Before(ack, c.una) {
+		if wire.Before(ack, c.una-uint32(max(c.maxWnd, 1))) {
 			c.drop("acknowledges what is long gone", s)
 			c.challengeACK("ACK of the past")
 			return false
@@ -271,7 +272,7 @@ func (c *Conn) inputACK(s Segment, o *Options, carries bool) bool {
 	}
 	wnd := int(s.Window()) << c.shiftOut
 	dup := ack == c.una && !carries && wnd == c.wnd
-	if before(c.wl1, s.Seq()) || c.wl1 == s.Seq() && !before(ack, c.wl2) {
+	if wire.Before(c.wl1, s.Seq()) || c.wl1 == s.Seq() && !wire.Before(ack, c.wl2) {
 		grown := wnd > c.wnd
 		c.wnd, c.wl1, c.wl2 = wnd, s.Seq(), ack
 		c.maxWnd = max(c.maxWnd, wnd)
@@ -291,7 +292,7 @@ func (c *Conn) inputACK(s Segment, o *Options, carries bool) bool {
 	if c.probes > 0 {
 		c.stuckSince = c.now // it answers: RFC 9293 §3.8.6.1 keeps the connection
 	}
-	c.ackReceived(ack, o, dup, s.Flags().Has(ECE))
+	c.ackReceived(ack, o, dup, s.Flags().Has(wire.ECE))
 	if c.finSent && c.una == c.nxt {
 		c.finAcked()
 	}
@@ -326,19 +327,19 @@ func (c *Conn) timeWait() {
 // TimeWaitReuse tells whether a SYN may start a new connection on the same
 // four numbers (RFC 9293 §3.10.7.4, RFC 6191 §2): when it is certain to be
 // newer than anything of the old one.
-func (c *Conn) TimeWaitReuse(s Segment) bool {
-	if c.state != TimeWait || !s.Flags().Has(SYN) || s.Flags().Any(RST|ACK) {
+func (c *Conn) TimeWaitReuse(s wire.Segment) bool {
+	if c.state != TimeWait || !s.Flags().Has(wire.SYN) || s.Flags().Any(wire.RST|wire.ACK) {
 		return false
 	}
 	o := s.Options()
 	if c.ts && o.Timestamps {
-		if before(c.tsRecent, o.TSVal) {
+		if wire.Before(c.tsRecent, o.TSVal) {
 			return true
 		}
-		return o.TSVal == c.tsRecent && before(c.rcvNxt, s.Seq())
+		return o.TSVal == c.tsRecent && wire.Before(c.rcvNxt, s.Seq())
 	}
 	// Timestamps that are new say that the connection is, too.
-	return before(c.rcvNxt, s.Seq()) || o.Timestamps && !c.cfg.NoTimestamps && !c.ts
+	return wire.Before(c.rcvNxt, s.Seq()) || o.Timestamps && !c.cfg.NoTimestamps && !c.ts
 }
 
 // Unreachable is told by ICMP, or by the host when the next hop does not answer.
@@ -348,7 +349,7 @@ func (c *Conn) TimeWaitReuse(s Segment) bool {
 // message quotes: one that is not under way is forged or late (RFC 5927 §4).
 func (c *Conn) Unreachable(now clock.Time, quoted uint32, err error) {
 	c.now = now
-	if before(quoted, c.una) || before(c.nxt, quoted) || c.state == Closed {
+	if wire.Before(quoted, c.una) || wire.Before(c.nxt, quoted) || c.state == Closed {
 		return
 	}
 	if c.state == SynSent {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"peel/clock"
+	wire "peel/wire/tcp"
 )
 
 // probeAfter is how long a size that ICMP lowered is kept before the larger one
@@ -23,7 +24,7 @@ const baseSegment = 1024
 // by ICMP, with the sequence number that the message quotes, or by the host.
 func (c *Conn) PathMTU(now clock.Time, n int, quoted uint32, why string) {
 	c.now = now
-	if before(quoted, c.una) || before(c.nxt, quoted) || n >= c.path || n < MinHeader+minMSS || c.state == Closed {
+	if wire.Before(quoted, c.una) || wire.Before(c.nxt, quoted) || n >= c.path || n < wire.MinHeader+minMSS || c.state == Closed {
 		return // RFC 5927 §7.2, RFC 8201 §4: never more, and not by strangers
 	}
 	c.lowerPath(n, why, probeAfter)
@@ -71,7 +72,7 @@ func (c *Conn) suspectMTU() {
 	if c.mtu.timeouts++; c.mtu.timeouts < limit {
 		return
 	}
-	header := MinHeader
+	header := wire.MinHeader
 	if c.ts {
 		header += 12
 	}

@@ -2,6 +2,8 @@ package tcp
 
 import (
 	"encoding/binary"
+
+	wire "peel/wire/tcp"
 )
 
 // sackRoom is what SACK blocks take of a data segment.
@@ -15,13 +17,13 @@ func (c *Conn) sackRoom() int {
 
 // sackOption reports what arrived out of order, the latest first
 // (RFC 2018 §4), behind a duplicate if there was one (RFC 2883).
-func (c *Conn) sackOption(h *Header) {
+func (c *Conn) sackOption(h *Outgoing) {
 	n := c.blocks()
 	if n == 0 {
 		return
 	}
 	b := h.Options[h.NOptions:]
-	b[0], b[1], b[2], b[3] = optNop, optNop, optSACK, byte(2+8*n)
+	b[0], b[1], b[2], b[3] = wire.OptNop, wire.OptNop, wire.OptSACK, byte(2+8*n)
 	b = b[4:]
 	put := func(from, to uint32) {
 		binary.BigEndian.PutUint32(b, from)
@@ -62,23 +64,9 @@ func (c *Conn) blocks() int {
 // of the connection's own.
 func (c *Conn) tsNow() uint32 { return uint32(c.now/1e6) + c.tsOffset }
 
-func appendOption(h *Header, kind byte, v ...byte) {
-	n := h.NOptions
-	h.Options[n], h.Options[n+1] = kind, byte(2+len(v))
-	copy(h.Options[n+2:], v)
-	h.NOptions = n + 2 + len(v)
-}
-
-func (h *Header) pad() {
-	for h.NOptions%4 != 0 {
-		h.Options[h.NOptions] = optNop
-		h.NOptions++
-	}
-}
-
-func (c *Conn) timestampOption(h *Header) {
+func (c *Conn) timestampOption(h *Outgoing) {
 	b := h.Options[h.NOptions:]
-	b[0], b[1], b[2], b[3] = optNop, optNop, optTimestamps, 10
+	b[0], b[1], b[2], b[3] = wire.OptNop, wire.OptNop, wire.OptTimestamps, 10
 	binary.BigEndian.PutUint32(b[4:], c.tsNow())
 	binary.BigEndian.PutUint32(b[8:], c.tsRecent)
 	h.NOptions += 12

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"peel/clock"
+	wire "peel/wire/tcp"
 )
 
 // Poll does what is due at now: timers, retransmissions, new data, an ACK. It
@@ -102,7 +103,7 @@ func (c *Conn) sendNew() {
 			n = usable
 		}
 		last := n == unsent
-		if n > 0 && n < most && last && !fin && !c.noDelay && before(c.una, c.small) {
+		if n > 0 && n < most && last && !fin && !c.noDelay && wire.Before(c.una, c.small) {
 			// Nagle (RFC 9293 §3.7.4), as Minshall and Linux have it: one
 			// small segment at a time.
 			if !c.held {
@@ -132,24 +133,24 @@ func (c *Conn) sendNew() {
 // sendData sends n bytes at seq: new ones, or those of record r again.
 func (c *Conn) sendData(seq uint32, n int, fin bool, r *record) {
 	a, b := c.send.peek(int(seq-c.sendSeq), n)
-	h := Header{Seq: seq, Flags: ACK}
+	h := Outgoing{Header: wire.Header{Seq: seq, Flags: wire.ACK}}
 	end := seq + uint32(n)
 	if fin {
-		h.Flags |= FIN
+		h.Flags |= wire.FIN
 		end++
 	}
 	if n > 0 && (end == c.sendSeq+uint32(c.send.n) || fin) {
-		h.Flags |= PSH
+		h.Flags |= wire.PSH
 	}
 	if c.urgentOut && int32(c.urgent-seq) > 0 {
-		h.Flags |= URG
+		h.Flags |= wire.URG
 		h.Urgent = uint16(min(c.urgent-seq, 0xffff))
 	}
 	// RFC 3168 §6.1.2, §6.1.5: new data is marked, retransmissions are not.
 	if c.ecn && r == nil {
 		h.ECT = n > 0
 		if c.cwrOut && n > 0 {
-			h.Flags |= CWR
+			h.Flags |= wire.CWR
 			c.cwrOut = false
 		}
 	}
@@ -164,7 +165,7 @@ func (c *Conn) sendData(seq uint32, n int, fin bool, r *record) {
 	if c.una == c.nxt {
 		c.stuckSince = c.now
 	}
-	if before(c.nxt, end) {
+	if wire.Before(c.nxt, end) {
 		c.nxt = end
 		if fin {
 			c.finSent = true
@@ -181,11 +182,11 @@ func (c *Conn) sendData(seq uint32, n int, fin bool, r *record) {
 
 // acknowledge fills in what every segment behind the SYN tells: ACK, window,
 // timestamps, SACK blocks, ECE. The ACK that was owed is paid by it.
-func (c *Conn) acknowledge(h *Header) {
+func (c *Conn) acknowledge(h *Outgoing) {
 	h.Ack = c.rcvNxt
 	h.Window = uint16(c.window() >> c.shiftIn)
 	if c.ceSeen {
-		h.Flags |= ECE
+		h.Flags |= wire.ECE
 	}
 	if c.ts {
 		c.timestampOption(h)
@@ -236,7 +237,7 @@ func (c *Conn) sendACK() {
 	if c.quick > 0 {
 		c.quick--
 	}
-	h := Header{Seq: c.nxt, Flags: ACK}
+	h := Outgoing{Header: wire.Header{Seq: c.nxt, Flags: wire.ACK}}
 	c.acknowledge(&h)
 	c.out.SendSegment(c, &h, nil, nil)
 }
@@ -244,20 +245,20 @@ func (c *Conn) sendACK() {
 // sendSYN sends the SYN or SYN-ACK.
 func (c *Conn) sendSYN() {
 	c.synDue = false
-	h := Header{Seq: c.iss, Flags: SYN}
+	h := Outgoing{Header: wire.Header{Seq: c.iss, Flags: wire.SYN}}
 	passive := c.state == SynReceived
 	if passive {
-		h.Flags |= ACK
+		h.Flags |= wire.ACK
 		h.Ack = c.rcvNxt
 	}
 	m := c.announced()
-	appendOption(&h, optMSS, byte(m>>8), byte(m))
+	h.Option(wire.OptMSS, byte(m>>8), byte(m))
 	if passive && c.sack || !passive && !c.cfg.NoSACK {
-		appendOption(&h, optSACKPermitted)
+		h.Option(wire.OptSACKPermitted)
 	}
 	if passive && c.ts || !passive && !c.cfg.NoTimestamps {
 		b := h.Options[h.NOptions:]
-		b[0], b[1] = optTimestamps, 10
+		b[0], b[1] = wire.OptTimestamps, 10
 		binary.BigEndian.PutUint32(b[2:], c.tsNow())
 		ecr := uint32(0)
 		if passive {
@@ -267,17 +268,17 @@ func (c *Conn) sendSYN() {
 		h.NOptions += 10
 	}
 	if passive && c.scaled || !passive && !c.cfg.NoWindowScale {
-		appendOption(&h, optWindowScale, c.shiftIn)
+		h.Option(wire.OptWindowScale, c.shiftIn)
 	}
-	h.pad()
+	h.Pad()
 	// RFC 3168 §6.1.1. After a retry without an answer, ask without ECN:
 	// some drop such SYNs.
 	if c.ecn {
 		switch {
 		case passive:
-			h.Flags |= ECE
+			h.Flags |= wire.ECE
 		case c.retries < 2:
-			h.Flags |= ECE | CWR
+			h.Flags |= wire.ECE | wire.CWR
 		default:
 			c.ecn = false
 		}
@@ -308,7 +309,7 @@ func (c *Conn) pace(n int) {
 	}
 	// A millisecond's worth may go out together.
 	const quantum = clock.Time(time.Millisecond)
-	c.paceAt = max(c.paceAt, c.now-quantum) + clock.Time(float64(n+MinHeader)/rate*1e9)
+	c.paceAt = max(c.paceAt, c.now-quantum) + clock.Time(float64(n+wire.MinHeader)/rate*1e9)
 }
 
 // restartAfterIdle brings the window down to the initial one when nothing was

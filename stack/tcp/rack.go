@@ -4,10 +4,11 @@ import (
 	"time"
 
 	"peel/clock"
+	wire "peel/wire/tcp"
 )
 
 // rackUpdate takes the newest delivered segment (RFC 8985 §6.2 steps 1, 2).
-func (c *Conn) rackUpdate(a *ackInfo, o *Options) {
+func (c *Conn) rackUpdate(a *ackInfo, o *wire.Options) {
 	if !a.any {
 		return
 	}
@@ -16,7 +17,7 @@ func (c *Conn) rackUpdate(a *ackInfo, o *Options) {
 	if r.tx > 1 {
 		// It may be the original that was acknowledged. What is SACKed is not
 		// what the timestamp echoes (RFC 7323 §4.3).
-		if rtt < c.rtt.min || c.ts && o.Timestamps && !before(c.una, r.end) && before(o.TSEcr, uint32(r.sent/1e6)+c.tsOffset) {
+		if rtt < c.rtt.min || c.ts && o.Timestamps && !wire.Before(c.una, r.end) && wire.Before(o.TSEcr, uint32(r.sent/1e6)+c.tsOffset) {
 			return
 		}
 	}
@@ -90,7 +91,7 @@ func (c *Conn) countDuplicates(dup bool, a *ackInfo) {
 		a.delivered -= known
 		left := c.dupBytes - known
 		c.dupAcks, c.dupBytes = 0, 0
-		if c.mode == modeRecovery && before(c.una, c.recover) && c.sentHead < len(c.sent) {
+		if c.mode == modeRecovery && wire.Before(c.una, c.recover) && c.sentHead < len(c.sent) {
 			// A partial ACK: the next segment is missing too.
 			c.dupBytes = left
 			c.firstToMSS()
@@ -99,7 +100,7 @@ func (c *Conn) countDuplicates(dup bool, a *ackInfo) {
 	case dup && c.una != c.nxt:
 		c.dupAcks++
 		c.dupBytes = min(c.dupBytes+c.mss, max(int(c.nxt-c.una)-c.lostBytes-c.mss, 0))
-		if c.dupAcks == 3 && c.mode == modeOpen && before(c.recover, c.una) {
+		if c.dupAcks == 3 && c.mode == modeOpen && wire.Before(c.recover, c.una) {
 			c.firstToMSS()
 			c.markLost(c.sentHead, "3 duplicate acks")
 		}
@@ -108,13 +109,13 @@ func (c *Conn) countDuplicates(dup bool, a *ackInfo) {
 	}
 }
 
-func (c *Conn) dsackReceived(b Block) {
+func (c *Conn) dsackReceived(b wire.Block) {
 	c.note(Event{Kind: DSACKReceived, From: b.From, To: b.To})
-	if c.undo.armed && c.undo.retrans > 0 && !before(b.From, c.undo.from) && !before(c.recover, b.To) {
+	if c.undo.armed && c.undo.retrans > 0 && !wire.Before(b.From, c.undo.from) && !wire.Before(c.recover, b.To) {
 		c.undo.retrans--
 	}
 	// RFC 8985 §6.2 step 4: once a round trip, be more patient.
-	if !before(c.una, c.rack.dsackRound) || c.rack.mult == 1 {
+	if !wire.Before(c.una, c.rack.dsackRound) || c.rack.mult == 1 {
 		c.rack.dsackRound = c.nxt
 		c.rack.mult = min(c.rack.mult+1, 16)
 		c.rack.persist = 16

@@ -4,11 +4,12 @@ import (
 	"slices"
 
 	"peel/clock"
+	wire "peel/wire/tcp"
 )
 
 // inputUrgent is RFC 9293 §3.10.7.4, sixth.
-func (c *Conn) inputUrgent(s Segment) {
-	if up := s.Seq() + uint32(s.Urgent()); !c.urgentSeen || before(c.urgentIn, up) {
+func (c *Conn) inputUrgent(s wire.Segment) {
+	if up := s.Seq() + uint32(s.Urgent()); !c.urgentSeen || wire.Before(c.urgentIn, up) {
 		c.urgentIn, c.urgentSeen = up, true
 		c.note(Event{Kind: UrgentSeen, From: s.Seq(), To: up})
 	}
@@ -21,17 +22,17 @@ func (c *Conn) inputData(seq uint32, b []byte, fin bool) {
 	default:
 		return // the peer has closed its side already
 	}
-	if c.orphan && len(b) > 0 && before(c.rcvNxt, seq+uint32(len(b))) {
+	if c.orphan && len(b) > 0 && wire.Before(c.rcvNxt, seq+uint32(len(b))) {
 		// Nobody will ever read it (RFC 9293 §3.6.1, RFC 2525 §2.17).
 		c.sendReset()
 		c.shutdown()
 		return
 	}
 	end := seq + uint32(len(b))
-	if before(seq, c.rcvNxt) {
+	if wire.Before(seq, c.rcvNxt) {
 		n := c.rcvNxt - seq
 		if c.sack && len(b) > 0 {
-			c.dsack, c.hasDSACK = Block{seq, seq + min(n, uint32(len(b)))}, true
+			c.dsack, c.hasDSACK = wire.Block{From: seq, To: seq + min(n, uint32(len(b)))}, true
 			c.ackNow = true
 		}
 		b = b[min(n, uint32(len(b))):]
@@ -41,7 +42,7 @@ func (c *Conn) inputData(seq uint32, b []byte, fin bool) {
 			return
 		}
 	}
-	if before(c.edge, end) {
+	if wire.Before(c.edge, end) {
 		cut := min(int(end-c.edge), len(b))
 		b = b[:len(b)-cut]
 		fin = false
@@ -88,8 +89,8 @@ func (c *Conn) inOrder(end uint32, n int) {
 	c.rcvNxt = end
 	if len(c.ooo) > 0 {
 		i := 0
-		for i < len(c.ooo) && !before(c.rcvNxt, c.ooo[i].from) {
-			if before(c.rcvNxt, c.ooo[i].to) {
+		for i < len(c.ooo) && !wire.Before(c.rcvNxt, c.ooo[i].from) {
+			if wire.Before(c.rcvNxt, c.ooo[i].to) {
 				c.rcvNxt = c.ooo[i].to
 			}
 			i++
@@ -132,14 +133,14 @@ func (c *Conn) outOfOrder(from, to uint32) {
 		return
 	}
 	i := 0
-	for i < len(c.ooo) && before(c.ooo[i].to, from) {
+	for i < len(c.ooo) && wire.Before(c.ooo[i].to, from) {
 		i++
 	}
 	j := i
 	n := span{from, to, 0}
-	for j < len(c.ooo) && !before(to, c.ooo[j].from) {
-		if c.sack && !c.hasDSACK && before(max32(from, c.ooo[j].from), min32(to, c.ooo[j].to)) {
-			c.dsack, c.hasDSACK = Block{max32(from, c.ooo[j].from), min32(to, c.ooo[j].to)}, true
+	for j < len(c.ooo) && !wire.Before(to, c.ooo[j].from) {
+		if c.sack && !c.hasDSACK && wire.Before(max32(from, c.ooo[j].from), min32(to, c.ooo[j].to)) {
+			c.dsack, c.hasDSACK = wire.Block{From: max32(from, c.ooo[j].from), To: min32(to, c.ooo[j].to)}, true
 		}
 		n.from, n.to = min32(n.from, c.ooo[j].from), max32(n.to, c.ooo[j].to)
 		j++
@@ -153,24 +154,24 @@ func (c *Conn) outOfOrder(from, to uint32) {
 }
 
 func min32(a, b uint32) uint32 {
-	if before(a, b) {
+	if wire.Before(a, b) {
 		return a
 	}
 	return b
 }
 
 func max32(a, b uint32) uint32 {
-	if before(a, b) {
+	if wire.Before(a, b) {
 		return b
 	}
 	return a
 }
 
 // duplicate reports a segment that lies before the window (RFC 2883 §4).
-func (c *Conn) duplicate(seq uint32, s Segment) {
+func (c *Conn) duplicate(seq uint32, s wire.Segment) {
 	end := seq + uint32(len(s.Payload()))
-	if c.sack && before(seq, end) && !before(c.rcvNxt, end) {
-		c.dsack, c.hasDSACK = Block{seq, end}, true
+	if c.sack && wire.Before(seq, end) && !wire.Before(c.rcvNxt, end) {
+		c.dsack, c.hasDSACK = wire.Block{From: seq, To: end}, true
 	}
 }
 

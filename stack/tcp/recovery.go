@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"peel/clock"
+	wire "peel/wire/tcp"
 )
 
 // recovery is what a sender knows of the segments under way, and how it
@@ -67,10 +68,10 @@ var modeNames = [...]string{"open", "cwr", "recovery", "loss"}
 
 // ackReceived does what an acceptable ACK means for sending: it moves una,
 // finds losses and lets congestion control decide.
-func (c *Conn) ackReceived(ack uint32, o *Options, dup bool, ece bool) {
+func (c *Conn) ackReceived(ack uint32, o *wire.Options, dup bool, ece bool) {
 	a := ackInfo{fack: c.rack.fack}
 	priorUna, priorLost := c.una, c.lostBytes
-	a.advanced = before(c.una, ack)
+	a.advanced = wire.Before(c.una, ack)
 	if o.NSACK > 0 && c.sack {
 		skip := 0
 		if a.dsack = c.dsackBlock(ack, o); a.dsack {
@@ -86,7 +87,7 @@ func (c *Conn) ackReceived(ack uint32, o *Options, dup bool, ece bool) {
 		c.acked(ack)
 	}
 	c.measure(&a, o)
-	if c.roundEnd == priorUna || !before(c.una, c.roundEnd) {
+	if c.roundEnd == priorUna || !wire.Before(c.una, c.roundEnd) {
 		c.round++
 		c.roundEnd = c.nxt
 	}
@@ -128,7 +129,7 @@ func (c *Conn) acked(ack uint32) {
 	c.stuckSince = c.now
 	c.mtu.timeouts = 0
 	c.soft = nil
-	if c.urgentOut && !before(c.una, c.urgent) {
+	if c.urgentOut && !wire.Before(c.una, c.urgent) {
 		c.urgentOut = false
 	}
 	if c.send.n == 0 {
@@ -145,7 +146,7 @@ func (c *Conn) acked(ack uint32) {
 
 // measure takes the round trip from what was delivered, or from the echoed
 // timestamp where that is all there is (RFC 7323 §4.1).
-func (c *Conn) measure(a *ackInfo, o *Options) {
+func (c *Conn) measure(a *ackInfo, o *wire.Options) {
 	d := a.rtt
 	if a.again {
 		// What was repaired may have held the ACK of the rest back.
@@ -172,7 +173,7 @@ func (c *Conn) measure(a *ackInfo, o *Options) {
 // steer enters and leaves recovery and moves the window.
 func (c *Conn) steer(a *ackInfo, priorUna uint32, ece bool) {
 	deflated := false
-	if c.mode != modeOpen && !before(c.una, c.recover) && c.una != priorUna {
+	if c.mode != modeOpen && !wire.Before(c.una, c.recover) && c.una != priorUna {
 		deflated = c.mode != modeLoss
 		c.endRecovery("all acknowledged")
 	}
@@ -185,7 +186,7 @@ func (c *Conn) steer(a *ackInfo, priorUna uint32, ece bool) {
 	info := Acked{Now: c.now, Bytes: a.delivered, RTT: a.rtt, SRTT: c.rtt.srtt, MinRTT: c.rtt.min, InFlight: c.inFlight(), Round: c.round, Lost: a.lost,
 		Recovering: c.mode == modeRecovery || c.mode == modeCWR}
 	flight := int(c.nxt-c.una) + a.delivered
-	info.Limited = before(priorUna, c.limitedAt) || c.win.Cwnd < c.win.Ssthresh && c.win.Cwnd < 2*flight
+	info.Limited = wire.Before(priorUna, c.limitedAt) || c.win.Cwnd < c.win.Ssthresh && c.win.Cwnd < 2*flight
 	if a.any {
 		info.Rate, info.AppLimited = c.rate(&a.newest)
 	}
@@ -298,14 +299,14 @@ func (c *Conn) endRecovery(why string) {
 // tryUndo restores the window when nothing had been lost: the ACK answers the
 // original and not the retransmission (RFC 3522), or every retransmission was
 // reported as a duplicate (RFC 3708).
-func (c *Conn) tryUndo(a *ackInfo, o *Options) {
+func (c *Conn) tryUndo(a *ackInfo, o *wire.Options) {
 	u := &c.undo
 	if !u.armed || c.mode == modeCWR {
 		return
 	}
 	why := ""
 	switch {
-	case a.advanced && c.mode != modeOpen && u.stamped && c.ts && o.Timestamps && o.TSEcr != 0 && before(o.TSEcr, u.stamp):
+	case a.advanced && c.mode != modeOpen && u.stamped && c.ts && o.Timestamps && o.TSEcr != 0 && wire.Before(o.TSEcr, u.stamp):
 		why = "the original arrived (timestamp)"
 	case u.stamped && u.retrans == 0:
 		why = "all retransmissions were duplicates (DSACK)"

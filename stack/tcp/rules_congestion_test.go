@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"peel/clock"
+	wire "peel/wire/tcp"
 )
 
 // path is a congestion control that is fed one round trip after the other: all
@@ -307,7 +308,7 @@ func TestPacing(t *testing.T) {
 			if start == 0 {
 				start = g.at
 			}
-			n, last = n+len(g.b)+MinHeader, g.at
+			n, last = n+len(g.b)+wire.MinHeader, g.at
 			if most := g.at.Sub(start).Seconds()*rate + rate/1000 + 1020; float64(n) > most+1 {
 				t.Fatalf("%d bytes after %v: the pace allows %.0f", n, g.at.Sub(start), most)
 			}
@@ -323,7 +324,7 @@ func TestPacing(t *testing.T) {
 func TestBBR(t *testing.T) {
 	run := func(cc func() Congestion, loss float64) (rate float64, queued time.Duration) {
 		cfg := &Config{Congestion: cc}
-		w := newWire(5, [2]*Config{cfg, cfg})
+		w := newLossyPath(5, [2]*Config{cfg, cfg})
 		w.rate, w.queue, w.loss, w.delay = 2e6, 1<<20, 0, 20*ms
 		w.open()
 		w.q.Run(w.q.Now().Add(100 * ms))

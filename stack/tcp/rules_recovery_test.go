@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	wire "peel/wire/tcp"
 )
 
 func TestUndo(t *testing.T) {
@@ -147,10 +149,10 @@ func TestProportionalRateReduction(t *testing.T) {
 			}
 			top = i
 			blocks := sackBlocks(lost, top)
-			before := s.c.delivered
+			Before := s.c.delivered
 			priorFlight := int(s.c.nxt-s.c.una) - s.c.sackBytes
 			s.c.Input(s.now, ackSegment(1, blocks), false)
-			newly := int(s.c.delivered - before)
+			newly := int(s.c.delivered - Before)
 			if s.c.mode != modeRecovery {
 				s.poll()
 				s.step("+10us")
@@ -183,7 +185,7 @@ func TestProportionalRateReduction(t *testing.T) {
 
 // sackBlocks are the runs of segments of 1000 up to top that are not lost, the
 // highest first.
-func sackBlocks(lost map[int]bool, top int) (b []Block) {
+func sackBlocks(lost map[int]bool, top int) (b []wire.Block) {
 	for i := top; i >= 0 && len(b) < 4; i-- {
 		if lost[i] {
 			continue
@@ -192,14 +194,14 @@ func sackBlocks(lost map[int]bool, top int) (b []Block) {
 		for from > 0 && !lost[from-1] {
 			from--
 		}
-		b = append(b, Block{uint32(1 + from*1000), uint32(1 + (i+1)*1000)})
+		b = append(b, wire.Block{From: uint32(1 + from*1000), To: uint32(1 + (i+1)*1000)})
 		i = from
 	}
 	return b
 }
 
-func ackSegment(ack int, blocks []Block) Segment {
-	h := Header{Flags: ACK}
+func ackSegment(ack int, blocks []wire.Block) wire.Segment {
+	h := Outgoing{Header: wire.Header{Flags: wire.ACK}}
 	if len(blocks) > 0 {
 		var v []byte
 		for _, b := range blocks {
@@ -208,16 +210,16 @@ func ackSegment(ack int, blocks []Block) Segment {
 				v = append(v, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
 			}
 		}
-		appendOption(&h, optSACK, v...)
-		h.pad()
+		h.Option(wire.OptSACK, v...)
+		h.Pad()
 	}
-	b := make([]byte, MinHeader+h.NOptions)
+	b := make([]byte, wire.MinHeader+h.NOptions)
 	seq, n := scriptIRS+uint32(1), scriptISS+uint32(ack)
 	copy(b[4:], []byte{byte(seq >> 24), byte(seq >> 16), byte(seq >> 8), byte(seq), byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
-	b[12], b[13] = byte(len(b)/4)<<4, byte(ACK)
+	b[12], b[13] = byte(len(b)/4)<<4, byte(wire.ACK)
 	b[14], b[15] = 0x0f, 0x42 // 500 000 with a scale of 7
-	copy(b[MinHeader:], h.Options[:h.NOptions])
-	return Segment(b)
+	copy(b[wire.MinHeader:], h.Options[:h.NOptions])
+	return wire.Segment(b)
 }
 
 // RFC 6191 §2: which SYNs begin anew what is in TIME-WAIT.

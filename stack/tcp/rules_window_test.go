@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	wire "peel/wire/tcp"
 )
 
 func TestNagle(t *testing.T) {
@@ -183,7 +185,7 @@ func TestWindowNeverShrinks(t *testing.T) {
 			}
 			for _, g := range s.sent {
 				e := g.h.Ack + uint32(s.bytes(&g.h))
-				if g.h.Flags.Has(SYN) {
+				if g.h.Flags.Has(wire.SYN) {
 					continue
 				}
 				// RFC 7323 §2.4: but for less than a unit of the scale.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"peel/clock"
+	wire "peel/wire/tcp"
 )
 
 type record struct {
@@ -191,7 +192,7 @@ func (c *Conn) deliver(r *record, a *ackInfo) {
 			c.mtu.proved = true
 		}
 		// RFC 8985 §6.2 step 3.
-		if before(r.end, a.fack) && !c.rack.reordering && c.sack {
+		if wire.Before(r.end, a.fack) && !c.rack.reordering && c.sack {
 			c.rack.reordering = true
 			c.note(Event{Kind: ReorderingSeen, From: r.seq, To: r.end})
 		}
@@ -202,7 +203,7 @@ func (c *Conn) deliver(r *record, a *ackInfo) {
 	if !a.any || sentAfter(r.nth, r.end, a.newest.nth, a.newest.end) {
 		a.newest, a.any = *r, true
 	}
-	if before(c.rack.fack, r.end) {
+	if wire.Before(c.rack.fack, r.end) {
 		c.rack.fack = r.end
 	}
 }
@@ -211,15 +212,15 @@ func (c *Conn) deliver(r *record, a *ackInfo) {
 // counting: in virtual time a retransmission and new data leave at one instant,
 // and by their sequence numbers the new data would seem to be later.
 func sentAfter(n1, end1, n2, end2 uint32) bool {
-	return before(n2, n1) || n1 == n2 && before(end2, end1)
+	return wire.Before(n2, n1) || n1 == n2 && wire.Before(end2, end1)
 }
 
 // cumulative takes what ack acknowledges off the scoreboard.
 func (c *Conn) cumulative(ack uint32, a *ackInfo) {
 	for c.sentHead < len(c.sent) {
 		r := &c.sent[c.sentHead]
-		if before(ack, r.end) {
-			if !before(r.seq, ack) {
+		if wire.Before(ack, r.end) {
+			if !wire.Before(r.seq, ack) {
 				break
 			}
 			// A part of a record.
@@ -253,27 +254,27 @@ func (c *Conn) settle(r *record, a *ackInfo) {
 }
 
 // selective marks what a SACK block reports.
-func (c *Conn) selective(b Block, a *ackInfo) {
-	if !before(b.From, b.To) || before(c.nxt, b.To) || !before(c.una, b.To) {
+func (c *Conn) selective(b wire.Block, a *ackInfo) {
+	if !wire.Before(b.From, b.To) || wire.Before(c.nxt, b.To) || !wire.Before(c.una, b.To) {
 		return
 	}
 	lo, hi := c.sentHead, len(c.sent)
 	for lo < hi {
-		if m := int(uint(lo+hi) >> 1); !before(b.From, c.sent[m].end) {
+		if m := int(uint(lo+hi) >> 1); !wire.Before(b.From, c.sent[m].end) {
 			lo = m + 1
 		} else {
 			hi = m
 		}
 	}
-	for i := lo; i < len(c.sent) && before(c.sent[i].seq, b.To); i++ {
+	for i := lo; i < len(c.sent) && wire.Before(c.sent[i].seq, b.To); i++ {
 		if c.sent[i].flags&recSACKed != 0 {
 			continue
 		}
-		if before(c.sent[i].seq, b.From) {
+		if wire.Before(c.sent[i].seq, b.From) {
 			c.splitAt(i, b.From)
 			continue
 		}
-		if before(b.To, c.sent[i].end) {
+		if wire.Before(b.To, c.sent[i].end) {
 			c.splitAt(i, b.To)
 		}
 		r := &c.sent[i]
@@ -290,18 +291,18 @@ func (c *Conn) selective(b Block, a *ackInfo) {
 
 // dsackBlock tells whether the first SACK block reports a duplicate
 // (RFC 2883 §4).
-func (c *Conn) dsackBlock(ack uint32, o *Options) bool {
+func (c *Conn) dsackBlock(ack uint32, o *wire.Options) bool {
 	if o.NSACK == 0 {
 		return false
 	}
 	b := o.SACK[0]
-	if !before(b.From, b.To) {
+	if !wire.Before(b.From, b.To) {
 		return false
 	}
-	if before(b.From, ack) {
-		return !before(ack, b.To)
+	if wire.Before(b.From, ack) {
+		return !wire.Before(ack, b.To)
 	}
-	return o.NSACK > 1 && !before(b.From, o.SACK[1].From) && !before(o.SACK[1].To, b.To)
+	return o.NSACK > 1 && !wire.Before(b.From, o.SACK[1].From) && !wire.Before(o.SACK[1].To, b.To)
 }
 
 // firstToMSS cuts the first record to one segment.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	wire "peel/wire/tcp"
 )
 
 // octet is the byte at a relative sequence number of one side's stream.
@@ -13,14 +15,14 @@ func octet(seq, side int) byte { return byte(seq*7 + seq>>8 + side*31) }
 
 var flagLetters = "FSRP.UEW" // in the order of the bits
 
-func flagsOf(v string) (f Flags) {
+func flagsOf(v string) (f wire.Flags) {
 	for _, r := range v {
 		f |= 1 << strings.IndexRune(flagLetters, r)
 	}
 	return f
 }
 
-func lettersOf(f Flags) string {
+func lettersOf(f wire.Flags) string {
 	v := ""
 	for _, r := range "SFRPUEW." {
 		if f&(1<<strings.IndexRune(flagLetters, r)) != 0 {
@@ -32,7 +34,7 @@ func lettersOf(f Flags) string {
 
 // segmentLine is a segment as a line has it.
 type segmentLine struct {
-	flags          Flags
+	flags          wire.Flags
 	from, to, size int
 	ack, win, urg  int // -1: not named
 	ce, ect, nots  bool
@@ -87,7 +89,7 @@ func (s *script) expect(f []string) {
 		s.sent = s.sent[1:]
 		flags := l.flags
 		if to < l.to {
-			flags &^= PSH // of the last only
+			flags &^= wire.PSH // of the last only
 		}
 		want := fmt.Sprintf("%s %d:%d", lettersOf(flags), from, to)
 		got := fmt.Sprintf("%s %d:%d", lettersOf(g.h.Flags), int32(g.h.Seq-scriptISS), int32(g.h.Seq-scriptISS)+int32(len(g.b)))
@@ -127,15 +129,15 @@ func (s *script) expect(f []string) {
 }
 
 // bytes is the window that a header announces.
-func (s *script) bytes(h *Header) int {
-	if h.Flags.Has(SYN) {
+func (s *script) bytes(h *Outgoing) int {
+	if h.Flags.Has(wire.SYN) {
 		return int(h.Window)
 	}
 	return int(h.Window) << s.c.shiftIn
 }
 
 // SendSegment implements Output.
-func (s *script) SendSegment(_ *Conn, h *Header, a, b []byte) {
+func (s *script) SendSegment(_ *Conn, h *Outgoing, a, b []byte) {
 	g := sentSegment{s.now, *h, append(bytes.Clone(a), b...)}
 	s.log("> %s", s.show(&g))
 	for i, o := range g.b {
@@ -157,11 +159,11 @@ func (s *script) show(g *sentSegment) string {
 }
 
 // optionText writes a header's options as lines have them.
-func optionText(h *Header) string {
-	b := make([]byte, MinHeader+h.NOptions)
+func optionText(h *Outgoing) string {
+	b := make([]byte, wire.MinHeader+h.NOptions)
 	b[12] = byte(len(b)/4) << 4
-	copy(b[MinHeader:], h.Options[:h.NOptions])
-	o := Segment(b).Options()
+	copy(b[wire.MinHeader:], h.Options[:h.NOptions])
+	o := wire.Segment(b).Options()
 	var out []string
 	if o.MSS != 0 {
 		out = append(out, fmt.Sprint("mss ", o.MSS))
@@ -211,39 +213,39 @@ func (s *script) input(f []string) {
 }
 
 // make returns the segment of a line.
-func (s *script) make(line string) Segment {
+func (s *script) make(line string) wire.Segment {
 	l := s.segment(strings.Fields(line))
 	return s.encode(l, l.from, l.to)
 }
 
 // encode makes the segment of a line that holds from up to to.
-func (s *script) encode(l segmentLine, from, to int) Segment {
+func (s *script) encode(l segmentLine, from, to int) wire.Segment {
 	s.t.Helper()
-	var h Header
+	var h Outgoing
 	for _, o := range strings.Split(l.opts, ",") {
 		s.option(&h, strings.Fields(o))
 	}
-	h.pad()
-	b := make([]byte, MinHeader+h.NOptions+to-from)
+	h.Pad()
+	b := make([]byte, wire.MinHeader+h.NOptions+to-from)
 	binary.BigEndian.PutUint32(b[4:], scriptIRS+uint32(from))
-	if l.flags.Has(ACK) {
+	if l.flags.Has(wire.ACK) {
 		binary.BigEndian.PutUint32(b[8:], scriptISS+uint32(l.ack))
 	}
 	flags, shift := l.flags, s.shift
 	if to < l.to {
-		flags &^= PSH | FIN
+		flags &^= wire.PSH | wire.FIN
 	}
-	if flags.Has(SYN) {
+	if flags.Has(wire.SYN) {
 		shift = 0
 	}
-	binary.BigEndian.PutUint16(b[12:], uint16((MinHeader+h.NOptions)/4)<<12|uint16(flags))
+	binary.BigEndian.PutUint16(b[12:], uint16((wire.MinHeader+h.NOptions)/4)<<12|uint16(flags))
 	binary.BigEndian.PutUint16(b[14:], uint16(min(s.window>>shift, 65535)))
 	binary.BigEndian.PutUint16(b[18:], uint16(max(l.urg, 0)))
-	copy(b[MinHeader:], h.Options[:h.NOptions])
-	for i := range b[MinHeader+h.NOptions:] {
-		b[MinHeader+h.NOptions+i] = octet(from+i, 2)
+	copy(b[wire.MinHeader:], h.Options[:h.NOptions])
+	for i := range b[wire.MinHeader+h.NOptions:] {
+		b[wire.MinHeader+h.NOptions+i] = octet(from+i, 2)
 	}
-	seg, err := Parse(b)
+	seg, err := wire.Parse(b)
 	if err != nil {
 		s.fail("%v", err)
 	}
@@ -251,7 +253,7 @@ func (s *script) encode(l segmentLine, from, to int) Segment {
 }
 
 // option appends one of a line's options to a header.
-func (s *script) option(h *Header, f []string) {
+func (s *script) option(h *Outgoing, f []string) {
 	if len(f) == 0 {
 		return
 	}
@@ -264,22 +266,22 @@ func (s *script) option(h *Header, f []string) {
 	switch f[0] {
 	case "mss":
 		n := s.number(f[1])
-		appendOption(h, optMSS, byte(n>>8), byte(n))
+		h.Option(wire.OptMSS, byte(n>>8), byte(n))
 	case "sackOK":
-		appendOption(h, optSACKPermitted)
+		h.Option(wire.OptSACKPermitted)
 	case "wscale":
 		s.shift = uint8(s.number(f[1]))
-		appendOption(h, optWindowScale, s.shift)
+		h.Option(wire.OptWindowScale, s.shift)
 		s.shift = min(s.shift, 14)
 	case "ts":
-		appendOption(h, optTimestamps, u32(uint32(s.number(f[1])), uint32(s.number(f[3])))...)
+		h.Option(wire.OptTimestamps, u32(uint32(s.number(f[1])), uint32(s.number(f[3])))...)
 	case "sack":
 		var v []byte
 		for _, k := range f[1:] {
 			from, to, _ := strings.Cut(k, ":")
 			v = append(v, u32(scriptISS+uint32(s.number(from)), scriptISS+uint32(s.number(to)))...)
 		}
-		appendOption(h, optSACK, v...)
+		h.Option(wire.OptSACK, v...)
 	default:
 		s.fail("what is option %q?", f[0])
 	}

@@ -46,7 +46,7 @@ type script struct {
 
 type sentSegment struct {
 	at clock.Time
-	h  Header
+	h  Outgoing
 	b  []byte
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"peel/clock"
+	wire "peel/wire/tcp"
 )
 
 // Secret is what the numbers of connections are made from, so that nobody
@@ -92,7 +93,7 @@ func (k *Secret) CheckCookie(local, remote netip.AddrPort, irs, iss uint32, now 
 const cookieBits = 6
 
 // CookieTimestamp puts the SYN's options into the low bits of a timestamp.
-func CookieTimestamp(ts uint32, o *Options, ecn bool) uint32 {
+func CookieTimestamp(ts uint32, o *wire.Options, ecn bool) uint32 {
 	v := uint32(15)
 	if o.WindowScale >= 0 {
 		v = uint32(o.WindowScale)
@@ -105,14 +106,14 @@ func CookieTimestamp(ts uint32, o *Options, ecn bool) uint32 {
 	}
 	// The result must not lie in the future.
 	out := ts&^(1<<cookieBits-1) | v
-	if before(ts, out) {
+	if wire.Before(ts, out) {
 		out -= 1 << cookieBits
 	}
 	return out
 }
 
 // CookieOptions reads them back from the echoed timestamp.
-func CookieOptions(ecr uint32) (o Options, ecn bool) {
+func CookieOptions(ecr uint32) (o wire.Options, ecn bool) {
 	o.WindowScale = -1
 	if v := ecr & 15; v <= 14 {
 		o.WindowScale = int8(v)
@@ -122,18 +123,18 @@ func CookieOptions(ecr uint32) (o Options, ecn bool) {
 }
 
 // SynAck is the header of a SYN-ACK that answers syn with a cookie.
-func (k *Secret) SynAck(cfg *Config, local, remote netip.AddrPort, syn Segment, mss int, now clock.Time) Header {
+func (k *Secret) SynAck(cfg *Config, local, remote netip.AddrPort, syn wire.Segment, mss int, now clock.Time) Outgoing {
 	o := syn.Options()
 	peer := int(o.MSS)
 	if peer == 0 {
 		peer = 536
 	}
-	h := Header{Seq: k.Cookie(local, remote, syn.Seq(), peer, now), Ack: syn.Seq() + 1, Flags: SYN | ACK, Window: 0xffff}
-	appendOption(&h, optMSS, byte(mss>>8), byte(mss))
+	h := Outgoing{Header: wire.Header{Seq: k.Cookie(local, remote, syn.Seq(), peer, now), Ack: syn.Seq() + 1, Flags: wire.SYN | wire.ACK, Window: 0xffff}}
+	h.Option(wire.OptMSS, byte(mss>>8), byte(mss))
 	if o.Timestamps && !cfg.NoTimestamps {
-		ecn := cfg.ECN && syn.Flags().Has(ECE|CWR)
+		ecn := cfg.ECN && syn.Flags().Has(wire.ECE|wire.CWR)
 		if ecn {
-			h.Flags |= ECE
+			h.Flags |= wire.ECE
 		}
 		if cfg.NoSACK {
 			o.SACKPermitted = false
@@ -142,16 +143,16 @@ func (k *Secret) SynAck(cfg *Config, local, remote netip.AddrPort, syn Segment, 
 			o.WindowScale = -1
 		}
 		if o.SACKPermitted {
-			appendOption(&h, optSACKPermitted)
+			h.Option(wire.OptSACKPermitted)
 		}
 		var v [8]byte
 		binary.BigEndian.PutUint32(v[:], CookieTimestamp(uint32(now/1e6), &o, ecn)+k.TimestampOffset(local, remote))
 		binary.BigEndian.PutUint32(v[4:], o.TSVal)
-		appendOption(&h, optTimestamps, v[:]...)
+		h.Option(wire.OptTimestamps, v[:]...)
 		if o.WindowScale >= 0 {
-			appendOption(&h, optWindowScale, cfg.windowScale())
+			h.Option(wire.OptWindowScale, cfg.windowScale())
 		}
 	}
-	h.pad()
+	h.Pad()
 	return h
 }

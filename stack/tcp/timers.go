@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"peel/clock"
+	wire "peel/wire/tcp"
 )
 
 // rto is the retransmission timeout with its back-off (RFC 6298 §5.5).
@@ -105,8 +106,8 @@ func (c *Conn) tailLossProbe() {
 }
 
 // tlpAcked judges the answer to a tail loss probe (RFC 8985 §7.4).
-func (c *Conn) tlpAcked(ack uint32, a *ackInfo, o *Options, dup bool) {
-	if !c.tlp.out || before(ack, c.tlp.end) {
+func (c *Conn) tlpAcked(ack uint32, a *ackInfo, o *wire.Options, dup bool) {
+	if !c.tlp.out || wire.Before(ack, c.tlp.end) {
 		return
 	}
 	switch {
@@ -114,7 +115,7 @@ func (c *Conn) tlpAcked(ack uint32, a *ackInfo, o *Options, dup bool) {
 		c.tlp.out = false // new data
 	case a.dsack && o.SACK[0].To == c.tlp.end, ack == c.tlp.end && dup && o.NSACK == 0:
 		c.tlp.out = false // the original had arrived as well
-	case before(c.tlp.end, ack):
+	case wire.Before(c.tlp.end, ack):
 		// Nothing told of a duplicate: the probe has repaired a loss that
 		// nothing else showed, and the window has to answer for it.
 		c.tlp.out = false
@@ -165,7 +166,7 @@ func (c *Conn) timedOut() {
 	}
 	c.note(Event{Kind: TimedOut, From: c.una, To: c.nxt, Wait: c.rto()})
 	c.suspectMTU()
-	if c.mode != modeLoss || !before(c.una, c.recover) {
+	if c.mode != modeLoss || !wire.Before(c.una, c.recover) {
 		if c.mode == modeOpen {
 			c.armUndo()
 		}
@@ -269,7 +270,7 @@ func (c *Conn) persist() {
 
 // probe sends a segment from before the window, which has to be acknowledged.
 func (c *Conn) probe() {
-	h := Header{Seq: c.una - 1, Flags: ACK}
+	h := Outgoing{Header: wire.Header{Seq: c.una - 1, Flags: wire.ACK}}
 	c.acknowledge(&h)
 	c.out.SendSegment(c, &h, nil, nil)
 }

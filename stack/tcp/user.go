@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"peel/clock"
+	wire "peel/wire/tcp"
 )
 
 // Write takes bytes to send and returns how many it took: fewer than len(p)
@@ -133,7 +134,7 @@ func (c *Conn) consumed(n int) {
 	}
 }
 
-func (c *Conn) rcvMSS() int { return min(c.announced(), max(c.link-MinHeader-12, 8)) }
+func (c *Conn) rcvMSS() int { return min(c.announced(), max(c.link-wire.MinHeader-12, 8)) }
 
 // tuneReceive lets the window grow when the user takes more than half of it
 // in a round trip, as it then holds the sender back.
@@ -230,7 +231,7 @@ func (c *Conn) Abort(now clock.Time) {
 // sendReset sends a RST that the peer accepts (RFC 5961 §3.2: its exact next
 // sequence number).
 func (c *Conn) sendReset() {
-	h := Header{Seq: c.nxt, Ack: c.rcvNxt, Flags: RST | ACK}
+	h := Outgoing{Header: wire.Header{Seq: c.nxt, Ack: c.rcvNxt, Flags: wire.RST | wire.ACK}}
 	if int32(c.nxt-(c.una+uint32(c.wnd))) > 0 {
 		h.Seq = c.una
 	}

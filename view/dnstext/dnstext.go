@@ -13,6 +13,7 @@ import (
 	"peel/dns/cache"
 	dnsclient "peel/dns/client"
 	"peel/dns/recursor"
+	"peel/dns/stub"
 	"peel/trace"
 )
 
@@ -250,7 +251,7 @@ func (o *Writer) Result(q dns.Question, r *recursor.Result, took time.Duration) 
 
 // Story tells a lookup on this machine: what was asked in which order, and
 // what came of it.
-func (o *Writer) Story(l *trace.Lookup, sources string, differences []dns.Difference) {
+func (o *Writer) Story(l *trace.Lookup, sources string, differences []stub.Difference) {
 	took := round(time.Duration(l.End - l.Start))
 	if l.Failure != nil {
 		o.line("%s: %s in %s", o.bold(l.Name), o.bad(l.Failure.Code), took)

@@ -1,4 +1,4 @@
-package dns
+package stub
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"peel/clock"
+	"peel/dns"
 )
 
 // beginDNS starts the source dns: the names to ask for, one after the other.
@@ -72,14 +73,14 @@ func (l *Lookup) beginName(now clock.Time) {
 	l.current = nil
 	name := l.names[l.at].name
 	if l.cfg.WantA {
-		l.current = append(l.current, l.newQuestion(name, TypeA))
+		l.current = append(l.current, l.newQuestion(name, dns.TypeA))
 	}
 	if l.cfg.WantAAAA {
 		if l.cfg.Resolv.NoAAAA {
-			l.step(Step{Source: "dns", Outcome: "skipped", Name: name, Type: TypeAAAA, Start: now, End: now,
+			l.step(Step{Source: "dns", Outcome: "skipped", Name: name, Type: dns.TypeAAAA, Start: now, End: now,
 				Text: "AAAA is not asked: resolv.conf has the option no-aaaa"})
 		} else {
-			l.current = append(l.current, l.newQuestion(name, TypeAAAA))
+			l.current = append(l.current, l.newQuestion(name, dns.TypeAAAA))
 		}
 	}
 	if len(l.current) == 0 {
@@ -95,7 +96,7 @@ func (l *Lookup) beginName(now clock.Time) {
 	l.services.begin(l, name, now)
 }
 
-func (l *Lookup) newQuestion(name Name, t Type) *question {
+func (l *Lookup) newQuestion(name dns.Name, t dns.Type) *question {
 	return &question{name: name, typ: t, attempt: 1, edns: !l.cfg.NoEDNS}
 }
 
@@ -110,12 +111,12 @@ func (l *Lookup) ask(q *question, tcp bool, now clock.Time) {
 
 // send puts one query on a new socket, and so on a new source port.
 func (l *Lookup) send(q *question, tcp bool, now clock.Time) {
-	m := Message{
-		Header:    Header{ID: uint16(l.random()), RecursionDesired: true, AuthenticData: l.cfg.Resolv.TrustAD},
-		Questions: []Question{{q.name, q.typ, ClassIN}},
+	m := dns.Message{
+		Header:    dns.Header{ID: uint16(l.random()), RecursionDesired: true, AuthenticData: l.cfg.Resolv.TrustAD},
+		Questions: []dns.Question{{Name: q.name, Type: q.typ, Class: dns.ClassIN}},
 	}
 	if q.edns {
-		m.Additional = []Resource{EDNS{UDPSize: l.cfg.EDNSSize}.Resource()}
+		m.Additional = []dns.Resource{dns.EDNS{UDPSize: l.cfg.EDNSSize}.Resource()}
 	}
 	msg, err := m.Append(nil)
 	if err != nil {
@@ -153,7 +154,7 @@ func (l *Lookup) expire(q *question, now clock.Time) {
 }
 
 // answered takes a message that passed every check of mismatch.
-func (l *Lookup) answered(s *socket, m *Message, parseErr error, now clock.Time) {
+func (l *Lookup) answered(s *socket, m *dns.Message, parseErr error, now clock.Time) {
 	q := s.q
 	if q == l.services.q {
 		l.services.answered(l, s, m, parseErr, now)
@@ -171,13 +172,13 @@ func (l *Lookup) answered(s *socket, m *Message, parseErr error, now clock.Time)
 	case parseErr != nil:
 		st.Outcome, st.Text = "malformed", strings.TrimPrefix(parseErr.Error(), "dns: ")
 		l.serverFailed(q, Malformed, fmt.Sprintf("%s sent a broken answer: %s", s.server, st.Text), now)
-	case m.Rcode == RcodeNoError:
+	case m.Rcode == dns.RcodeNoError:
 		l.noError(s, m, st, now)
-	case m.Rcode == RcodeNXDomain:
+	case m.Rcode == dns.RcodeNXDomain:
 		st.Outcome, st.Text = "no_name", "the name does not exist (NXDOMAIN)"+negativeTTL(m)
 		q.kind, q.detail = NotFound, fmt.Sprintf("%s says that %s does not exist (NXDOMAIN)", s.server, q.name.Host())
 		l.endQuestion(q, now)
-	case q.edns && (m.Rcode == RcodeFormErr || m.Rcode == RcodeNotImp || m.Rcode == RcodeBadVers):
+	case q.edns && (m.Rcode == dns.RcodeFormErr || m.Rcode == dns.RcodeNotImp || m.Rcode == dns.RcodeBadVers):
 		// RFC 6891 §6.2.2: a server that does not know EDNS says FORMERR.
 		// The same server gets what is left of its time.
 		st.Outcome, st.Text = "refused", fmt.Sprintf("%s: the server may not know EDNS, asked again without", m.Rcode)
@@ -185,7 +186,7 @@ func (l *Lookup) answered(s *socket, m *Message, parseErr error, now clock.Time)
 		l.send(q, s.tcp, now)
 	default:
 		kind, outcome := ServFail, "server_failure"
-		if m.Rcode == RcodeRefused {
+		if m.Rcode == dns.RcodeRefused {
 			kind, outcome = Refused, "refused"
 		}
 		st.Outcome, st.Text = outcome, rcodeText(m.Rcode, st.Errors)
@@ -193,7 +194,7 @@ func (l *Lookup) answered(s *socket, m *Message, parseErr error, now clock.Time)
 	}
 }
 
-func (l *Lookup) noError(s *socket, m *Message, st *Step, now clock.Time) {
+func (l *Lookup) noError(s *socket, m *dns.Message, st *Step, now clock.Time) {
 	q := s.q
 	addrs, chain, broken := follow(m.Answers, q.name, q.typ)
 	q.chain, st.Chain = chain, chain
@@ -232,26 +233,26 @@ func (l *Lookup) noError(s *socket, m *Message, st *Step, now clock.Time) {
 // follow reads the addresses of name from an answer, along CNAMEs. It takes
 // only records that the chain leads to. The TTL of each address is the least
 // on its way.
-func follow(answers []Resource, name Name, t Type) (addrs []Address, chain []Name, broken string) {
+func follow(answers []dns.Resource, name dns.Name, t dns.Type) (addrs []Address, chain []dns.Name, broken string) {
 	ttl := uint32(1<<31 - 1) // RFC 2181 §8: a larger TTL is not one
 	at := name
 	for {
-		var next *Resource
+		var next *dns.Resource
 		for i := range answers {
 			rr := &answers[i]
-			if rr.Class != ClassIN || !rr.Name.EqualFold(at) {
+			if rr.Class != dns.ClassIN || !rr.Name.EqualFold(at) {
 				continue
 			}
 			switch d := rr.Value().(type) {
-			case A:
-				if t == TypeA {
+			case dns.A:
+				if t == dns.TypeA {
 					addrs = append(addrs, Address{Addr: d.Addr, TTL: int64(min(ttl, rr.TTL))})
 				}
-			case AAAA:
-				if t == TypeAAAA {
+			case dns.AAAA:
+				if t == dns.TypeAAAA {
 					addrs = append(addrs, Address{Addr: d.Addr, TTL: int64(min(ttl, rr.TTL))})
 				}
-			case CNAME:
+			case dns.CNAME:
 				next = rr
 			}
 		}
@@ -259,7 +260,7 @@ func follow(answers []Resource, name Name, t Type) (addrs []Address, chain []Nam
 			return addrs, chain, ""
 		}
 		ttl = min(ttl, next.TTL)
-		at = next.Value().(CNAME).Target
+		at = next.Value().(dns.CNAME).Target
 		if at.EqualFold(name) || slices.ContainsFunc(chain, at.EqualFold) {
 			return nil, append(chain, at), "a loop of aliases: " + chainText(name, append(chain, at))
 		}
@@ -429,9 +430,9 @@ func (l *Lookup) endDNS(err *Error, now clock.Time) {
 	l.nextSource(now)
 }
 
-func negativeTTL(m *Message) string {
+func negativeTTL(m *dns.Message) string {
 	for _, rr := range m.Authority {
-		if d, ok := rr.Value().(SOA); ok {
+		if d, ok := rr.Value().(dns.SOA); ok {
 			// RFC 2308 §5: the lesser of the record's TTL and its minimum.
 			return fmt.Sprintf("; may be cached for %d s (SOA of %s)", min(rr.TTL, d.Minimum), rr.Name.Host())
 		}
@@ -439,7 +440,7 @@ func negativeTTL(m *Message) string {
 	return ""
 }
 
-func rcodeText(r Rcode, errs []ExtendedError) string {
+func rcodeText(r dns.Rcode, errs []dns.ExtendedError) string {
 	s := r.String()
 	if m := r.Meaning(); m != "" {
 		s += ": " + m
@@ -450,7 +451,7 @@ func rcodeText(r Rcode, errs []ExtendedError) string {
 	return s
 }
 
-func chainText(name Name, chain []Name) string {
+func chainText(name dns.Name, chain []dns.Name) string {
 	s := name.Host()
 	for _, n := range chain {
 		s += " → " + n.Host()

@@ -1,4 +1,4 @@
-package dns
+package stub
 
 import (
 	"fmt"
@@ -156,7 +156,7 @@ func (l *Lookup) askFiles(now clock.Time) (found bool) {
 func (l *Lookup) special(now clock.Time) bool {
 	s := Step{Source: "localhost", Outcome: "answer", Start: now, End: now}
 	switch {
-	case l.name.IsSubdomainOf(Name{"\x09localhost"}):
+	case l.name.IsSubdomainOf(nameLocalhost):
 		var list []Address
 		for _, a := range []netip.Addr{netip.IPv6Loopback(), netip.AddrFrom4([4]byte{127, 0, 0, 1})} {
 			if l.wants(a) {
@@ -167,7 +167,7 @@ func (l *Lookup) special(now clock.Time) bool {
 		l.step(s)
 		l.finish(Result{Source: "localhost", Addresses: list})
 		return true
-	case l.name.IsSubdomainOf(Name{"\x05onion"}):
+	case l.name.IsSubdomainOf(nameOnion):
 		s.Source, s.Outcome, s.Text = "dns", "no_name", "not asked: .onion names belong to Tor and must not reach a name server (RFC 7686)"
 		l.step(s)
 		l.fail(&Error{Kind: NotFound, Detail: s.Text})

@@ -1,8 +1,10 @@
-package dns
+package stub
 
 import (
 	"net/netip"
 	"strings"
+
+	"peel/dns"
 )
 
 // HostsEntry is one line of /etc/hosts.
@@ -53,25 +55,11 @@ func (h *Hosts) Lookup(name string) []HostsEntry {
 	var out []HostsEntry
 	for _, e := range h.Entries {
 		for _, alias := range e.Names {
-			if equalFold(strings.TrimSuffix(alias, "."), name) {
+			if dns.EqualFold(strings.TrimSuffix(alias, "."), name) {
 				out = append(out, e)
 				break
 			}
 		}
 	}
 	return out
-}
-
-// equalFold compares ASCII letters without regard to case and nothing else:
-// strings.EqualFold would also equate letters of other scripts.
-func equalFold(a, b string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := 0; i < len(a); i++ {
-		if lower(a[i]) != lower(b[i]) {
-			return false
-		}
-	}
-	return true
 }

@@ -23,8 +23,8 @@ var headerFields = []layout.Field{
 	{Name: "tcp.urgent_pointer", Bit: 144, Bits: 16},
 }
 
-var optionNames = map[byte]string{optEnd: "end of option list", optNop: "no operation", optMSS: "maximum segment size", optWindowScale: "window scale",
-	optSACKPermitted: "SACK permitted", optSACK: "SACK", optTimestamps: "timestamps", optUserTimeout: "user timeout", optAuth: "TCP-AO", 19: "MD5 signature", optMPTCP: "multipath TCP", optFastOpen: "Fast Open cookie"}
+var optionNames = map[byte]string{OptEnd: "end of option list", OptNop: "no operation", OptMSS: "maximum segment size", OptWindowScale: "window scale",
+	OptSACKPermitted: "SACK permitted", OptSACK: "SACK", OptTimestamps: "timestamps", OptUserTimeout: "user timeout", OptAuth: "TCP-AO", 19: "MD5 signature", OptMPTCP: "multipath TCP", OptFastOpen: "Fast Open cookie"}
 
 // Fields returns the tree of a segment's header with its options; base is
 // where b stands in the packet.
@@ -37,7 +37,7 @@ func Fields(b []byte, base int) []trace.Field {
 	opts := s.OptionBytes()
 	for i := 0; i < len(opts); {
 		f := trace.Field{Name: "tcp.option_kind", Value: strconv.Itoa(int(opts[i])), Meaning: optionNames[opts[i]], Offset: base + MinHeader + i, Length: 1}
-		if opts[i] > optNop {
+		if opts[i] > OptNop {
 			if i+2 > len(opts) || opts[i+1] < 2 || i+int(opts[i+1]) > len(opts) {
 				f.Meaning = fmt.Sprintf("overruns the header: %d bytes are left", len(opts)-i)
 				f.Length = len(opts) - i
@@ -47,7 +47,7 @@ func Fields(b []byte, base int) []trace.Field {
 			f.Children = optionFields(opts[i], opts[i+2:i+f.Length], f.Offset+2)
 		}
 		out = append(out, f)
-		if opts[i] == optEnd {
+		if opts[i] == OptEnd {
 			break
 		}
 		i += f.Length
@@ -60,13 +60,13 @@ func optionFields(kind byte, v []byte, at int) []trace.Field {
 		return trace.Field{Name: name, Value: strconv.FormatUint(uint64(binary.BigEndian.Uint32(v[i:])), 10), Offset: at + i, Length: 4}
 	}
 	switch {
-	case kind == optMSS && len(v) == 2:
+	case kind == OptMSS && len(v) == 2:
 		return []trace.Field{{Name: "tcp.options.mss_val", Value: strconv.Itoa(int(binary.BigEndian.Uint16(v))), Offset: at, Length: 2}}
-	case kind == optWindowScale && len(v) == 1:
+	case kind == OptWindowScale && len(v) == 1:
 		return []trace.Field{{Name: "tcp.options.wscale.shift", Value: strconv.Itoa(int(v[0])), Meaning: fmt.Sprintf("multiply by %d", uint64(1)<<min(v[0], 14)), Offset: at, Length: 1}}
-	case kind == optTimestamps && len(v) == 8:
+	case kind == OptTimestamps && len(v) == 8:
 		return []trace.Field{u32("tcp.options.timestamp.tsval", 0), u32("tcp.options.timestamp.tsecr", 4)}
-	case kind == optSACK:
+	case kind == OptSACK:
 		var out []trace.Field
 		for i := 0; i+8 <= len(v); i += 8 {
 			out = append(out, u32("tcp.options.sack_le", i), u32("tcp.options.sack_re", i+4))

@@ -1,4 +1,4 @@
-package dns
+package stub
 
 import (
 	"errors"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"peel/clock"
+	"peel/dns"
 )
 
 // reply is what a scripted server does with a query: answer with messages
@@ -28,7 +29,7 @@ type sent struct {
 	at     time.Duration
 	server string
 	tcp    bool
-	msg    *Message
+	msg    *dns.Message
 }
 
 func (s sent) String() string {
@@ -65,7 +66,7 @@ func play(t *testing.T, cfg Config, host string, script func(q sent) reply) *net
 		for _, a := range actions {
 			switch a.Kind {
 			case SendUDP, SendTCP, SendMulticast:
-				m, err := Parse(a.Msg)
+				m, err := dns.Parse(a.Msg)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -192,12 +193,12 @@ func (n *network) wantStep(source, outcome, text string) {
 }
 
 // answer packs a response to q with records in zone file form: "name ttl type data".
-func answer(q sent, rcode Rcode, records ...Resource) reply {
-	m := &Message{Header: Header{ID: q.msg.ID, Response: true, RecursionDesired: true, RecursionAvailable: true, Rcode: rcode}, Questions: q.msg.Questions, Answers: records}
+func answer(q sent, rcode dns.Rcode, records ...dns.Resource) reply {
+	m := &dns.Message{Header: dns.Header{ID: q.msg.ID, Response: true, RecursionDesired: true, RecursionAvailable: true, Rcode: rcode}, Questions: q.msg.Questions, Answers: records}
 	return packed(m)
 }
 
-func packed(m *Message) reply {
+func packed(m *dns.Message) reply {
 	b, err := m.Append(nil)
 	if err != nil {
 		panic(err)
@@ -205,28 +206,28 @@ func packed(m *Message) reply {
 	return reply{delay: 20 * time.Millisecond, msgs: [][]byte{b}}
 }
 
-func a(name string, ttl uint32, addr string) Resource {
+func a(name string, ttl uint32, addr string) dns.Resource {
 	ip := netip.MustParseAddr(addr)
 	if ip.Is4() {
-		return NewResource(MustName(name), ttl, A{ip})
+		return dns.NewResource(dns.MustName(name), ttl, dns.A{Addr: ip})
 	}
-	return NewResource(MustName(name), ttl, AAAA{ip})
+	return dns.NewResource(dns.MustName(name), ttl, dns.AAAA{Addr: ip})
 }
 
-func alias(name string, ttl uint32, target string) Resource {
-	return NewResource(MustName(name), ttl, CNAME{MustName(target)})
+func alias(name string, ttl uint32, target string) dns.Resource {
+	return dns.NewResource(dns.MustName(name), ttl, dns.CNAME{Target: dns.MustName(target)})
 }
 
 // only answers A queries for name with one address, and NXDOMAIN to others.
 func only(name, addr string) func(q sent) reply {
 	return func(q sent) reply {
 		switch {
-		case !q.msg.Questions[0].Name.EqualFold(MustName(name)):
-			return answer(q, RcodeNXDomain)
-		case q.msg.Questions[0].Type == TypeA:
-			return answer(q, RcodeNoError, a(name, 300, addr))
+		case !q.msg.Questions[0].Name.EqualFold(dns.MustName(name)):
+			return answer(q, dns.RcodeNXDomain)
+		case q.msg.Questions[0].Type == dns.TypeA:
+			return answer(q, dns.RcodeNoError, a(name, 300, addr))
 		}
-		return answer(q, RcodeNoError)
+		return answer(q, dns.RcodeNoError)
 	}
 }
 
@@ -237,10 +238,10 @@ const two = one + "nameserver 10.0.0.54\n"
 
 func TestRFC3596_AAndAAAAAreAskedInParallelFromTwoSockets(t *testing.T) {
 	n := play(t, Config{Resolv: resolv(one)}, "www.example.com", func(q sent) reply {
-		if q.msg.Questions[0].Type == TypeA {
-			return answer(q, RcodeNoError, a("www.example.com", 300, "192.0.2.1"))
+		if q.msg.Questions[0].Type == dns.TypeA {
+			return answer(q, dns.RcodeNoError, a("www.example.com", 300, "192.0.2.1"))
 		}
-		return answer(q, RcodeNoError, a("www.example.com", 200, "2001:db8::1"))
+		return answer(q, dns.RcodeNoError, a("www.example.com", 200, "2001:db8::1"))
 	})
 	n.wantQuestions("0s 10.0.0.53:53 udp www.example.com A", "0s 10.0.0.53:53 udp www.example.com AAAA")
 	r := n.wantAddrs("192.0.2.1", "2001:db8::1")
@@ -285,7 +286,7 @@ func TestAllServersSilentEndsWithinTheBound(t *testing.T) {
 func TestTrapDNSPairRace(t *testing.T) {
 	lost := true
 	n := play(t, Config{Resolv: resolv(one)}, "api.example.com", func(q sent) reply {
-		if q.msg.Questions[0].Type == TypeAAAA && lost {
+		if q.msg.Questions[0].Type == dns.TypeAAAA && lost {
 			lost = false
 			return reply{}
 		}
@@ -301,7 +302,7 @@ func TestTrapDNSPairRace(t *testing.T) {
 func TestTrapDNSTruncated_RFC7766_5(t *testing.T) {
 	n := play(t, Config{Resolv: resolv(two), WantA: true}, "big.example.com", func(q sent) reply {
 		if !q.tcp {
-			m := &Message{Header: Header{ID: q.msg.ID, Response: true, Truncated: true}, Questions: q.msg.Questions}
+			m := &dns.Message{Header: dns.Header{ID: q.msg.ID, Response: true, Truncated: true}, Questions: q.msg.Questions}
 			return packed(m)
 		}
 		return only("big.example.com", "192.0.2.1")(q)
@@ -317,7 +318,7 @@ func TestTruncatedAndTCPRefusedGoesToTheNextServer(t *testing.T) {
 		case q.tcp:
 			return reply{delay: time.Millisecond, err: syscall.ECONNREFUSED}
 		case q.server == "10.0.0.53:53":
-			return packed(&Message{Header: Header{ID: q.msg.ID, Response: true, Truncated: true}, Questions: q.msg.Questions})
+			return packed(&dns.Message{Header: dns.Header{ID: q.msg.ID, Response: true, Truncated: true}, Questions: q.msg.Questions})
 		}
 		return only("big.example.com", "192.0.2.1")(q)
 	})
@@ -355,8 +356,8 @@ func TestSearchListOrderByNdots(t *testing.T) {
 // DNS-EMPTY: the name exists without an address, which is not NXDOMAIN.
 func TestTrapDNSEmpty_RFC2308_2_2_NoData(t *testing.T) {
 	n := play(t, Config{Resolv: resolv(one)}, "dynamodb.example.com", func(q sent) reply {
-		m := &Message{Header: Header{ID: q.msg.ID, Response: true, RecursionAvailable: true}, Questions: q.msg.Questions,
-			Authority: []Resource{NewResource(MustName("example.com"), 900, SOA{Minimum: 60})}}
+		m := &dns.Message{Header: dns.Header{ID: q.msg.ID, Response: true, RecursionAvailable: true}, Questions: q.msg.Questions,
+			Authority: []dns.Resource{dns.NewResource(dns.MustName("example.com"), 900, dns.SOA{Minimum: 60})}}
 		return packed(m)
 	})
 	n.wantError(NoData, "10.0.0.53:53", "no A record", "dynamodb.example.com")
@@ -365,10 +366,10 @@ func TestTrapDNSEmpty_RFC2308_2_2_NoData(t *testing.T) {
 
 func TestNXDomainStopsTheOtherTypesRetries(t *testing.T) {
 	n := play(t, Config{Resolv: resolv(two)}, "nobody.example.com", func(q sent) reply {
-		if q.msg.Questions[0].Type == TypeAAAA {
+		if q.msg.Questions[0].Type == dns.TypeAAAA {
 			return reply{}
 		}
-		return answer(q, RcodeNXDomain)
+		return answer(q, dns.RcodeNXDomain)
 	})
 	n.wantError(NotFound, "NXDOMAIN")
 	if n.elapsed != 5*time.Second {
@@ -378,17 +379,17 @@ func TestNXDomainStopsTheOtherTypesRetries(t *testing.T) {
 
 func TestRFC4074_4_2_NXDomainForAAAABesideAnAddressDoesNotCount(t *testing.T) {
 	n := play(t, Config{Resolv: resolv(one)}, "www.example.com", func(q sent) reply {
-		if q.msg.Questions[0].Type == TypeAAAA {
-			return answer(q, RcodeNXDomain)
+		if q.msg.Questions[0].Type == dns.TypeAAAA {
+			return answer(q, dns.RcodeNXDomain)
 		}
-		return answer(q, RcodeNoError, a("www.example.com", 60, "192.0.2.1"))
+		return answer(q, dns.RcodeNoError, a("www.example.com", 60, "192.0.2.1"))
 	})
 	n.wantAddrs("192.0.2.1")
 	n.wantStep("dns", "ignored", "RFC 4074")
 }
 
 func TestServerFailuresGoToTheNextServer(t *testing.T) {
-	for rcode, outcome := range map[Rcode]string{RcodeServFail: "server_failure", RcodeRefused: "refused", RcodeNotImp: "server_failure", RcodeFormErr: "server_failure"} {
+	for rcode, outcome := range map[dns.Rcode]string{dns.RcodeServFail: "server_failure", dns.RcodeRefused: "refused", dns.RcodeNotImp: "server_failure", dns.RcodeFormErr: "server_failure"} {
 		n := play(t, Config{Resolv: resolv(two), WantA: true, NoEDNS: true}, "www.example.com", func(q sent) reply {
 			if q.server == "10.0.0.53:53" {
 				return answer(q, rcode)
@@ -399,11 +400,11 @@ func TestServerFailuresGoToTheNextServer(t *testing.T) {
 		n.wantAddrs("192.0.2.1")
 		n.wantStep("dns", outcome, rcode.String())
 	}
-	n := play(t, Config{Resolv: resolv(two), WantA: true}, "www.example.com", func(q sent) reply { return answer(q, RcodeRefused) })
+	n := play(t, Config{Resolv: resolv(two), WantA: true}, "www.example.com", func(q sent) reply { return answer(q, dns.RcodeRefused) })
 	n.wantError(Refused)
 	n = play(t, Config{Resolv: resolv(two), WantA: true}, "www.example.com", func(q sent) reply {
-		m := &Message{Header: Header{ID: q.msg.ID, Response: true, Rcode: RcodeServFail}, Questions: q.msg.Questions,
-			Additional: []Resource{EDNS{Options: []Option{ExtendedError{7, "com. expired"}.Option()}}.Resource()}}
+		m := &dns.Message{Header: dns.Header{ID: q.msg.ID, Response: true, Rcode: dns.RcodeServFail}, Questions: q.msg.Questions,
+			Additional: []dns.Resource{dns.EDNS{Options: []dns.Option{dns.ExtendedError{Code: 7, Text: "com. expired"}.Option()}}.Resource()}}
 		return packed(m)
 	})
 	n.wantError(ServFail, `7 (Signature Expired): "com. expired"`)
@@ -412,7 +413,7 @@ func TestServerFailuresGoToTheNextServer(t *testing.T) {
 func TestRFC6891_6_2_2_FormErrIsAskedAgainWithoutEDNS(t *testing.T) {
 	n := play(t, Config{Resolv: resolv(two), WantA: true}, "www.example.com", func(q sent) reply {
 		if _, ok := q.msg.EDNS(); ok {
-			m := &Message{Header: Header{ID: q.msg.ID, Response: true, Rcode: RcodeFormErr}} // and no question
+			m := &dns.Message{Header: dns.Header{ID: q.msg.ID, Response: true, Rcode: dns.RcodeFormErr}} // and no question
 			return packed(m)
 		}
 		return only("www.example.com", "192.0.2.1")(q)
@@ -423,23 +424,23 @@ func TestRFC6891_6_2_2_FormErrIsAskedAgainWithoutEDNS(t *testing.T) {
 
 // RFC 5452 §9.1: none of these may be taken for the answer.
 func TestRFC5452_9_1_ForgedAnswersAreIgnored(t *testing.T) {
-	forge := func(change func(m *Message)) func(q sent) reply {
+	forge := func(change func(m *dns.Message)) func(q sent) reply {
 		return func(q sent) reply {
-			m := &Message{Header: Header{ID: q.msg.ID, Response: true}, Questions: slices.Clone(q.msg.Questions),
-				Answers: []Resource{a("bank.example", 60, "203.0.113.66")}}
+			m := &dns.Message{Header: dns.Header{ID: q.msg.ID, Response: true}, Questions: slices.Clone(q.msg.Questions),
+				Answers: []dns.Resource{a("bank.example", 60, "203.0.113.66")}}
 			change(m)
 			r := packed(m)
-			r.msgs = append(r.msgs, answer(q, RcodeNoError, a("bank.example", 60, "192.0.2.1")).msgs...)
+			r.msgs = append(r.msgs, answer(q, dns.RcodeNoError, a("bank.example", 60, "192.0.2.1")).msgs...)
 			return r
 		}
 	}
-	for want, change := range map[string]func(*Message){
-		"its ID is":                   func(m *Message) { m.ID++ },
-		"not a response":              func(m *Message) { m.Response = false },
-		"answers evil.example. IN A":  func(m *Message) { m.Questions[0].Name = MustName("evil.example") },
-		"bank.example. IN MX":         func(m *Message) { m.Questions[0].Type = TypeMX },
-		"it repeats 0 questions":      func(m *Message) { m.Questions = nil },
-		"answers bank.example. CH A,": func(m *Message) { m.Questions[0].Class = ClassCH },
+	for want, change := range map[string]func(*dns.Message){
+		"its ID is":                   func(m *dns.Message) { m.ID++ },
+		"not a response":              func(m *dns.Message) { m.Response = false },
+		"answers evil.example. IN A":  func(m *dns.Message) { m.Questions[0].Name = dns.MustName("evil.example") },
+		"bank.example. IN MX":         func(m *dns.Message) { m.Questions[0].Type = dns.TypeMX },
+		"it repeats 0 questions":      func(m *dns.Message) { m.Questions = nil },
+		"answers bank.example. CH A,": func(m *dns.Message) { m.Questions[0].Class = dns.ClassCH },
 	} {
 		n := play(t, Config{Resolv: resolv(one), WantA: true}, "bank.example", forge(change))
 		n.wantAddrs("192.0.2.1")
@@ -447,7 +448,7 @@ func TestRFC5452_9_1_ForgedAnswersAreIgnored(t *testing.T) {
 	}
 	other := netip.MustParseAddrPort("10.0.0.53:5353")
 	n := play(t, Config{Resolv: resolv("options attempts:1\n" + one), WantA: true}, "bank.example", func(q sent) reply {
-		r := answer(q, RcodeNoError, a("bank.example", 60, "203.0.113.66"))
+		r := answer(q, dns.RcodeNoError, a("bank.example", 60, "203.0.113.66"))
 		r.from = other
 		return r
 	})
@@ -457,7 +458,7 @@ func TestRFC5452_9_1_ForgedAnswersAreIgnored(t *testing.T) {
 
 func TestAnswerOfAnotherOwnerInTheMessageIsNotTaken(t *testing.T) {
 	n := play(t, Config{Resolv: resolv(one), WantA: true}, "www.example.com", func(q sent) reply {
-		return answer(q, RcodeNoError, a("www.example.com", 60, "192.0.2.1"), a("other.example.com", 60, "203.0.113.66"))
+		return answer(q, dns.RcodeNoError, a("www.example.com", 60, "192.0.2.1"), a("other.example.com", 60, "203.0.113.66"))
 	})
 	n.wantAddrs("192.0.2.1")
 }
@@ -477,7 +478,7 @@ func TestLateAnswerIsToldAndNotTaken(t *testing.T) {
 
 func TestRFC1034_3_6_2_AliasesAreFollowedInTheAnswer(t *testing.T) {
 	n := play(t, Config{Resolv: resolv(one), WantA: true}, "www.example.com", func(q sent) reply {
-		return answer(q, RcodeNoError, a("edge.example.org", 300, "192.0.2.7"), alias("cdn.example.net", 30, "EDGE.example.org"), alias("WWW.example.com", 3600, "cdn.example.net"))
+		return answer(q, dns.RcodeNoError, a("edge.example.org", 300, "192.0.2.7"), alias("cdn.example.net", 30, "EDGE.example.org"), alias("WWW.example.com", 3600, "cdn.example.net"))
 	})
 	r := n.wantAddrs("192.0.2.7")
 	if r.Canonical.Host() != "EDGE.example.org" || len(r.Chain) != 2 || r.Addresses[0].TTL != 30 {
@@ -487,22 +488,22 @@ func TestRFC1034_3_6_2_AliasesAreFollowedInTheAnswer(t *testing.T) {
 
 func TestAliasLoopIsAnErrorAtOnce(t *testing.T) {
 	n := play(t, Config{Resolv: resolv(two)}, "a.example", func(q sent) reply {
-		return answer(q, RcodeNoError, alias("a.example", 60, "b.example"), alias("b.example", 60, "A.example"))
+		return answer(q, dns.RcodeNoError, alias("a.example", 60, "b.example"), alias("b.example", 60, "A.example"))
 	})
 	n.wantError(Malformed, "a loop of aliases: a.example → b.example → A.example")
 	n = play(t, Config{Resolv: resolv(two)}, "n0.example", func(q sent) reply {
-		var chain []Resource
+		var chain []dns.Resource
 		for i := range 30 {
 			chain = append(chain, alias(fmt.Sprintf("n%d.example", i), 60, fmt.Sprintf("n%d.example", i+1)))
 		}
-		return answer(q, RcodeNoError, chain...)
+		return answer(q, dns.RcodeNoError, chain...)
 	})
 	n.wantError(Malformed, "more than 16 aliases")
 }
 
 func TestAliasThatTheServerDidNotCompleteIsNoData(t *testing.T) {
 	n := play(t, Config{Resolv: resolv(one), WantA: true}, "www.example.com", func(q sent) reply {
-		return answer(q, RcodeNoError, alias("www.example.com", 60, "gone.example.net"))
+		return answer(q, dns.RcodeNoError, alias("www.example.com", 60, "gone.example.net"))
 	})
 	n.wantError(NoData, "no A record of gone.example.net")
 }
@@ -511,7 +512,7 @@ func TestAliasThatTheServerDidNotCompleteIsNoData(t *testing.T) {
 func TestTrapDNSLame(t *testing.T) {
 	n := play(t, Config{Resolv: resolv(two), WantA: true}, "www.example.com", func(q sent) reply {
 		if q.server == "10.0.0.53:53" {
-			return packed(&Message{Header: Header{ID: q.msg.ID, Response: true}, Questions: q.msg.Questions})
+			return packed(&dns.Message{Header: dns.Header{ID: q.msg.ID, Response: true}, Questions: q.msg.Questions})
 		}
 		return only("www.example.com", "192.0.2.1")(q)
 	})
@@ -532,7 +533,7 @@ func TestTrapDNSUnreachable(t *testing.T) {
 
 func TestBrokenAnswerGoesToTheNextServer(t *testing.T) {
 	n := play(t, Config{Resolv: resolv(two), WantA: true}, "www.example.com", func(q sent) reply {
-		r := answer(q, RcodeNoError, a("www.example.com", 60, "192.0.2.1"))
+		r := answer(q, dns.RcodeNoError, a("www.example.com", 60, "192.0.2.1"))
 		if q.server == "10.0.0.53:53" {
 			r.msgs[0] = r.msgs[0][:len(r.msgs[0])-2]
 		}
@@ -596,12 +597,12 @@ func TestRFC9460_3_AddressesDoNotWaitForHTTPSRecords(t *testing.T) {
 	script := func(https reply) func(q sent) reply {
 		return func(q sent) reply {
 			switch q.msg.Questions[0].Type {
-			case TypeHTTPS:
+			case dns.TypeHTTPS:
 				return https
-			case TypeA:
-				return answer(q, RcodeNoError, a("www.example.com", 300, "192.0.2.1"))
+			case dns.TypeA:
+				return answer(q, dns.RcodeNoError, a("www.example.com", 300, "192.0.2.1"))
 			}
-			return answer(q, RcodeNoError)
+			return answer(q, dns.RcodeNoError)
 		}
 	}
 	cfg := Config{Resolv: resolv(one), WantHTTPS: true}
@@ -648,7 +649,7 @@ func TestNsswitchActions(t *testing.T) {
 	say := func(q sent, name, addr string) []byte {
 		rr := a(name, 120, addr)
 		rr.Class |= 1 << 15 // the cache-flush bit
-		m := &Message{Header: Header{ID: q.msg.ID, Response: true, Authoritative: true}, Questions: q.msg.Questions, Answers: []Resource{rr}}
+		m := &dns.Message{Header: dns.Header{ID: q.msg.ID, Response: true, Authoritative: true}, Questions: q.msg.Questions, Answers: []dns.Resource{rr}}
 		b, _ := m.Append(nil)
 		return b
 	}
@@ -667,7 +668,7 @@ func TestNsswitchActions(t *testing.T) {
 	both := cfg("mdns [NOTFOUND=return] dns")
 	both.WantAAAA = true
 	n = play(t, both, "printer.local", link(func(q sent) reply {
-		if q.msg.Questions[0].Type == TypeAAAA {
+		if q.msg.Questions[0].Type == dns.TypeAAAA {
 			return reply{}
 		}
 		return reply{from: host, msgs: [][]byte{say(q, "printer.local", "192.0.2.77")}}

@@ -157,13 +157,13 @@ func (f *Flow) Input(now clock.Time, d int, s Segment, length int) Note {
 	case keepAlive:
 		n |= KeepAlive
 		fwd.KeepAlives++
-	case before(fwd.next, seq) && !flags.Any(RST|SYN):
+	case Before(fwd.next, seq) && !flags.Any(RST|SYN):
 		n |= LostSegment
 		fwd.Lost++
 		fwd.hole(fwd.next, seq)
-	case length > 0 && before(seq, fwd.next):
+	case length > 0 && Before(seq, fwd.next):
 		n |= f.again(now, fwd, rev, seq, end)
-	case flags.Has(FIN) && fwd.FIN && before(seq, fwd.next):
+	case flags.Has(FIN) && fwd.FIN && Before(seq, fwd.next):
 		n |= Retransmission
 		fwd.Retransmissions++
 	}
@@ -183,7 +183,7 @@ func (f *Flow) Input(now clock.Time, d int, s Segment, length int) Note {
 	}
 	f.advance(now, fwd, seq, end, length, flags, n)
 	if flags.Has(ACK) {
-		if !fwd.acked || before(fwd.ack, ack) {
+		if !fwd.acked || Before(fwd.ack, ack) {
 			fwd.ack, fwd.ackTime, fwd.acked = ack, now, true
 		}
 	}
@@ -218,7 +218,7 @@ func (f *Flow) syn(now clock.Time, d int, seq uint32, flags Flags, opts Options)
 // again judges a segment with bytes from before the highest sent.
 func (f *Flow) again(now clock.Time, fwd, rev *Side, seq, end uint32) Note {
 	missing := fwd.fill(seq, end)
-	if rev.acked && !before(rev.ack, end) {
+	if rev.acked && !Before(rev.ack, end) {
 		fwd.Retransmissions++
 		fwd.Spurious++
 		return Retransmission | SpuriousRetransmission
@@ -249,7 +249,7 @@ func (f *Flow) again(now clock.Time, fwd, rev *Side, seq, end uint32) Note {
 func (s *Side) fill(seq, end uint32) bool {
 	for i := range s.holes {
 		h := s.holes[i]
-		if before(seq, h.From) || before(h.To, end) {
+		if Before(seq, h.From) || Before(h.To, end) {
 			continue
 		}
 		s.holes = append(s.holes[:i], s.holes[i+1:]...)
@@ -288,7 +288,7 @@ func (f *Flow) ackOf(now clock.Time, d int, seq, ack, window uint32, length int,
 	if d == 0 && f.ACKTime == 0 && f.SYNACKTime > 0 && ack == f.Sides[1].ISN+1 {
 		f.ACKTime = now
 	}
-	if rev.known && before(rev.next, ack) {
+	if rev.known && Before(rev.next, ack) {
 		n |= AckedUnseen
 		rev.next = ack // not captured, but sent
 	}
@@ -304,7 +304,7 @@ func (f *Flow) ackOf(now clock.Time, d int, seq, ack, window uint32, length int,
 			fwd.ackTime = now
 			n |= DupAck
 		}
-	} else if !fwd.acked || before(fwd.ack, ack) {
+	} else if !fwd.acked || Before(fwd.ack, ack) {
 		fwd.dups = 0
 	}
 	f.measure(now, 1-d, ack)
@@ -315,7 +315,7 @@ func (f *Flow) ackOf(now clock.Time, d int, seq, ack, window uint32, length int,
 func (f *Flow) measure(now clock.Time, d int, ack uint32) {
 	s := &f.Sides[d]
 	n := 0
-	for n < len(s.samples) && !before(ack, s.samples[n].end) {
+	for n < len(s.samples) && !Before(ack, s.samples[n].end) {
 		n++
 	}
 	if n == 0 {
@@ -339,7 +339,7 @@ func (f *Flow) advance(now clock.Time, s *Side, seq, end uint32, length int, fla
 	if flags.Has(RST) && s.known {
 		return
 	}
-	if !s.known || before(s.next, end) {
+	if !s.known || Before(s.next, end) {
 		if length > 0 && len(s.samples) < maxSamples {
 			s.samples = append(s.samples, sample{end: end, at: now})
 		}
@@ -348,7 +348,7 @@ func (f *Flow) advance(now clock.Time, s *Side, seq, end uint32, length int, fla
 	}
 	if n.Has(Retransmission) {
 		for i := range s.samples {
-			if before(seq, s.samples[i].end) {
+			if Before(seq, s.samples[i].end) {
 				s.samples[i].re = true
 			}
 		}
@@ -362,10 +362,10 @@ func (f *Flow) isDSACK(d int, ack uint32, o *Options) bool {
 		return false
 	}
 	b := o.SACK[0]
-	if before(b.From, ack) {
+	if Before(b.From, ack) {
 		return true
 	}
-	return o.NSACK > 1 && !before(b.From, o.SACK[1].From) && !before(o.SACK[1].To, b.To)
+	return o.NSACK > 1 && !Before(b.From, o.SACK[1].From) && !Before(o.SACK[1].To, b.To)
 }
 
 // Text says what the notes of a segment come to, with the number of a

@@ -1,4 +1,4 @@
-package dns
+package stub
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"peel/clock"
+	"peel/dns"
 	"peel/trace"
 )
 
@@ -19,8 +20,8 @@ type Step struct {
 
 	// The rest down to Chain belongs to queries. Name is the root and Type 0
 	// in other steps.
-	Name      Name
-	Type      Type
+	Name      dns.Name
+	Type      dns.Type
 	Server    netip.AddrPort
 	Transport string // "udp" or "tcp"
 	Attempt   int    // from 1
@@ -29,11 +30,11 @@ type Step struct {
 	Socket    int
 	// Answered tells that Rcode, Answers, Errors and Chain were received.
 	Answered bool
-	Rcode    Rcode
-	Answers  []Resource
-	Errors   []ExtendedError
+	Rcode    dns.Rcode
+	Answers  []dns.Resource
+	Errors   []dns.ExtendedError
 	// Chain is where aliases led, without the name asked for.
-	Chain []Name
+	Chain []dns.Name
 
 	// Start is when it was sent, End when it was answered or given up.
 	Start, End clock.Time
@@ -76,16 +77,16 @@ type Result struct {
 	Source string
 	// Canonical is the name that the addresses belong to, the root when they
 	// do not come from DNS. Chain is how aliases led to it.
-	Canonical Name
-	Chain     []Name
+	Canonical dns.Name
+	Chain     []dns.Name
 	// Addresses are in the order in which to try them.
 	Addresses []Address
 	// Service is the HTTPS record to go by, nil when there is none that can
 	// be used.
-	Service *SVCB
+	Service *dns.SVCB
 	// Follow is the name at which the HTTPS records put the service, when its
 	// addresses are still to be looked up; the root otherwise.
-	Follow Name
+	Follow dns.Name
 }
 
 // Address is one address found.

@@ -1,4 +1,4 @@
-package dns
+package stub
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"peel/clock"
+	"peel/dns"
 )
 
 // services is the question for HTTPS records that goes beside those for
@@ -14,10 +15,10 @@ import (
 // changes nothing (§3).
 type services struct {
 	q     *question
-	owner Name // whose service it is
-	found *SVCB
+	owner dns.Name // whose service it is
+	found *dns.SVCB
 	// elsewhere is where the service is, when its addresses are not known.
-	elsewhere Name
+	elsewhere dns.Name
 	// linger is until when addresses that are there wait for it.
 	linger  clock.Time
 	waiting Result
@@ -28,19 +29,19 @@ type services struct {
 const serviceDelay = 50 * time.Millisecond
 
 // begin asks for the records of a name, and forgets those of another.
-func (v *services) begin(l *Lookup, name Name, now clock.Time) {
+func (v *services) begin(l *Lookup, name dns.Name, now clock.Time) {
 	*v = services{owner: name}
 	if !l.cfg.WantHTTPS {
 		return
 	}
 	if l.port != 443 { // §9.1: _8443._https.example.com
-		n, err := MustName(fmt.Sprintf("_%d._https", l.port)).Join(name)
+		n, err := dns.MustName(fmt.Sprintf("_%d._https", l.port)).Join(name)
 		if err != nil {
 			return
 		}
 		name = n
 	}
-	v.q = l.newQuestion(name, TypeHTTPS)
+	v.q = l.newQuestion(name, dns.TypeHTTPS)
 	l.ask(v.q, l.cfg.Resolv.UseTCP, now)
 }
 
@@ -88,7 +89,7 @@ func (v *services) ended(l *Lookup, now clock.Time) {
 }
 
 // answered takes the response.
-func (v *services) answered(l *Lookup, s *socket, m *Message, parseErr error, now clock.Time) {
+func (v *services) answered(l *Lookup, s *socket, m *dns.Message, parseErr error, now clock.Time) {
 	st := l.end(s, "answer", "", now)
 	st.Answered, st.Rcode, st.Answers = true, m.Rcode, m.Answers
 	l.close(s)
@@ -99,7 +100,7 @@ func (v *services) answered(l *Lookup, s *socket, m *Message, parseErr error, no
 		return
 	case parseErr != nil:
 		st.Outcome, st.Text = "malformed", strings.TrimPrefix(parseErr.Error(), "dns: ")
-	case m.Rcode != RcodeNoError && m.Rcode != RcodeNXDomain:
+	case m.Rcode != dns.RcodeNoError && m.Rcode != dns.RcodeNXDomain:
 		st.Outcome, st.Text = "server_failure", rcodeText(m.Rcode, nil)
 	default:
 		st.Outcome, st.Text = v.take(m.Answers)
@@ -109,19 +110,19 @@ func (v *services) answered(l *Lookup, s *socket, m *Message, parseErr error, no
 
 // take chooses among the records: the one of the least priority that a client
 // can go by.
-func (v *services) take(answers []Resource) (outcome, text string) {
+func (v *services) take(answers []dns.Resource) (outcome, text string) {
 	at := v.q.name
 	for range maxChain {
-		var list []SVCB
-		var next *Name
+		var list []dns.SVCB
+		var next *dns.Name
 		for _, rr := range answers {
 			if !rr.Name.EqualFold(at) {
 				continue
 			}
 			switch d := rr.Value().(type) {
-			case HTTPS:
+			case dns.HTTPS:
 				list = append(list, d.SVCB)
-			case CNAME:
+			case dns.CNAME:
 				next = &d.Target
 			}
 		}
@@ -132,7 +133,7 @@ func (v *services) take(answers []Resource) (outcome, text string) {
 			at = *next
 			continue
 		}
-		slices.SortStableFunc(list, func(a, b SVCB) int { return int(a.Priority) - int(b.Priority) })
+		slices.SortStableFunc(list, func(a, b dns.SVCB) int { return int(a.Priority) - int(b.Priority) })
 		var parts []string
 		for i := range list {
 			d := &list[i]
@@ -157,11 +158,11 @@ func (v *services) take(answers []Resource) (outcome, text string) {
 }
 
 // unusable says why a record cannot be gone by, or "".
-func (v *services) unusable(d *SVCB) string {
-	if p, ok := d.Param(SvcMandatory); ok {
+func (v *services) unusable(d *dns.SVCB) string {
+	if p, ok := d.Param(dns.SvcMandatory); ok {
 		for i := 0; i+1 < len(p.Value); i += 2 {
-			switch k := SvcKey(uint16(p.Value[i])<<8 | uint16(p.Value[i+1])); k {
-			case SvcALPN, SvcNoDefaultALPN, SvcPort, SvcIPv4Hint, SvcIPv6Hint:
+			switch k := dns.SvcKey(uint16(p.Value[i])<<8 | uint16(p.Value[i+1])); k {
+			case dns.SvcALPN, dns.SvcNoDefaultALPN, dns.SvcPort, dns.SvcIPv4Hint, dns.SvcIPv6Hint:
 			default:
 				return "it demands " + k.String()
 			}
@@ -173,16 +174,6 @@ func (v *services) unusable(d *SVCB) string {
 		}
 	}
 	return "it offers only " + strings.Join(d.Protocols(), ", ")
-}
-
-// Protocols returns the ALPN identifiers that an HTTPS record offers: those it
-// lists, and http/1.1 unless it says otherwise (RFC 9460 §7.1.2, §9.5).
-func (d SVCB) Protocols() []string {
-	ids := d.ALPN()
-	if _, no := d.Param(SvcNoDefaultALPN); !no && !slices.Contains(ids, "http/1.1") {
-		ids = append(ids, "http/1.1")
-	}
-	return ids
 }
 
 // hinted gives the addresses to use: those of another target, or the hints
@@ -213,7 +204,7 @@ func (l *Lookup) conclude(r Result, now clock.Time) {
 	if d := l.services.found; d != nil {
 		r.Addresses = l.services.hinted(l, r.Addresses, now)
 		r.Service = d
-		l.step(Step{Source: "https", Outcome: "answer", Start: now, End: now, Text: d.use(l.port)})
+		l.step(Step{Source: "https", Outcome: "answer", Start: now, End: now, Text: use(d, l.port)})
 	}
 	if r.Follow = l.services.elsewhere; !r.Follow.IsRoot() {
 		l.step(Step{Source: "https", Outcome: "answer", Start: now, End: now, Text: "the HTTPS record puts the service at " + r.Follow.Host() + ", whose addresses are looked up"})
@@ -222,7 +213,7 @@ func (l *Lookup) conclude(r Result, now clock.Time) {
 }
 
 // use says what a record changes for a connection.
-func (d *SVCB) use(port uint16) string {
+func use(d *dns.SVCB, port uint16) string {
 	text := "the HTTPS record is gone by: it offers " + strings.Join(d.Protocols(), ", ")
 	if p, ok := d.Port(); ok && p != port {
 		text += fmt.Sprintf(", at port %d", p)

@@ -1,9 +1,8 @@
-// Package tcp is the Transmission Control Protocol (RFC 9293). As an observer
-// sees it: segments and their fields, the reassembly of the byte streams
-// (Assembler), and the analysis of what both ends did (Flow). And as a host
-// plays it: Conn, one end of a connection as a state machine without I/O, with
-// its recovery, congestion control and timers. Numbers are in network byte
-// order.
+// Package tcp is the Transmission Control Protocol (RFC 9293) as it stands on
+// the wire: segments, read and built, and their fields; the reassembly of the byte
+// streams (Assembler); and the analysis of what both ends did (Flow). Numbers
+// are in network byte order on the wire, in host order in Go values. Package
+// stack/tcp plays the protocol.
 package tcp
 
 import (
@@ -97,17 +96,17 @@ const ChecksumAt = 16
 
 // Option kinds (IANA).
 const (
-	optEnd           = 0
-	optNop           = 1
-	optMSS           = 2
-	optWindowScale   = 3
-	optSACKPermitted = 4
-	optSACK          = 5
-	optTimestamps    = 8
-	optUserTimeout   = 28
-	optAuth          = 29
-	optMPTCP         = 30
-	optFastOpen      = 34
+	OptEnd           = 0
+	OptNop           = 1
+	OptMSS           = 2
+	OptWindowScale   = 3
+	OptSACKPermitted = 4
+	OptSACK          = 5
+	OptTimestamps    = 8
+	OptUserTimeout   = 28
+	OptAuth          = 29
+	OptMPTCP         = 30
+	OptFastOpen      = 34
 )
 
 // Block is a range of sequence numbers, From up to but without To.
@@ -140,10 +139,10 @@ func (s Segment) Options() Options {
 	b := s.OptionBytes()
 	for i := 0; i < len(b); {
 		kind := b[i]
-		if kind == optEnd {
+		if kind == OptEnd {
 			break
 		}
-		if kind == optNop {
+		if kind == OptNop {
 			i++
 			continue
 		}
@@ -154,24 +153,24 @@ func (s Segment) Options() Options {
 		n := int(b[i+1])
 		v := b[i+2 : i+n]
 		switch {
-		case kind == optMSS && len(v) == 2:
+		case kind == OptMSS && len(v) == 2:
 			o.MSS = binary.BigEndian.Uint16(v)
-		case kind == optWindowScale && len(v) == 1:
+		case kind == OptWindowScale && len(v) == 1:
 			o.WindowScale = int8(min(v[0], 14)) // RFC 7323 §2.3
-		case kind == optSACKPermitted && len(v) == 0:
+		case kind == OptSACKPermitted && len(v) == 0:
 			o.SACKPermitted = true
-		case kind == optSACK && len(v)%8 == 0 && len(v) > 0:
+		case kind == OptSACK && len(v)%8 == 0 && len(v) > 0:
 			for ; len(v) >= 8 && o.NSACK < len(o.SACK); v = v[8:] {
 				o.SACK[o.NSACK] = Block{binary.BigEndian.Uint32(v), binary.BigEndian.Uint32(v[4:])}
 				o.NSACK++
 			}
-		case kind == optTimestamps && len(v) == 8:
+		case kind == OptTimestamps && len(v) == 8:
 			o.Timestamps, o.TSVal, o.TSEcr = true, binary.BigEndian.Uint32(v), binary.BigEndian.Uint32(v[4:])
-		case kind == optFastOpen:
+		case kind == OptFastOpen:
 			o.FastOpen, o.Cookie = true, v
-		case kind == optMPTCP:
+		case kind == OptMPTCP:
 			o.MPTCP = true
-		case kind <= optTimestamps && kind != 6 && kind != 7 && o.Bad < 0:
+		case kind <= OptTimestamps && kind != 6 && kind != 7 && o.Bad < 0:
 			o.Bad = i
 		}
 		i += n
@@ -180,4 +179,4 @@ func (s Segment) Options() Options {
 }
 
 // before tells whether sequence number a comes before b (RFC 9293 §3.4).
-func before(a, b uint32) bool { return int32(a-b) < 0 }
+func Before(a, b uint32) bool { return int32(a-b) < 0 }

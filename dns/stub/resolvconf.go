@@ -1,4 +1,4 @@
-package dns
+package stub
 
 import (
 	"fmt"
@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"peel/dns"
 )
 
 // Note is a remark on one line of a configuration file.
@@ -41,7 +43,7 @@ const (
 type ResolvConf struct {
 	// Servers are asked in this order. Port 53 unless set otherwise.
 	Servers []netip.AddrPort
-	Search  []Name
+	Search  []dns.Name
 	// Dots is how many dots a name must have to be tried as it stands first.
 	Dots int
 	// Timeout is how long the first server has to answer; see timeout.
@@ -140,9 +142,9 @@ func (c *ResolvConf) search(args []string, line int, n *notes) {
 	if c.Search != nil {
 		n.add(line, "replaces the search list of a line before")
 	}
-	c.Search = []Name{}
+	c.Search = []dns.Name{}
 	for _, a := range args {
-		name, err := ParseName(a)
+		name, err := dns.ParseName(a)
 		switch {
 		case err != nil:
 			n.add(line, "search domain %.60q: %v", a, err)

@@ -1,4 +1,9 @@
-package dns
+// Package stub is the stub resolver of a host, as glibc's: which sources
+// nsswitch.conf names, hosts files, search lists, name servers over UDP and TCP,
+// multicast DNS, HTTPS records, and the order of the addresses (RFC 6724). A
+// Lookup is an engine without I/O that tells every step; Differences says what
+// other libraries would do.
+package stub
 
 import (
 	"errors"
@@ -9,6 +14,14 @@ import (
 	"time"
 
 	"peel/clock"
+	"peel/dns"
+)
+
+// Names that mean something to a stub resolver (RFC 6762, 6761, 7686).
+var (
+	nameLocal     = dns.MustName("local.")
+	nameLocalhost = dns.MustName("localhost.")
+	nameOnion     = dns.MustName("onion.")
 )
 
 // Config is all that a lookup depends on, as plain data. The zero Config asks
@@ -73,7 +86,7 @@ type Lookup struct {
 	cfg    Config
 	random func() uint64
 	host   string
-	name   Name
+	name   dns.Name
 	rooted bool // written with a final dot
 	start  clock.Time
 
@@ -97,15 +110,15 @@ type Lookup struct {
 
 // searchName is one name to ask for: the one given, with or without a suffix.
 type searchName struct {
-	name    Name
+	name    dns.Name
 	asIs    bool
 	verdict *Error
 }
 
 // question is one type asked for one name, through as many queries as it takes.
 type question struct {
-	name     Name
-	typ      Type
+	name     dns.Name
+	typ      dns.Type
 	place    int // in the list of servers, before rotation
 	attempt  int // from 1
 	edns     bool
@@ -117,7 +130,7 @@ type question struct {
 	kind   Kind
 	detail string
 	addrs  []Address
-	chain  []Name
+	chain  []dns.Name
 }
 
 type socket struct {
@@ -173,7 +186,7 @@ func NewLookup(cfg *Config, host string, port uint16, random func() uint64, now 
 	if l.override(port, now) || l.literal(now) {
 		return l
 	}
-	name, err := ParseName(host)
+	name, err := dns.ParseName(host)
 	if err != nil {
 		l.step(Step{Source: "name", Outcome: "refused", Start: now, End: now, Text: strings.TrimPrefix(err.Error(), "dns: ")})
 		l.fail(&Error{Kind: BadName, Detail: strings.TrimPrefix(err.Error(), "dns: ")})
@@ -217,7 +230,7 @@ func (l *Lookup) Receive(socket int, from netip.AddrPort, msg []byte, now clock.
 		return
 	}
 	s := l.sockets[socket]
-	m, err := Parse(msg)
+	m, err := dns.Parse(msg)
 	if s.multicast {
 		l.heard(s, from, m, now)
 		return
@@ -236,25 +249,25 @@ func (l *Lookup) Receive(socket int, from netip.AddrPort, msg []byte, now clock.
 
 // mismatch says why a message cannot be the answer to the query that was sent
 // on s: a forger must guess address, port, ID and question (RFC 5452 §9.1).
-func (s *socket) mismatch(from netip.AddrPort, size int, m *Message) string {
+func (s *socket) mismatch(from netip.AddrPort, size int, m *dns.Message) string {
 	if from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port()); from != s.server {
 		return fmt.Sprintf("came from %s, the query went to %s", from, s.server)
 	}
 	switch {
-	case size < headerSize:
+	case size < dns.HeaderSize:
 		return fmt.Sprintf("%d octets are no DNS message", size)
 	case m.ID != s.id:
 		return fmt.Sprintf("its ID is %#04x, the query's %#04x", m.ID, s.id)
-	case !m.Response || m.Opcode != OpcodeQuery:
+	case !m.Response || m.Opcode != dns.OpcodeQuery:
 		return "it is not a response to a query"
-	case len(m.Questions) == 0 && m.Rcode != RcodeNoError && m.Rcode != RcodeNXDomain:
+	case len(m.Questions) == 0 && m.Rcode != dns.RcodeNoError && m.Rcode != dns.RcodeNXDomain:
 		return "" // servers that cannot or will not read a query leave it out
 	case len(m.Questions) != 1:
 		return fmt.Sprintf("it repeats %d questions, one was asked", len(m.Questions))
 	}
 	q := m.Questions[0]
-	if !q.Name.EqualFold(s.q.name) || q.Type != s.q.typ || q.Class != ClassIN {
-		return fmt.Sprintf("it answers %s, asked was %s", q, Question{s.q.name, s.q.typ, ClassIN})
+	if !q.Name.EqualFold(s.q.name) || q.Type != s.q.typ || q.Class != dns.ClassIN {
+		return fmt.Sprintf("it answers %s, asked was %s", q, dns.Question{Name: s.q.name, Type: s.q.typ, Class: dns.ClassIN})
 	}
 	return ""
 }

@@ -1,4 +1,4 @@
-package dns
+package stub
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"peel/clock"
+	"peel/dns"
 )
 
 // multicast is the question to the link (RFC 6762 §5.1, a one-shot query):
@@ -41,7 +42,7 @@ func isMDNS(source string) bool { return strings.HasPrefix(source, "mdns") }
 // beginMulticast asks the link for the name; false when the source is not for
 // it. What it finds or not, mdnsEnded goes on.
 func (l *Lookup) beginMulticast(src Source, now clock.Time) bool {
-	if !l.name.IsSubdomainOf(Name{"\x05local"}) || l.name.NumLabels() < 2 {
+	if !l.name.IsSubdomainOf(nameLocal) || l.name.NumLabels() < 2 {
 		l.step(Step{Source: src.Name, Outcome: "skipped", Start: now, End: now, Text: "not asked: only .local names are for multicast DNS"})
 		return false
 	}
@@ -51,8 +52,8 @@ func (l *Lookup) beginMulticast(src Source, now clock.Time) bool {
 	}
 	l.mdns = multicast{src: src, active: true}
 	base := strings.TrimSuffix(src.Name, "_minimal")
-	for _, typ := range [...]Type{TypeA, TypeAAAA} {
-		if typ == TypeA && (base == "mdns6" || !l.cfg.WantA) || typ == TypeAAAA && (base == "mdns4" || !l.cfg.WantAAAA) {
+	for _, typ := range [...]dns.Type{dns.TypeA, dns.TypeAAAA} {
+		if typ == dns.TypeA && (base == "mdns6" || !l.cfg.WantA) || typ == dns.TypeAAAA && (base == "mdns4" || !l.cfg.WantAAAA) {
 			continue
 		}
 		q := l.newQuestion(l.name, typ)
@@ -82,7 +83,7 @@ func (l *Lookup) sendMulticast(now clock.Time) {
 		if !s.waiting {
 			continue
 		}
-		m := Message{Header: Header{ID: s.id}, Questions: []Question{{s.q.name, s.q.typ, ClassIN}}}
+		m := dns.Message{Header: dns.Header{ID: s.id}, Questions: []dns.Question{{Name: s.q.name, Type: s.q.typ, Class: dns.ClassIN}}}
 		msg, err := m.Append(nil)
 		if err != nil {
 			panic(err) // a valid name and a fixed form always fit
@@ -106,8 +107,8 @@ func (l *Lookup) pollMulticast(now clock.Time) {
 
 // heard takes a message from the link. Anybody may send one; what is not an
 // answer to the question is passed over.
-func (l *Lookup) heard(s *socket, from netip.AddrPort, m *Message, now clock.Time) {
-	if !m.Response || m.Rcode != RcodeNoError || from.Port() != 5353 || !s.waiting || !l.mdns.active {
+func (l *Lookup) heard(s *socket, from netip.AddrPort, m *dns.Message, now clock.Time) {
+	if !m.Response || m.Rcode != dns.RcodeNoError || from.Port() != 5353 || !s.waiting || !l.mdns.active {
 		return // §6: answers come from port 5353
 	}
 	var found []Address

@@ -1,4 +1,4 @@
-package dns
+package stub
 
 import (
 	"encoding/binary"
@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"peel/clock"
+	"peel/dns"
+	"peel/internal/needs"
 )
 
 // drive runs a lookup on the machine's own sockets.
@@ -49,7 +51,7 @@ func drive(t *testing.T, cfg *Config, host string) *Lookup {
 				_, _ = c.Write(msg)
 				go func() {
 					for {
-						buf := make([]byte, MaxMessage)
+						buf := make([]byte, dns.MaxMessage)
 						var n int
 						var err error
 						if network == "tcp" {
@@ -151,7 +153,7 @@ func wantKind(t *testing.T, l *Lookup, k Kind) {
 }
 
 func TestStubAgainstDnsmasq(t *testing.T) {
-	program := tool(t, "dnsmasq")
+	program := needs.Tool(t, "dnsmasq")
 	at := freePort(t)
 	args := []string{"--no-daemon", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--user=", "--group=", "--port", fmt.Sprint(at.Port()), "--listen-address=127.0.0.1", "--bind-interfaces",
 		"--host-record=www.corp.test,192.0.2.1,2001:db8::1", "--cname=alias.corp.test,www.corp.test", "--local=/test/", "--txt-record=only.corp.test,text", "--local-ttl=77"}
@@ -186,7 +188,7 @@ func TestStubAgainstDnsmasq(t *testing.T) {
 }
 
 func TestStubAgainstUnbound(t *testing.T) {
-	program := tool(t, "unbound")
+	program := needs.Tool(t, "unbound")
 	at := freePort(t)
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "unbound.conf")
@@ -227,18 +229,6 @@ remote-control:
 	}
 }
 
-// tool finds a program or skips the test; where tests must be whole, it fails.
-func tool(t *testing.T, name string) string {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is not installed", name)
-		}
-		t.Skipf("SKIPPED: %s is not installed", name)
-	}
-	return path
-}
-
 func readTCP(c io.Reader) ([]byte, error) {
 	var size [2]byte
 	if _, err := io.ReadFull(c, size[:]); err != nil {
@@ -247,13 +237,4 @@ func readTCP(c io.Reader) ([]byte, error) {
 	msg := make([]byte, binary.BigEndian.Uint16(size[:]))
 	_, err := io.ReadFull(c, msg)
 	return msg, err
-}
-
-func query(name string, typ Type, edns *EDNS) []byte {
-	m := &Message{Header: Header{ID: 99, RecursionDesired: true}, Questions: []Question{{MustName(name), typ, ClassIN}}}
-	if edns != nil {
-		m.Additional = []Resource{edns.Resource()}
-	}
-	b, _ := m.Append(nil)
-	return b
 }

@@ -1,9 +1,11 @@
-package dns
+package stub
 
 import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"peel/dns"
 )
 
 // Difference is where another resolver library would do otherwise than this
@@ -22,7 +24,7 @@ func Differences(cfg *Config, host string, asked bool) []Difference {
 	add := func(library, format string, args ...any) {
 		out = append(out, Difference{library, fmt.Sprintf(format, args...)})
 	}
-	name, err := ParseName(host)
+	name, err := dns.ParseName(host)
 	if err != nil {
 		return nil
 	}
@@ -35,7 +37,7 @@ func Differences(cfg *Config, host string, asked bool) []Difference {
 	}
 	rooted := strings.HasSuffix(host, ".")
 	dots := name.NumLabels() - 1
-	local := name.IsSubdomainOf(Name{"\x05local"})
+	local := name.IsSubdomainOf(nameLocal)
 
 	// Sources.
 	var order, foreign []string
@@ -60,7 +62,7 @@ func Differences(cfg *Config, host string, asked bool) []Difference {
 	if local && slices.ContainsFunc(order, isMDNS) {
 		add("glibc", "asks Avahi for .local names (nss-mdns); peel asks the link itself")
 	}
-	if name.IsSubdomainOf(Name{"\x09localhost"}) && cfg.Hosts != nil && len(cfg.Hosts.Lookup(host)) == 0 {
+	if name.IsSubdomainOf(nameLocalhost) && cfg.Hosts != nil && len(cfg.Hosts.Lookup(host)) == 0 {
 		add("Go", "asks a name server for %s, as /etc/hosts does not have it", host)
 	}
 
