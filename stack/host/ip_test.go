@@ -343,7 +343,7 @@ func TestRFC826_AnnouncementUpdatesTheTable(t *testing.T) {
 	p := c.pool.Get(64)
 	e := p.Extend(ethernet.HeaderLen)
 	copy(e, []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 9, 9, 9, 9, 9, 8, 6})
-	p.Append(m.Append(nil))
+	p.Append(m.AppendTo(nil))
 	i.Receive(p)
 	if n := i.Neighbours(); n[0].MAC != m.SenderMAC {
 		t.Errorf("after the announcement: %+v", n)

@@ -23,6 +23,8 @@ const (
 	ECE
 	CWR
 	AE // accurate ECN (RFC 9768)
+
+	flagsMask = 1<<iota - 1
 )
 
 // Has tells whether all of x are set.
@@ -80,7 +82,7 @@ func (s Segment) DestinationPort() uint16 { return binary.BigEndian.Uint16(s[2:]
 func (s Segment) Seq() uint32             { return binary.BigEndian.Uint32(s[4:]) }
 func (s Segment) Ack() uint32             { return binary.BigEndian.Uint32(s[8:]) }
 func (s Segment) HeaderLen() int          { return int(s[12]>>4) * 4 }
-func (s Segment) Flags() Flags            { return Flags(binary.BigEndian.Uint16(s[12:]) & 0x1ff) }
+func (s Segment) Flags() Flags            { return Flags(binary.BigEndian.Uint16(s[12:]) & flagsMask) }
 
 // Window is the field as it stands, before scaling.
 func (s Segment) Window() uint16   { return binary.BigEndian.Uint16(s[14:]) }
