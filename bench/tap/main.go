@@ -133,10 +133,15 @@ func outerNamespace() error {
 	return os.WriteFile("/proc/sys/net/ipv4/tcp_congestion_control", []byte("reno"), 0)
 }
 
-var ways = map[bool]string{false: "upload", true: "download"}
+func wayName(download bool) string {
+	if download {
+		return "download"
+	}
+	return "upload"
+}
 
 func directions() []bool {
-	return slices.DeleteFunc([]bool{false, true}, func(download bool) bool { return !strings.HasPrefix(ways[download], *way) })
+	return slices.DeleteFunc([]bool{false, true}, func(download bool) bool { return !strings.HasPrefix(wayName(download), *way) })
 }
 
 // compare runs all contenders at an MTU and prints what they did.
@@ -162,7 +167,7 @@ func compare(mtu int) error {
 		}
 	}
 	for _, download := range directions() {
-		fmt.Printf("\nMTU %d, %s\n", mtu, ways[download])
+		fmt.Printf("\nMTU %d, %s\n", mtu, wayName(download))
 		for _, c := range list {
 			if c.lost != "" {
 				fmt.Printf("  %-22s left out: %s\n", c.name, c.lost)

@@ -247,7 +247,11 @@ func TestCapturesOfCurl(t *testing.T) {
 		dir := t.TempDir()
 		args := []string{"-n", "-r", file, "-o", "tls.keylog_file:" + keys, "-o", "tcp.reassemble_out_of_order:TRUE", "-q", "--export-objects", "http," + dir}
 		for way, port := range s.ports { // a port can be somebody else's by chance
-			args = append(args, "-d", "tcp.port=="+port+","+map[bool]string{true: "http", false: "tls"}[way == "http"])
+			protocol := "tls"
+			if way == "http" {
+				protocol = "http"
+			}
+			args = append(args, "-d", "tcp.port=="+port+","+protocol)
 		}
 		out, err := exec.Command("tshark", args...).CombinedOutput()
 		if err != nil {

@@ -142,6 +142,7 @@ func TestDNSStoryInTheLab(t *testing.T) {
 func TestDNSUsage(t *testing.T) {
 	for args, want := range map[string]string{
 		"dns": "needs a NAME", "dns example.com BOGUS": "no record type", "dns -x example.com": "takes an address", "dns a --https foo": "takes a URL", "dns a --https http://127.0.0.1/": "takes a URL", "dns a --subnet x": "takes a prefix",
+		"dns --cache --flush bad..name": "bad..name", "dns --cache bad..name": "bad..name",
 		"serve": "what to serve", "serve dns": "needs --zone",
 	} {
 		if _, stderr, code := runPeel(t, strings.Fields(args)...); code != 2 || !strings.Contains(stderr, want) {
