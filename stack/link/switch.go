@@ -183,7 +183,7 @@ func (p *SwitchPort) Receive(pkt *packet.Packet) {
 // flood sends to all other ports that are up.
 func (p *SwitchPort) flood(pkt *packet.Packet, reason string, now clock.Time) {
 	s := p.sw
-	if ms := int64(now) / 1e6; ms != s.window {
+	if ms := int64(now) / int64(time.Millisecond); ms != s.window {
 		s.window, s.floods = ms, 0
 	}
 	if s.floods++; s.floods > s.o.Storm {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -193,7 +194,7 @@ func TestBigEndianAndOldBlocks(t *testing.T) {
 	if p := list[4]; string(p.Data) != "01234567" || p.Length != 20 {
 		t.Errorf("simple %+v", p)
 	}
-	if p := list[5]; string(p.Data) != "xy" || p.Time != 105e9 || p.Interface != 3 {
+	if p := list[5]; string(p.Data) != "xy" || p.Time != clock.Time(105*time.Second) || p.Interface != 3 {
 		t.Errorf("obsolete %+v", p)
 	}
 	if list[6].Kind != KindUnknown || list[6].Type != 0x12345678 {

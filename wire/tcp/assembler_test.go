@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"peel/clock"
 )
@@ -207,7 +208,7 @@ func TestRTT(t *testing.T) {
 		{80, 0, segment(1100, 5000, ACK, 64000, 100), 100, 0}, {380, 0, segment(1100, 5000, ACK, 64000, 100), 100, 0}, {381, 1, segment(5000, 1200, ACK, 64000, 0), 0, 0}} {
 		f.Input(clock.Time(s.ms)*1e6+1, s.side, s.s, s.n)
 	}
-	if f.ACKTime-f.SYNTime != 31e6 || f.NRTT[0] != 1 || f.MinRTT[0] != 32e6 {
+	if f.ACKTime-f.SYNTime != clock.Time(31*time.Millisecond) || f.NRTT[0] != 1 || f.MinRTT[0] != clock.Time(32*time.Millisecond) {
 		t.Errorf("handshake %v, %d samples, least %v; what was sent again is no sample (Karn)", f.ACKTime-f.SYNTime, f.NRTT[0], f.MinRTT[0])
 	}
 }
