@@ -56,7 +56,8 @@ func newCaptured(t *testing.T) *captured {
 	conf := "pid " + filepath.Join(t.TempDir(), "pid") + "; error_log stderr crit; worker_processes 1; daemon off; user root;\nevents {}\nhttp { access_log off; root " + s.dir +
 		"; gzip on; gzip_min_length 100; gzip_types text/css; types { text/html html; text/css css; text/javascript js; }\n"
 	var all []string
-	for _, way := range []struct{ name, listen, extra string }{{"http", "", ""}, {"tls12", "ssl", "ssl_protocols TLSv1.2;"}, {"tls13", "ssl", "ssl_protocols TLSv1.3;"}, {"h2", "ssl http2", "ssl_protocols TLSv1.3;"}, {"h2tls12", "ssl http2", "ssl_protocols TLSv1.2;"}} {
+	for _, way := range []struct{ name, listen, extra string }{{"http", "", ""}, {"tls12", "ssl", "ssl_protocols TLSv1.2;"},
+		{"tls13", "ssl", "ssl_protocols TLSv1.3;"}, {"h2", "ssl http2", "ssl_protocols TLSv1.3;"}, {"h2tls12", "ssl http2", "ssl_protocols TLSv1.2;"}} {
 		port := freeOnBoth(t)
 		s.ports[way.name] = port
 		all = append(all, port)

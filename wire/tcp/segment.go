@@ -180,5 +180,5 @@ func (s Segment) Options() Options {
 	return o
 }
 
-// before tells whether sequence number a comes before b (RFC 9293 §3.4).
+// Before tells whether sequence number a comes before b (RFC 9293 §3.4).
 func Before(a, b uint32) bool { return int32(a-b) < 0 }
