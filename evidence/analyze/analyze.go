@@ -50,6 +50,7 @@ type Limits struct {
 // Analyzer builds a trace from records. It is not safe for concurrent use.
 type Analyzer struct {
 	lim       Limits
+	protocols []*protocol
 	start     clock.Time
 	now       clock.Time
 	conns     map[uint32]*conn
@@ -86,7 +87,7 @@ func New(l Limits) *Analyzer {
 	setDefault(&l.Bodies, 512<<20)
 	setDefault(&l.Exchanges, 50_000)
 	setDefault(&l.Connections, 50_000)
-	return &Analyzer{lim: l, conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{}, sessions: map[string][]byte{}, keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}}}
+	return &Analyzer{lim: l, protocols: protocols, conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{}, sessions: map[string][]byte{}, keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}}}
 }
 
 // OnPacket has f called for each packet as it comes, after it was analysed.

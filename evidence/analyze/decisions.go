@@ -262,7 +262,7 @@ func (a *Analyzer) socketDecision(t clock.Time, d *capture.Decision) {
 		c.tr.LocalAddr, c.tr.RemoteAddr = d.Get("local"), d.Get("remote")
 		c.tr.Opened = a.time(t)
 		if d.Get("for") == "dns" {
-			c.speak(protoDNS)
+			c.root.open(&dnsProtocol, nil)
 			c.lookup = a.lookup(d.Lookup)
 		}
 		return

@@ -60,10 +60,10 @@ func keyOf(src, dst netip.AddrPort) flowKey {
 type packet struct {
 	rec     *capture.Record
 	id      int
-	link    layer // where each header and payload stands; length 0 for none
-	net     layer
-	trans   layer
-	payload layer
+	link    span // where each header and payload stands; length 0 for none
+	net     span
+	trans   span
+	payload span
 	proto   string // of trans
 	eth     ethernet.Header
 	cooked  cooked.Header
@@ -86,7 +86,7 @@ type packet struct {
 	sum    ip.Verdict
 }
 
-type layer struct{ at, len int }
+type span struct{ at, len int }
 
 func (a *Analyzer) wireOf() *wire {
 	if a.wire == nil {
@@ -193,7 +193,7 @@ func (a *Analyzer) linkLayer(w *wire, p *packet) {
 	case ethernet.TypeIPv4, ethernet.TypeIPv6:
 		a.network(w, p, p.link.len, b[p.link.len:])
 	case ethernet.TypeARP:
-		p.net = layer{p.link.len, min(arp.Len, len(b)-p.link.len)}
+		p.net = span{p.link.len, min(arp.Len, len(b)-p.link.len)}
 		m, err := arp.Parse(b[p.link.len:])
 		if err != nil {
 			a.malformedPacket(trace.LayerARP, p.link.len, err)
@@ -225,7 +225,7 @@ func (a *Analyzer) network(w *wire, p *packet, at int, b []byte) {
 		return
 	}
 	p.ip, p.isIP = h, true
-	p.net = layer{at, h.HeaderLen}
+	p.net = span{at, h.HeaderLen}
 	p.src, p.dst = netip.AddrPortFrom(h.Src, 0), netip.AddrPortFrom(h.Dst, 0)
 	payload := p.ip.Payload(b)
 	if !h.ChecksumOK {
@@ -247,7 +247,7 @@ func (a *Analyzer) network(w *wire, p *packet, at int, b []byte) {
 	if h.MoreFragments {
 		p.text += ", more follow"
 	}
-	p.payload = layer{at + h.HeaderLen, len(payload)}
+	p.payload = span{at + h.HeaderLen, len(payload)}
 	if !whole {
 		return
 	}
@@ -310,7 +310,7 @@ func (a *Analyzer) transport(w *wire, p *packet, at int, b []byte, length int, w
 		p.place(at, icmp.HeaderLen, len(b))
 		a.control(w, p, m, b)
 	default:
-		p.payload = layer{max(at, 0), len(b)}
+		p.payload = span{max(at, 0), len(b)}
 		p.text = fmt.Sprintf("%v → %v %v", p.ip.Src, p.ip.Dst, p.ip.Protocol)
 	}
 	if p.sum == ip.Bad {
@@ -323,8 +323,8 @@ func (p *packet) place(at, header, all int) {
 	if at < 0 {
 		return
 	}
-	p.trans = layer{at, header}
-	p.payload = layer{at + header, all - header}
+	p.trans = span{at, header}
+	p.payload = span{at + header, all - header}
 }
 
 // control takes an ICMP message.
@@ -387,7 +387,7 @@ func (a *Analyzer) describe(w *wire, p *packet) *trace.Packet {
 			t.Direction = dirNames[p.dir]
 		}
 	}
-	add := func(name string, l layer) {
+	add := func(name string, l span) {
 		if l.len > 0 {
 			t.Layers = append(t.Layers, trace.Layer{Name: name, Offset: l.at, Length: l.len})
 		}
