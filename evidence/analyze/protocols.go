@@ -7,6 +7,9 @@ import "strings"
 // here.
 var protocols = []*protocol{&tlsProtocol, &dnsProtocol, &http2Protocol, &http1Protocol, &webSocketProtocol}
 
+// carriers are the tunnels whose packets are read.
+var carriers = []*carrier{}
+
 // upgradeTo returns the protocol that a token of HTTP's Upgrade field names.
 func (a *Analyzer) upgradeTo(token string) *protocol {
 	for _, p := range a.protocols {
