@@ -2,6 +2,7 @@ package analyze
 
 import (
 	"bytes"
+	"slices"
 
 	"peel/clock"
 	"peel/evidence/capture"
@@ -387,6 +388,8 @@ func (c *conn) message(t clock.Time, layer, name, text string, dir capture.Direc
 
 func (c *conn) trace() *trace.Connection {
 	t := c.tr
+	// How an attempt ended is written into its place; exchanges are added.
+	t.Attempts, t.Exchanges = slices.Clone(t.Attempts), slices.Clip(t.Exchanges)
 	if c.tls != nil {
 		c.tls.finish(&t)
 	}
@@ -400,6 +403,7 @@ func (c *conn) trace() *trace.Connection {
 	// message.
 	if t.TLS != nil {
 		facts := *t.TLS
+		facts.Alerts = slices.Clip(facts.Alerts)
 		facts.Handshake = trace.Between(c.tlsStart, c.tlsDone)
 		t.TLS = &facts
 	}

@@ -3,6 +3,7 @@ package analyze
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ type lookup struct {
 
 func (l *lookup) trace() *trace.Lookup {
 	t := l.tr
+	t.Steps, t.Addresses = slices.Clip(t.Steps), slices.Clip(t.Addresses)
 	if t.Steps == nil {
 		t.Steps = []trace.Step{}
 	}
