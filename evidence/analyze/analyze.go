@@ -137,7 +137,11 @@ func (a *Analyzer) Add(r capture.Record) {
 		if a.lost > 0 && c.tr.RemoteAddr == "" {
 			c.broken = true // its beginning was lost
 		}
-		c.bytes(r.Time, r.Dir, r.Data)
+		dir := r.Dir
+		if c.accepted {
+			dir = capture.Out + capture.In - dir // a trace takes the client's view
+		}
+		c.bytes(r.Time, dir, r.Data)
 	case capture.Packet:
 		a.packet(&a.rec)
 	case capture.Secret:

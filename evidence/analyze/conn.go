@@ -51,6 +51,7 @@ type conn struct {
 	resolved                   *lookup // of a name, to the server's address
 	released                   bool
 	bySocket                   bool // secrets came by the socket
+	accepted                   bool // by the recorded program, which is the server
 
 	wire [2]stretch // bytes as the socket carried them
 	app  [2]stretch // bytes of the application: the same, or what TLS held
