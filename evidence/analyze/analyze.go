@@ -117,6 +117,11 @@ func (a *Analyzer) Add(r capture.Record) {
 		a.lost += r.Length
 		for _, c := range a.conns {
 			c.gap()
+			if c.flow == nil && c.tr.Network != "udp" {
+				// What comes next need not be what its first bytes were to
+				// be: it would be taken for another request's.
+				c.root.broken = true
+			}
 		}
 		return
 	}
@@ -130,7 +135,14 @@ func (a *Analyzer) Add(r capture.Record) {
 		a.decided(r.Time, &a.rec.Decision)
 	case capture.Stream:
 		c := a.conn(r.Socket)
-		c.bytes(r.Time, r.Dir, r.Data)
+		if a.lost > 0 && c.tr.RemoteAddr == "" {
+			c.root.broken = true // its beginning was lost
+		}
+		dir := r.Dir
+		if c.accepted {
+			dir = capture.Out + capture.In - dir // a trace takes the client's view
+		}
+		c.bytes(r.Time, dir, r.Data)
 	case capture.Packet:
 		a.packet(&a.rec)
 	case capture.Secret:
@@ -211,6 +223,18 @@ func (a *Analyzer) newExchange() *exchange {
 	return x
 }
 
+// ExchangeID returns the ID that the trace has for the exchange which the
+// recorded program numbered n (capture.Decision.Exchange). It is false when
+// no evidence names that number, as it was dropped or has not come yet. The
+// exchange is not in the trace when it is past Limits.Exchanges.
+func (a *Analyzer) ExchangeID(n uint32) (id int, ok bool) {
+	x := a.exchanges[n]
+	if x == nil {
+		return 0, false
+	}
+	return x.tr.ID, true
+}
+
 func emptyBody() trace.Body { return trace.Body{Framing: "none", DecodedSize: -1, Announced: -1} }
 
 func (a *Analyzer) lookup(n uint32) *lookup {
@@ -225,7 +249,10 @@ func (a *Analyzer) lookup(n uint32) *lookup {
 	return l
 }
 
-// Trace returns what the records so far tell. The Analyzer can go on.
+// Trace returns what the records so far tell. The Analyzer can go on: it does
+// not change what it has returned, which others may read meanwhile. So what it
+// changes in its place is copied; a list that only gets longer is shared, cut
+// to its length.
 func (a *Analyzer) Trace() *trace.Trace {
 	t := &trace.Trace{
 		SchemaVersion: trace.SchemaVersion,

@@ -3,6 +3,7 @@ package analyze
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 
 	"peel/clock"
 	"peel/evidence/capture"
@@ -34,6 +35,7 @@ type conn struct {
 	resolved                   *lookup // of a name, to the server's address
 	released                   bool
 	bySocket                   bool // secrets came by the socket
+	accepted                   bool // by the recorded program, which is the server
 
 	root   layer // the bytes of the socket
 	plain  int64 // bytes that TLS held
@@ -202,6 +204,8 @@ func (c *conn) request(stream uint32) *exchange {
 
 func (c *conn) trace() *trace.Connection {
 	t := c.tr
+	// How an attempt ended is written into its place; exchanges are added.
+	t.Attempts, t.Exchanges = slices.Clone(t.Attempts), slices.Clip(t.Exchanges)
 	c.root.finish(&t)
 	if c.flow != nil {
 		c.flow.finish(&t)
@@ -210,6 +214,7 @@ func (c *conn) trace() *trace.Connection {
 	// message.
 	if t.TLS != nil {
 		facts := *t.TLS
+		facts.Alerts = slices.Clip(facts.Alerts)
 		facts.Handshake = trace.Between(c.tlsStart, c.tlsDone)
 		t.TLS = &facts
 	}

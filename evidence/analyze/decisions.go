@@ -3,6 +3,7 @@ package analyze
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ type lookup struct {
 
 func (l *lookup) trace() *trace.Lookup {
 	t := l.tr
+	t.Steps, t.Addresses = slices.Clip(t.Steps), slices.Clip(t.Addresses)
 	if t.Steps == nil {
 		t.Steps = []trace.Step{}
 	}
@@ -251,6 +253,11 @@ func (a *Analyzer) socketDecision(t clock.Time, d *capture.Decision) {
 		c.attemptEnded(at, d.Get("outcome"), d.Get("error"))
 		c.tr.Closed = &at
 		e = a.event(t, trace.LayerTCP, d.Name, d.Get("error"))
+	case "socket.accepted":
+		c.accepted = true
+		c.tr.LocalAddr, c.tr.RemoteAddr = d.Get("remote"), d.Get("local")
+		c.tr.Opened = a.time(t)
+		return
 	case "socket.bound":
 		a.wireOf().bound[uint16(number(d, "port"))] = d.Socket
 		return
@@ -267,17 +274,17 @@ func (a *Analyzer) socketDecision(t clock.Time, d *capture.Decision) {
 		}
 		return
 	case "socket.eof":
-		c.endedBySocket(t, capture.In)
+		c.endedBySocket(t, c.peer())
 		if c.tr.ClosedBy == "" {
-			c.tr.ClosedBy = "server"
+			c.tr.ClosedBy = sideName(c.peer())
 		}
-		e = a.event(t, trace.LayerTCP, d.Name, "the server closed its side")
-		e.Direction = trace.In
+		e = a.event(t, trace.LayerTCP, d.Name, "the "+sideName(c.peer())+" closed its side")
+		e.Direction = dirNames[c.peer()]
 	case "socket.reset":
-		c.endedBySocket(t, capture.In)
+		c.endedBySocket(t, c.peer())
 		c.tr.ClosedBy = "reset"
 		e = a.event(t, trace.LayerTCP, d.Name, "the connection broke: "+d.Get("error"))
-		e.Direction = trace.In
+		e.Direction = dirNames[c.peer()]
 	case "socket.closed":
 		c.endedBySocket(t, capture.In)
 		c.endedBySocket(t, capture.Out)
@@ -289,8 +296,8 @@ func (a *Analyzer) socketDecision(t clock.Time, d *capture.Decision) {
 		if c.tr.Network != "tcp" {
 			return
 		}
-		e = a.event(t, trace.LayerTCP, d.Name, "closed: "+d.Get("why"))
-		e.Direction = trace.Out
+		e = a.event(t, trace.LayerTCP, d.Name, closedText(d))
+		e.Direction = dirNames[1-c.peer()]
 	case "tcp.info":
 		c.tr.TCP = tcpInfo(d)
 		e = a.event(t, trace.LayerTCP, d.Name, tcpInfoText(c.tr.TCP))
@@ -301,6 +308,22 @@ func (a *Analyzer) socketDecision(t clock.Time, d *capture.Decision) {
 	if c.lookup != nil {
 		e.Lookup = c.lookup.tr.ID
 	}
+}
+
+// peer is the direction in which the other side of the recorded program's
+// socket sends.
+func (c *conn) peer() capture.Direction {
+	if c.accepted {
+		return capture.Out
+	}
+	return capture.In
+}
+
+func closedText(d *capture.Decision) string {
+	if why := d.Get("why"); why != "" {
+		return "closed: " + why
+	}
+	return "closed"
 }
 
 // captureDecision takes what is told of the capture itself.

@@ -1,6 +1,8 @@
 package analyze
 
 import (
+	"slices"
+
 	"peel/trace"
 )
 
@@ -22,6 +24,7 @@ type exchange struct {
 // trace fills in what follows from the whole of the evidence.
 func (x *exchange) trace(a *Analyzer) *trace.Exchange {
 	t := x.tr
+	t.Request.Body = settled(t.Request.Body)
 	t.Timings = x.timings()
 	if t.Timings.Total != nil {
 		t.Start, t.End = t.Timings.Total.Start, t.Timings.Total.End
@@ -33,7 +36,8 @@ func (x *exchange) trace(a *Analyzer) *trace.Exchange {
 	}
 	if t.Response != nil {
 		r := *t.Response
-		r.Informational = x.informational
+		r.Body = settled(r.Body)
+		r.Informational = slices.Clip(x.informational)
 		if x.decoded != nil {
 			r.Body.DecodedSize = *x.decoded
 		}
@@ -48,6 +52,14 @@ func (x *exchange) trace(a *Analyzer) *trace.Exchange {
 		}
 	}
 	return &t
+}
+
+// settled is a body that the analysis does not change any more. Content only
+// gets longer; of the pieces the last one grows in its place.
+func settled(b trace.Body) trace.Body {
+	b.Content = slices.Clip(b.Content)
+	b.Pieces = slices.Clone(b.Pieces)
+	return b
 }
 
 // opened returns the connection that was opened for this exchange and that

@@ -3,6 +3,8 @@ package analyze
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"peel/clock"
@@ -474,6 +476,8 @@ func (h *h2conn) tables() {
 func (h *h2conn) finish(t *trace.Connection) {
 	h.tables()
 	f := h.facts
+	f.FramesOut, f.FramesIn = maps.Clone(f.FramesOut), maps.Clone(f.FramesIn)
+	f.ClientSettings, f.ServerSettings = slices.Clip(f.ClientSettings), slices.Clip(f.ServerSettings)
 	f.WindowOut, f.WindowIn = h.window[capture.Out], h.window[capture.In]
 	t.HTTP2 = &f
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -350,7 +351,7 @@ func (c *tlsConn) carried(dir capture.Direction, offset, length int64) (trace.Ra
 }
 
 func (c *tlsConn) finish(t *trace.Connection) {
-	t.RecordsOut, t.RecordsIn = c.records[capture.Out], c.records[capture.In]
+	t.RecordsOut, t.RecordsIn = slices.Clip(c.records[capture.Out]), slices.Clip(c.records[capture.In])
 	c.above.finish(t)
 	if t.TLS == nil {
 		return

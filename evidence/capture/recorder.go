@@ -74,6 +74,7 @@ type Recorder struct {
 	closed   bool
 	read     bool // a cursor was made
 	reader   *Cursor
+	recorded int64 // records in all, those dropped too
 	lostRecs int64
 	lostLen  int64
 	last     clock.Time
@@ -307,6 +308,7 @@ func (r *Recorder) header(now clock.Time, k Kind, dir Direction, socket uint32, 
 
 func (r *Recorder) end() {
 	r.newest.records++
+	r.recorded++
 	if r.waiting > 0 {
 		r.changed.Broadcast()
 	}
@@ -380,6 +382,20 @@ func (r *Recorder) Lost() (records, bytes int64) {
 	return r.lostRecs, r.lostLen
 }
 
+// Clock is the one that the times of records are taken from.
+func (r *Recorder) Clock() clock.Clock { return r.clock }
+
+// Await waits until more than seen records have been made, or until the
+// recorder is closed. It returns how many there are, and whether more can come.
+func (r *Recorder) Await(seen int64) (recorded int64, open bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.recorded <= seen && !r.closed {
+		r.wait()
+	}
+	return r.recorded, !r.closed
+}
+
 // Cursor reads a Recorder's records in order. It is not safe for concurrent
 // use.
 type Cursor struct {
@@ -387,16 +403,19 @@ type Cursor struct {
 	at  *chunk
 	buf []byte // what of the chunk may be read
 	pos int
+	// lost counts bytes dropped before the cursor was made, not told yet.
+	lost int
 
 	wheres []string
 }
 
-// Cursor returns a cursor at the oldest record kept. With WaitForReader the
+// Cursor returns a cursor at the oldest record kept; its first record tells
+// what was dropped before. With WaitForReader the
 // last cursor asked for is the reader that is waited for.
 func (r *Recorder) Cursor() *Cursor {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := &Cursor{r: r, at: r.oldest}
+	c := &Cursor{r: r, at: r.oldest, lost: int(r.lostLen)}
 	r.read = true
 	r.reader = c
 	return c
@@ -417,6 +436,10 @@ func (c *Cursor) Stop() {
 // nothing (more) to read. Records that were dropped before the cursor came to
 // them are told by one record of kind Lost.
 func (c *Cursor) Next(wait bool) (rec Record, ok bool) {
+	if lost := c.lost; lost > 0 {
+		c.lost = 0
+		return Record{Kind: Lost, Length: lost}, true
+	}
 	if c.pos >= len(c.buf) {
 		lost, ok := c.more(wait)
 		if !ok {
