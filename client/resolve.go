@@ -2,10 +2,8 @@ package client
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"strconv"
@@ -408,7 +406,7 @@ func (d *lookupDriver) send(a stub.Action) {
 		}()
 		msg := a.Msg
 		if network == "tcp" {
-			msg = append(binary.BigEndian.AppendUint16(nil, uint16(len(msg))), msg...)
+			msg = dns.AppendStream(nil, msg)
 		}
 		if _, err := t.Write(msg); err != nil {
 			report(packet{socket: a.Socket, err: err})
@@ -430,13 +428,7 @@ func readMessage(t *tap, network string) ([]byte, error) {
 		n, err := t.Read(buf)
 		return buf[:n], err
 	}
-	var length [2]byte
-	if _, err := io.ReadFull(t, length[:]); err != nil {
-		return nil, err
-	}
-	msg := make([]byte, binary.BigEndian.Uint16(length[:]))
-	_, err := io.ReadFull(t, msg)
-	return msg, err
+	return dns.ReadStream(t, nil)
 }
 
 func (d *lookupDriver) close(socket int) {

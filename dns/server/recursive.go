@@ -2,12 +2,10 @@ package server
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -113,10 +111,9 @@ func (d *Resolver) send(a recursor.Action) {
 				d.poll()
 			}
 		}
-		tcp := a.Kind == recursor.SendTCP
-		dial, msg := d.net.DialUDP, a.Msg
-		if tcp {
-			dial, msg = d.net.DialTCP, append(binary.BigEndian.AppendUint16(nil, uint16(len(a.Msg))), a.Msg...)
+		dial, msg, next := d.net.DialUDP, a.Msg, readDatagram
+		if a.Kind == recursor.SendTCP {
+			dial, msg, next = d.net.DialTCP, dns.AppendStream(nil, a.Msg), dns.ReadStream
 		}
 		c, err := dial(ctx, a.Server)
 		if err != nil {
@@ -132,26 +129,22 @@ func (d *Resolver) send(a recursor.Action) {
 		}
 		buf := make([]byte, 4096)
 		for ctx.Err() == nil {
-			n, err := 0, error(nil)
-			if tcp {
-				if _, err = io.ReadFull(c, buf[:2]); err == nil {
-					size := int(binary.BigEndian.Uint16(buf))
-					buf = slices.Grow(buf[:0], size)[:size]
-					n, err = io.ReadFull(c, buf)
-				}
-			} else {
-				n, err = c.Read(buf)
-			}
+			answer, err := next(c, buf)
 			if err != nil {
 				failed(err)
 				return
 			}
 			d.mu.Lock()
-			d.engine.Receive(a.Socket, a.Server, buf[:n], d.clock.Now())
+			d.engine.Receive(a.Socket, a.Server, answer, d.clock.Now())
 			d.poll()
 			d.mu.Unlock()
 		}
 	})
+}
+
+func readDatagram(c io.Reader, buf []byte) ([]byte, error) {
+	n, err := c.Read(buf)
+	return buf[:n], err
 }
 
 // maxWaiting bounds the questions of clients that wait for servers.
