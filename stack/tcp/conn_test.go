@@ -196,8 +196,8 @@ func TestTransferOverAGoodPath(t *testing.T) {
 	w := newLossyPath(1, [2]*Config{{}, {}})
 	w.transfer(t, 3<<20, 1<<20, 200*time.Second)
 	for i, e := range w.ends {
-		if e.conn.retransmitted != 0 || e.conn.State() != Closed {
-			t.Errorf("end %d: %d retransmissions, %v", i, e.conn.retransmitted, e.conn.State())
+		if e.conn.board.retransmitted != 0 || e.conn.State() != Closed {
+			t.Errorf("end %d: %d retransmissions, %v", i, e.conn.board.retransmitted, e.conn.State())
 		}
 	}
 }
@@ -232,7 +232,7 @@ func hostile(t testing.TB, seed uint64) (uint64, *lossyPath) {
 		if e.conn.State() != Closed {
 			t.Fatalf("end %d is in %v", i, e.conn.State())
 		}
-		if e.conn.send.ring.b != nil || e.conn.recv.ring.b != nil || len(e.conn.sent) > 0 {
+		if e.conn.snd.buf.ring.b != nil || e.conn.rcv.buf.ring.b != nil || len(e.conn.board.records) > 0 {
 			t.Fatalf("end %d keeps memory", i)
 		}
 	}
