@@ -271,7 +271,7 @@ const maxServiceHops = 4
 func (r *Resolver) once(ctx context.Context, c *Client, cfg *stub.Config, id uint32, host string, port uint16, early func([]stub.Address)) (stub.Result, *Error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	l := stub.NewLookup(cfg, host, port, kernel.Random64, c.clock.Now())
+	l := stub.NewLookup(c.clock.Now(), cfg, host, port, kernel.Random64)
 	d := &lookupDriver{c: c, id: id, ctx: ctx, packets: make(chan packet), open: map[int]*lookupSocket{}}
 	defer d.closeAll()
 	timer := time.NewTimer(0)
@@ -317,13 +317,13 @@ func (r *Resolver) once(ctx context.Context, c *Client, cfg *stub.Config, id uin
 			switch {
 			case s == nil:
 			case p.err != nil:
-				l.Failed(p.socket, p.err, c.clock.Now())
+				l.InputError(c.clock.Now(), p.socket, p.err)
 			default:
 				from := s.server
 				if p.from.IsValid() {
 					from = p.from
 				}
-				l.Receive(p.socket, from, p.msg, c.clock.Now())
+				l.Input(c.clock.Now(), p.socket, from, p.msg)
 			}
 		case <-timer.C:
 		case <-ctx.Done():

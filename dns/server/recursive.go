@@ -107,7 +107,7 @@ func (d *Resolver) send(a recursor.Action) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			if ctx.Err() == nil {
-				d.engine.Failed(a.Socket, err, d.clock.Now())
+				d.engine.InputError(d.clock.Now(), a.Socket, err)
 				d.poll()
 			}
 		}
@@ -135,7 +135,7 @@ func (d *Resolver) send(a recursor.Action) {
 				return
 			}
 			d.mu.Lock()
-			d.engine.Receive(a.Socket, a.Server, answer, d.clock.Now())
+			d.engine.Input(d.clock.Now(), a.Socket, a.Server, answer)
 			d.poll()
 			d.mu.Unlock()
 		}
@@ -156,7 +156,7 @@ var errNoAnswer = errors.New("the resolver was closed")
 func (d *Resolver) Lookup(ctx context.Context, q dns.Question, unchecked bool) (*recursor.Result, error) {
 	done := make(chan *recursor.Result, 1)
 	d.mu.Lock()
-	id := d.engine.Ask(q, unchecked, d.clock.Now())
+	id := d.engine.Ask(d.clock.Now(), q, unchecked)
 	d.waiting[id] = func(r *recursor.Result) { done <- r }
 	d.poll()
 	d.mu.Unlock()
@@ -242,12 +242,12 @@ func (d *Resolver) Cached(q *dns.Message, dst, query []byte, limit int) []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.clock.Now()
-	ok, refresh := d.engine.Cached(&d.work, m, q.Questions[0], r.do, r.ad, r.unchecked, now)
+	ok, refresh := d.engine.Cached(now, &d.work, m, q.Questions[0], r.do, r.ad, r.unchecked)
 	if !ok {
 		return dst
 	}
 	if refresh {
-		d.engine.Refresh(q.Questions[0], now)
+		d.engine.Refresh(now, q.Questions[0])
 		d.poll()
 	}
 	return r.finish(dst, m, nil)
@@ -271,7 +271,7 @@ func (d *Resolver) Resolve(query []byte, _ netip.AddrPort, limit int, reply func
 		reply(r.finish(nil, m, []dns.ExtendedError{{Code: 0, Text: "too many questions at once"}}))
 		return
 	}
-	id := d.engine.Ask(q.Questions[0], r.unchecked, d.clock.Now())
+	id := d.engine.Ask(d.clock.Now(), q.Questions[0], r.unchecked)
 	d.waiting[id] = func(res *recursor.Result) {
 		m := r.response()
 		res.Fill(m, r.do, r.ad)

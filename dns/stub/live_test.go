@@ -30,7 +30,7 @@ func drive(t *testing.T, cfg *Config, host string) *Lookup {
 	real := clock.NewReal()
 	events := make(chan event, 100)
 	conns := map[int]net.Conn{}
-	l := NewLookup(cfg, host, 80, rand.Uint64, real.Now())
+	l := NewLookup(real.Now(), cfg, host, 80, rand.Uint64)
 	for {
 		actions, next := l.Poll(real.Now())
 		for _, a := range actions {
@@ -82,9 +82,9 @@ func drive(t *testing.T, cfg *Config, host string) *Lookup {
 		select {
 		case e := <-events:
 			if e.err != nil {
-				l.Failed(e.socket, e.err, real.Now())
+				l.InputError(real.Now(), e.socket, e.err)
 			} else {
-				l.Receive(e.socket, e.from, e.msg, real.Now())
+				l.Input(real.Now(), e.socket, e.from, e.msg)
 			}
 		case <-time.After(wait):
 		}

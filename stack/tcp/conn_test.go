@@ -66,7 +66,7 @@ func (e *end) run() {
 	for {
 		did := false
 		if st := e.conn.State(); st >= Established && e.wrote < len(e.toSend) {
-			n, err := e.conn.Write(e.toSend[e.wrote:min(e.wrote+30000, len(e.toSend))], now)
+			n, err := e.conn.Write(now, e.toSend[e.wrote:min(e.wrote+30000, len(e.toSend))])
 			if err == nil && n > 0 {
 				e.wrote += n
 				did = true
@@ -78,7 +78,7 @@ func (e *end) run() {
 		}
 		if !e.paused {
 			var b [8192]byte
-			if n := e.conn.Read(b[:], now); n > 0 {
+			if n := e.conn.Read(now, b[:]); n > 0 {
 				e.got = append(e.got, b[:n]...)
 				did = true
 			}

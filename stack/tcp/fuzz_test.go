@@ -60,9 +60,9 @@ func FuzzInput(f *testing.F) {
 				// The user does something.
 				switch b[1] % 6 {
 				case 0:
-					c.Write(make([]byte, int(b[2])*40), now)
+					c.Write(now, make([]byte, int(b[2])*40))
 				case 1:
-					c.Read(make([]byte, int(b[2])*40), now)
+					c.Read(now, make([]byte, int(b[2])*40))
 				case 2:
 					c.CloseWrite(now)
 				case 3:

@@ -9,7 +9,7 @@ import (
 
 // Write takes bytes to send and returns how many it took: fewer than len(p)
 // when the send buffer is full. It fails once the connection cannot send.
-func (c *Conn) Write(p []byte, now clock.Time) (int, error) {
+func (c *Conn) Write(now clock.Time, p []byte) (int, error) {
 	c.now = now
 	switch {
 	case c.err != nil:
@@ -27,8 +27,8 @@ func (c *Conn) Write(p []byte, now clock.Time) (int, error) {
 
 // WriteUrgent is Write, and marks the end of what it took as urgent
 // (RFC 9293 §3.8.5; RFC 6093 says why not to).
-func (c *Conn) WriteUrgent(p []byte, now clock.Time) (int, error) {
-	n, err := c.Write(p, now)
+func (c *Conn) WriteUrgent(now clock.Time, p []byte) (int, error) {
+	n, err := c.Write(now, p)
 	if n > 0 {
 		c.snd.urgent, c.snd.urgentOut = c.snd.bufSeq+uint32(c.snd.buf.n), true
 	}
@@ -49,7 +49,7 @@ func (c *Conn) Unacked() int { return int(c.snd.nxt - c.snd.una) }
 
 // Read gives bytes that arrived in order and returns how many; 0 when there
 // are none now (see EOF and Err).
-func (c *Conn) Read(p []byte, now clock.Time) int {
+func (c *Conn) Read(now clock.Time, p []byte) int {
 	c.now = now
 	n := min(len(p), c.rcv.buf.n)
 	if n == 0 {
@@ -71,7 +71,7 @@ func (c *Conn) Read(p []byte, now clock.Time) int {
 
 // Take is Read without the copy: it gives the large payloads at the front, of
 // up to n bytes together, to the caller, who releases each.
-func (c *Conn) Take(n int, now clock.Time, to func(b []byte, o Owner)) (taken int) {
+func (c *Conn) Take(now clock.Time, n int, to func(b []byte, o Owner)) (taken int) {
 	c.now = now
 	for {
 		p, ok := c.rcv.buf.owned()
@@ -92,11 +92,11 @@ func (c *Conn) Take(n int, now clock.Time, to func(b []byte, o Owner)) (taken in
 // Lend is Write for bytes that stay as they are until Keep: nothing is copied
 // for those that are acknowledged by then. It takes none where Write is as
 // good.
-func (c *Conn) Lend(p []byte, now clock.Time) (int, error) {
+func (c *Conn) Lend(now clock.Time, p []byte) (int, error) {
 	if c.state < Established || !c.snd.buf.lendable() {
 		return 0, nil
 	}
-	if _, err := c.Write(nil, now); err != nil {
+	if _, err := c.Write(now, nil); err != nil {
 		return 0, err
 	}
 	n := max(min(len(p), c.snd.limit-c.snd.buf.n), 0)
