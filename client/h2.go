@@ -68,7 +68,7 @@ func newH2(c *Client, p *pool, t *tap, conn net.Conn) *h2conn {
 	now := c.clock.Now()
 	h := &h2conn{c: c, pool: p, tap: t, conn: conn, socket: t.socket,
 		wake: make(chan struct{}, 1), done: make(chan struct{}), streams: map[uint32]*h2stream{}}
-	h.eng = http2.NewConn(http2.Config{StreamWindow: c.opt.StreamWindow, ConnectionWindow: c.opt.ConnectionWindow}, now)
+	h.eng = http2.NewConn(now, http2.Config{StreamWindow: c.opt.StreamWindow, ConnectionWindow: c.opt.ConnectionWindow})
 	h.timer = time.AfterFunc(time.Hour, h.tick)
 	h.mu.Lock()
 	h.arm(now)
@@ -168,7 +168,7 @@ func (h *h2conn) open(ctx context.Context, ex uint32, req *Request) (*h2stream, 
 		}
 		h.fields = appendRequestFields(h.fields[:0], req)
 		now := h.c.clock.Now()
-		id, err := h.eng.OpenStream(h.fields, req.Body == nil, now)
+		id, err := h.eng.OpenStream(now, h.fields, req.Body == nil)
 		if err == nil {
 			if s == nil {
 				s = h.newStream()
@@ -245,7 +245,7 @@ func (h *h2conn) sendBody(s *h2stream, req *Request) {
 			return
 		}
 		end := eof && req.Trailer == nil
-		n, err := h.eng.SendData(s.id, left, end, h.c.clock.Now())
+		n, err := h.eng.SendData(h.c.clock.Now(), s.id, left, end)
 		whole := n == len(left)
 		left = left[n:]
 		if err == nil && whole && eof && req.Trailer != nil {
@@ -335,7 +335,7 @@ func (h *h2conn) read() {
 		if n > 0 {
 			now := h.c.clock.Now()
 			h.mu.Lock()
-			events, engErr := h.eng.Receive(buf[:n], now)
+			events, engErr := h.eng.Input(now, buf[:n])
 			ready = ready[:0]
 			for i := range events {
 				if s := h.handle(&events[i]); s != nil {

@@ -19,7 +19,7 @@ func (h *h2conn) tick() {
 		return
 	}
 	h.armed = 0
-	events, err := h.eng.Tick(now)
+	events, err := h.eng.Poll(now)
 	for i := range events {
 		if s := h.handle(&events[i]); s != nil {
 			signal(s.ready)

@@ -2,10 +2,8 @@ package client
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"strconv"
@@ -273,7 +271,7 @@ const maxServiceHops = 4
 func (r *Resolver) once(ctx context.Context, c *Client, cfg *stub.Config, id uint32, host string, port uint16, early func([]stub.Address)) (stub.Result, *Error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	l := stub.NewLookup(cfg, host, port, kernel.Random64, c.clock.Now())
+	l := stub.NewLookup(c.clock.Now(), cfg, host, port, kernel.Random64)
 	d := &lookupDriver{c: c, id: id, ctx: ctx, packets: make(chan packet), open: map[int]*lookupSocket{}}
 	defer d.closeAll()
 	timer := time.NewTimer(0)
@@ -319,13 +317,13 @@ func (r *Resolver) once(ctx context.Context, c *Client, cfg *stub.Config, id uin
 			switch {
 			case s == nil:
 			case p.err != nil:
-				l.Failed(p.socket, p.err, c.clock.Now())
+				l.InputError(c.clock.Now(), p.socket, p.err)
 			default:
 				from := s.server
 				if p.from.IsValid() {
 					from = p.from
 				}
-				l.Receive(p.socket, from, p.msg, c.clock.Now())
+				l.Input(c.clock.Now(), p.socket, from, p.msg)
 			}
 		case <-timer.C:
 		case <-ctx.Done():
@@ -408,7 +406,7 @@ func (d *lookupDriver) send(a stub.Action) {
 		}()
 		msg := a.Msg
 		if network == "tcp" {
-			msg = append(binary.BigEndian.AppendUint16(nil, uint16(len(msg))), msg...)
+			msg = dns.AppendStream(nil, msg)
 		}
 		if _, err := t.Write(msg); err != nil {
 			report(packet{socket: a.Socket, err: err})
@@ -430,13 +428,7 @@ func readMessage(t *tap, network string) ([]byte, error) {
 		n, err := t.Read(buf)
 		return buf[:n], err
 	}
-	var length [2]byte
-	if _, err := io.ReadFull(t, length[:]); err != nil {
-		return nil, err
-	}
-	msg := make([]byte, binary.BigEndian.Uint16(length[:]))
-	_, err := io.ReadFull(t, msg)
-	return msg, err
+	return dns.ReadStream(t, nil)
 }
 
 func (d *lookupDriver) close(socket int) {

@@ -21,6 +21,7 @@ import (
 	"peel/dns/zone"
 	"peel/internal/pki"
 	"peel/server"
+	"peel/server/doh"
 )
 
 const peerZone = `$TTL 300
@@ -90,7 +91,7 @@ func TestClientProgramsReadOurAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := &server.Server{Handler: s.Handler(), Clock: clock.NewReal(), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}}
+	web := &server.Server{Handler: doh.Handler(s), Clock: clock.NewReal(), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}}
 	go web.ServeTLS(https)
 	t.Cleanup(func() { web.Close() })
 	for _, c := range []struct {

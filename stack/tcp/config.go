@@ -4,7 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"peel/clock"
 	wire "peel/wire/tcp"
 )
 
@@ -168,11 +167,4 @@ type Outgoing struct {
 // which are copied before Output returns.
 type Output interface {
 	SendSegment(c *Conn, h *Outgoing, a, b []byte)
-}
-
-func earlier(a, b clock.Time) clock.Time {
-	if a < b {
-		return a
-	}
-	return b
 }

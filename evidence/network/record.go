@@ -1,9 +1,10 @@
-package socket
+// Package network makes what happens in a network of our own part of a
+// capture: its frames, and what its links and hosts decide.
+package network
 
 import (
 	"strconv"
 
-	"peel/clock"
 	"peel/evidence/capture"
 	"peel/stack/host"
 	"peel/stack/link"
@@ -67,6 +68,3 @@ func Decisions(rec *capture.Recorder) func(host.Event) {
 		rec.Decide(capture.Decision{Name: name, Attrs: attrs})
 	}
 }
-
-// Clock is the network's time, for whoever records it.
-func (n *Network) Clock() clock.Clock { return n.time }
