@@ -12,6 +12,7 @@ import (
 
 	"peel/clock"
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	"peel/trace"
 	"peel/wire/http2"
 	"peel/wire/httpfield"
@@ -177,7 +178,7 @@ func (h *h2conn) open(ctx context.Context, ex uint32, req *Request) (*h2stream, 
 			h.streams[id] = s
 			h.arm(now)
 			h.requests++
-			h.c.rec.Decide(capture.Decision{Name: "request.bind", Exchange: ex, Socket: h.socket, Stream: id})
+			h.c.rec.Decide(capture.About{Exchange: ex, Socket: h.socket, Stream: id}, &decision.RequestBound{})
 			return s, nil
 		}
 		if !errors.Is(err, http2.ErrStreamLimit) {
@@ -189,8 +190,8 @@ func (h *h2conn) open(ctx context.Context, ex uint32, req *Request) (*h2stream, 
 		}
 		if s == nil {
 			s = h.newStream()
-			h.c.rec.Decide(capture.Decision{Name: "pool.wait", Exchange: ex, Socket: h.socket, Attrs: []capture.Attr{
-				{Key: "why", Value: fmt.Sprintf("the server allows %d streams at once", h.eng.PeerMaxStreams())}}})
+			h.c.rec.Decide(capture.About{Exchange: ex, Socket: h.socket},
+				&decision.PoolWaited{Why: fmt.Sprintf("the server allows %d streams at once", h.eng.PeerMaxStreams())})
 		}
 		h.queue = append(h.queue, s)
 		h.mu.Unlock()

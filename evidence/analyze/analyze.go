@@ -132,7 +132,7 @@ func (a *Analyzer) Add(r capture.Record) {
 	a.rec = r // so that nothing is allocated for each
 	switch r.Kind {
 	case capture.Decided:
-		a.decided(r.Time, &a.rec.Decision)
+		a.decided(&a.rec)
 	case capture.Stream:
 		c := a.conn(r.Socket)
 		if a.lost > 0 && c.tr.RemoteAddr == "" {

@@ -3,9 +3,10 @@
 package network
 
 import (
-	"strconv"
+	"strings"
 
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	"peel/stack/host"
 	"peel/stack/link"
 	"peel/wire/pcap"
@@ -27,14 +28,7 @@ func (e evidence) Observe(h link.Hop) {
 		l.Received = true
 	default:
 		// No further packet: it was seen, or will be.
-		attrs := []capture.Attr{{Key: "where", Value: h.Where}, {Key: "packet", Value: strconv.FormatUint(h.Packet.ID, 10)}, {Key: "text", Value: h.Where + ": " + h.Verdict.String()}}
-		if h.Reason != "" {
-			attrs[2].Value += ": " + h.Reason
-		}
-		if h.Wait > 0 {
-			attrs = append(attrs, capture.Attr{Key: "wait", Value: h.Wait.String()})
-		}
-		e.rec.Decide(capture.Decision{Name: "link." + h.Verdict.String(), Attrs: attrs})
+		e.rec.Decide(capture.About{}, &decision.FrameHandled{Verdict: h.Verdict.String(), Where: h.Where, Packet: h.Packet.ID, Reason: h.Reason, Wait: max(h.Wait, 0)})
 		return
 	}
 	b := h.Packet.Bytes()
@@ -45,26 +39,12 @@ func (e evidence) Observe(h link.Hop) {
 // capture. It is for host.Options.Observe.
 func Decisions(rec *capture.Recorder) func(host.Event) {
 	return func(e host.Event) {
-		attrs := make([]capture.Attr, 0, 12)
-		add := func(k, v string) {
-			if v != "" {
-				attrs = append(attrs, capture.Attr{Key: k, Value: v})
-			}
+		var d decision.Decision = &decision.HostDecided{What: e.Name, Host: e.Host, Interface: e.Interface, Local: e.Local, Remote: e.Remote, Text: e.Text}
+		if t := e.TCP; t != nil {
+			d = &decision.TCPDecided{What: strings.TrimPrefix(t.Kind.String(), "tcp."), Host: e.Host, Local: e.Local, Remote: e.Remote,
+				State: t.State.String(), Why: t.Why, From: t.From, To: t.To, Wait: t.Wait, Old: int64(t.Old), New: int64(t.New),
+				Cwnd: int64(t.Cwnd), Ssthresh: int64(t.Ssthresh), Flight: int64(t.Flight), Text: t.String()}
 		}
-		add("host", e.Host)
-		add("interface", e.Interface)
-		if e.Local.IsValid() {
-			add("local", e.Local.String())
-			add("remote", e.Remote.String())
-		}
-		if e.TCP != nil {
-			e.Text = e.TCP.String()
-		}
-		add("text", e.Text)
-		name := "host." + e.Name
-		if e.TCP != nil {
-			e.TCP.Attrs(add)
-		}
-		rec.Decide(capture.Decision{Name: name, Attrs: attrs})
+		rec.Decide(capture.About{}, d)
 	}
 }
