@@ -28,7 +28,7 @@ type scoreboard struct {
 type record struct {
 	seq, end    uint32
 	sent        clock.Time // last
-	delivered   uint64     // Conn.delivered at that time
+	delivered   uint64     // scoreboard.delivered at that time
 	deliveredAt clock.Time
 	firstSent   clock.Time
 	nth         uint32 // transmission of the connection
