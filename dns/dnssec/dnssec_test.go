@@ -13,6 +13,7 @@ import (
 
 	"peel/dns"
 	"peel/dns/zone"
+	"peel/internal/needs"
 )
 
 const sample = `$TTL 300
@@ -35,20 +36,9 @@ multi A 192.0.2.5
 multi A 192.0.2.7
 `
 
-func tool(t *testing.T, name string) string {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is not installed", name)
-		}
-		t.Skipf("SKIPPED: %s is not installed", name)
-	}
-	return path
-}
-
 func run(t *testing.T, dir, name string, args ...string) {
 	t.Helper()
-	cmd := exec.Command(tool(t, name), args...)
+	cmd := exec.Command(needs.Tool(t, name), args...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", name, err, out)

@@ -19,6 +19,7 @@ import (
 	"peel/dns"
 	"peel/dns/dnssec"
 	"peel/dns/zone"
+	"peel/internal/needs"
 	"peel/internal/pki"
 	"peel/server"
 )
@@ -119,7 +120,7 @@ func TestClientProgramsReadOurAnswers(t *testing.T) {
 	} {
 		f := strings.Fields(c.args)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		out, err := exec.CommandContext(ctx, tool(t, f[0]), f[1:]...).CombinedOutput()
+		out, err := exec.CommandContext(ctx, needs.Tool(t, f[0]), f[1:]...).CombinedOutput()
 		cancel()
 		for _, w := range c.want {
 			if !strings.Contains(string(out), w) {

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"peel/dns"
+	"peel/internal/needs"
 )
 
 func testZone(t testing.TB) *Zone {
@@ -228,7 +229,7 @@ func readTCP(c io.Reader) ([]byte, error) {
 }
 
 func TestDigReadsTheAnswerer(t *testing.T) {
-	dig := tool(t, "dig")
+	dig := needs.Tool(t, "dig")
 	addr := serve(t, testZone(t))
 	for _, c := range []struct {
 		args string
