@@ -25,13 +25,23 @@ const (
 	LostSegment
 	// AckedUnseen: an acknowledgement of bytes that were not captured.
 	AckedUnseen
+	// DupAck: the same acknowledgement again, without data or a new window,
+	// while data is under way (RFC 5681 §2).
 	DupAck
+	// ZeroWindow: the sender of the segment takes no more data.
 	ZeroWindow
+	// ZeroWindowProbe: one byte sent into a window of zero (RFC 9293
+	// §3.8.6.1).
 	ZeroWindowProbe
+	// ZeroWindowProbeAck: the answer, with the window still zero.
 	ZeroWindowProbeAck
+	// WindowFull: data up to the last byte that the receiver allowed.
 	WindowFull
+	// WindowUpdate: nothing but a new window.
 	WindowUpdate
+	// KeepAlive: a segment one byte before what comes next (RFC 9293 §3.8.4).
 	KeepAlive
+	// KeepAliveAck: the answer to it.
 	KeepAliveAck
 	// PortReused: a new connection on the ports of an old one.
 	PortReused

@@ -13,16 +13,17 @@ import (
 // Flags are the control bits of a segment.
 type Flags uint16
 
+// The control bits (RFC 9293 §3.1), from the least significant one.
 const (
-	FIN Flags = 1 << iota
-	SYN
-	RST
-	PSH
-	ACK
-	URG
-	ECE
-	CWR
-	AE // accurate ECN (RFC 9768)
+	FIN Flags = 1 << iota // no more data
+	SYN                   // the sequence number is the initial one
+	RST                   // the connection is over at once
+	PSH                   // give what is there to the reader
+	ACK                   // the acknowledgement number counts
+	URG                   // the urgent pointer counts
+	ECE                   // congestion was seen (RFC 3168 §6.1)
+	CWR                   // the congestion window was reduced (RFC 3168 §6.1)
+	AE                    // accurate ECN (RFC 9768)
 )
 
 // Has tells whether all of x are set.
@@ -75,20 +76,39 @@ func Parse(b []byte) (Segment, error) {
 	return Segment(b), nil
 }
 
-func (s Segment) SourcePort() uint16      { return binary.BigEndian.Uint16(s) }
+// SourcePort is the sender's port.
+func (s Segment) SourcePort() uint16 { return binary.BigEndian.Uint16(s) }
+
+// DestinationPort is the receiver's port.
 func (s Segment) DestinationPort() uint16 { return binary.BigEndian.Uint16(s[2:]) }
-func (s Segment) Seq() uint32             { return binary.BigEndian.Uint32(s[4:]) }
-func (s Segment) Ack() uint32             { return binary.BigEndian.Uint32(s[8:]) }
-func (s Segment) HeaderLen() int          { return int(s[12]>>4) * 4 }
-func (s Segment) Flags() Flags            { return Flags(binary.BigEndian.Uint16(s[12:]) & 0x1ff) }
+
+// Seq is the sequence number of the first byte of the payload, or of the SYN.
+func (s Segment) Seq() uint32 { return binary.BigEndian.Uint32(s[4:]) }
+
+// Ack is the next sequence number that is expected; it counts with ACK only.
+func (s Segment) Ack() uint32 { return binary.BigEndian.Uint32(s[8:]) }
+
+// HeaderLen is the length of the header with its options, 20 to 60 bytes.
+func (s Segment) HeaderLen() int { return int(s[12]>>4) * 4 }
+
+// Flags are the nine control bits.
+func (s Segment) Flags() Flags { return Flags(binary.BigEndian.Uint16(s[12:]) & 0x1ff) }
 
 // Window is the field as it stands, before scaling.
-func (s Segment) Window() uint16   { return binary.BigEndian.Uint16(s[14:]) }
+func (s Segment) Window() uint16 { return binary.BigEndian.Uint16(s[14:]) }
+
+// Checksum is the field as it stands, right or not.
 func (s Segment) Checksum() uint16 { return binary.BigEndian.Uint16(s[16:]) }
-func (s Segment) Urgent() uint16   { return binary.BigEndian.Uint16(s[18:]) }
+
+// Urgent is the urgent pointer, an offset from Seq; it counts with URG only.
+func (s Segment) Urgent() uint16 { return binary.BigEndian.Uint16(s[18:]) }
+
+// OptionBytes are the options with their padding, at most 40 bytes of s.
 func (s Segment) OptionBytes() []byte {
 	return s[MinHeader:s.HeaderLen()]
 }
+
+// Payload is what follows the header, a part of s.
 func (s Segment) Payload() []byte { return s[s.HeaderLen():] }
 
 // ChecksumAt is where the checksum stands in the header.
