@@ -14,6 +14,7 @@ import (
 
 // A browser loads a page with forty resources over HTTP/2 and over HTTP/1.1.
 func TestChromium(t *testing.T) {
+	needs.Long(t)
 	chromium := ""
 	for _, n := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if p, err := exec.LookPath(n); err == nil {

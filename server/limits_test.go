@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"peel/internal/needs"
 )
 
 func dial(t testing.TB, addr string) net.Conn {
@@ -144,6 +146,7 @@ func TestConnectionLimitLetsOthersWait(t *testing.T) {
 }
 
 func TestShutdownH1EndsIdleAtOnceAndLetsTheRestEnd(t *testing.T) {
+	needs.Long(t)
 	s := start(t, &Server{})
 	idle, busy := dial(t, s.plain), dial(t, s.plain)
 	idleRd, busyRd := bufio.NewReader(idle), bufio.NewReader(busy)

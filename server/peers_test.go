@@ -233,6 +233,7 @@ func TestNghttp(t *testing.T) {
 }
 
 func TestLoadTools(t *testing.T) {
+	needs.Long(t)
 	s := start(t, &Server{})
 	t.Run("h2load", func(t *testing.T) {
 		for _, base := range []string{"https://" + s.secure, "http://" + s.plain} {
@@ -258,6 +259,7 @@ var specResult = regexp.MustCompile(`(\d+) tests, (\d+) passed, \d+ skipped, (\d
 
 // TestRFC9113_h2spec runs the conformance suite, strict, in clear and over TLS.
 func TestRFC9113_h2spec(t *testing.T) {
+	needs.Long(t)
 	needs.Tool(t, "h2spec")
 	s := start(t, &Server{Versions: OnlyHTTP2})
 	for _, form := range [][]string{{s.plain}, {s.secure, "-t", "-k"}} {

@@ -71,6 +71,7 @@ func setOf(records []dns.Resource, name dns.Name, typ dns.Type) (set []dns.Resou
 // BIND signs a zone with every algorithm; each signature is found good, and
 // none when a bit of it or of what it covers is another.
 func TestRFC4035_5_3_SignaturesOfBIND(t *testing.T) {
+	needs.Long(t)
 	for algorithm, number := range map[string]uint8{
 		"RSASHA1": 5, "NSEC3RSASHA1": 7, "RSASHA256": 8, "RSASHA512": 10, "ECDSAP256SHA256": 13, "ECDSAP384SHA384": 14, "ED25519": 15, "ED448": 16,
 	} {

@@ -19,6 +19,7 @@ import (
 // A responder on the link is heard: a real multicast query leaves, and the
 // answer that comes back from its host is taken.
 func TestRFC6762_OneShotQueriesOnTheLink(t *testing.T) {
+	needs.Long(t)
 	if out, err := exec.Command("sh", "-c", "ip link set lo multicast on; ip route replace 224.0.0.0/4 dev lo").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -138,6 +138,7 @@ func TestClientProgramsReadOurAnswers(t *testing.T) {
 // NSD, BIND and Knot are secondaries of ours: they transfer the zone, take
 // the notice of a new version and its difference, and serve the same.
 func TestRFC5936_RFC1995_SecondariesFollow(t *testing.T) {
+	needs.Long(t)
 	zones := zone.NewServer()
 	zones.Put(signedZone(t, "peer.test", 1))
 	zones.Transfer = func(_ *zone.Zone, peer string) bool { return strings.HasPrefix(peer, "127.") }
@@ -232,6 +233,7 @@ func full(m *dns.Message) string {
 
 // Zones change under load, and no query is lost or answered wrongly.
 func TestReloadDropsNoQuery(t *testing.T) {
+	needs.Long(t)
 	zones := zone.NewServer()
 	zones.Put(signedZone(t, "peer.test", 1))
 	s := &Server{Zones: zones}

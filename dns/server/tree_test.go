@@ -345,6 +345,7 @@ func story(m *dns.Message) string {
 // say the same of thousands of names: rcode, records, and whether they are
 // authentic.
 func TestRFC4035_ResolverAgreesWithUnbound(t *testing.T) {
+	needs.Long(t)
 	zones := tree()
 	anchors := grow(t, zones)
 	hints := []recursor.Server{{Name: dns.MustName("ns"), Addrs: []netip.Addr{netip.MustParseAddr("127.53.0.1")}}}

@@ -61,6 +61,7 @@ type justified struct {
 }
 
 func TestLikeLinux(t *testing.T) {
+	needs.Long(t)
 	needs.Tools(t, "ip")
 	defer hurry(t)()
 	var all []scenario

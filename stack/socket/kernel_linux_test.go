@@ -150,6 +150,7 @@ func eachDevice(t *testing.T, f func(t *testing.T, o peerOptions)) {
 }
 
 func TestKernelPings(t *testing.T) {
+	needs.Long(t)
 	needs.Tools(t, "ping")
 	eachDevice(t, func(t *testing.T, o peerOptions) {
 		k := newKernelPeer(t, o)
@@ -268,6 +269,7 @@ func (k *kernelPeer) transfer(t testing.TB, a [2]netip.Addr, kernelOpens bool, n
 }
 
 func TestKernelTransfers(t *testing.T) {
+	needs.Long(t)
 	eachDevice(t, func(t *testing.T, o peerOptions) {
 		k := newKernelPeer(t, o)
 		for _, a := range [][2]netip.Addr{{ours4, theirs4}, {ours6, theirs6}} {
@@ -281,6 +283,7 @@ func TestKernelTransfers(t *testing.T) {
 }
 
 func TestKernelOverABadCable(t *testing.T) {
+	needs.Long(t)
 	for _, c := range []struct {
 		name  string
 		shape link.Shape
@@ -330,6 +333,7 @@ func (k *kernelPeer) hasBBR() bool {
 
 // What the kernel does without, we can do without.
 func TestKernelFeaturesOff(t *testing.T) {
+	needs.Long(t)
 	for _, c := range []struct{ name, sysctl, value string }{
 		{"no timestamps", "tcp_timestamps", "0"},
 		{"no SACK", "tcp_sack", "0"},
@@ -358,6 +362,7 @@ func TestKernelFeaturesOff(t *testing.T) {
 }
 
 func TestKernelThousandConnections(t *testing.T) {
+	needs.Long(t)
 	k := newKernelPeer(t, peerOptions{})
 	const conns = 1000
 	l, err := k.Stack.Listen(netip.AddrPortFrom(ours4, 80))

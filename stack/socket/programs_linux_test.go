@@ -161,6 +161,7 @@ http {
 // iperf3 in one namespace to iperf3 in another, and we are the router between
 // them: at two MTUs, so that fragments and ICMP come up.
 func TestIperf3ThroughUs(t *testing.T) {
+	needs.Long(t)
 	needs.Tools(t, "iperf3", "ping")
 	k := newKernelPeer(t, peerOptions{host: host.Options{Forward: true}})
 	far := k.second(t, 1400)

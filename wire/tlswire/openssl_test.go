@@ -253,6 +253,7 @@ func compareSpoken(t *testing.T, name string, flights []flight, keys [][]byte, m
 // RFC 7366 (encrypt-then-MAC), RSA and finite-field key exchange, and the
 // rest of TLS 1.2 that openssl still speaks.
 func TestTLS12SuitesOfOpenSSL(t *testing.T) {
+	needs.Long(t)
 	lines := []string{"the first line", strings.Repeat("long ", 500) + "line", "last"}
 	for _, kind := range []struct {
 		ecdsa  bool
