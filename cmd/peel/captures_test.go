@@ -199,6 +199,7 @@ func readCapture(t *testing.T, file, keys string, change func([]capture.Record) 
 // What curl fetched from nginx is what the capture shows: same requests, same
 // bytes; and still so after what networks and captures do to packets.
 func TestCapturesOfCurl(t *testing.T) {
+	needs.Long(t)
 	needs.Tool(t, "curl")
 	s := newCaptured(t)
 	keys := filepath.Join(t.TempDir(), "keys")
@@ -403,6 +404,7 @@ func fragmented(l []capture.Record) (out []capture.Record) {
 
 // A page that Chromium loads, over HTTP/2 and HTTP/1.1.
 func TestCapturesOfChromium(t *testing.T) {
+	needs.Long(t)
 	needs.Tool(t, "chromium")
 	s := newCaptured(t)
 	keys := filepath.Join(t.TempDir(), "keys")

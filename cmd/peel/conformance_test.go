@@ -18,6 +18,7 @@ import (
 // h2specd plays a server that breaks RFC 9113 in 57 ways and watches how the
 // client answers.
 func TestH2specd(t *testing.T) {
+	needs.Long(t)
 	h2specd, err := exec.LookPath("h2specd")
 	if err != nil {
 		needs.Missing(t, "h2specd is not installed: go install github.com/summerwind/h2spec/cmd/h2specd@v2.2.1+incompatible")

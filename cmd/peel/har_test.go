@@ -29,6 +29,7 @@ func harSchema(t *testing.T) string {
 
 // A HAR of each kind of run passes the schema, and says what was seen.
 func TestHAR(t *testing.T) {
+	needs.Long(t)
 	schema := harSchema(t)
 	check := filepath.Join(t.TempDir(), "schemacheck")
 	build := exec.Command("go", "build", "-o", check, ".")

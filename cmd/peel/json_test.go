@@ -19,6 +19,7 @@ var topLevelKeys = []string{"schema_version", "start", "exchanges", "lookups", "
 
 // Whatever happened, the trace is what `peel schema` describes.
 func TestJSONValidatesAgainstSchema(t *testing.T) {
+	needs.Long(t)
 	check := filepath.Join(t.TempDir(), "schemacheck")
 	build := command(t, "go", "build", "-o", check, ".")
 	build.Dir = "testdata/schemacheck"
@@ -109,6 +110,7 @@ func TestJSONToStdout(t *testing.T) {
 // The trace is a file that people attach to bug reports: nothing that opens a
 // door stands in it, in no encoding of it, unless it is asked for.
 func TestSecretsStayOut(t *testing.T) {
+	needs.Long(t)
 	server := answering(t, func(c net.Conn) {
 		io.WriteString(c, "HTTP/1.1 302 Found\r\nSet-Cookie: sid=s3cr3t-setcookie; Path=/\r\nLocation: /next?token=s3cr3t-location\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 	})

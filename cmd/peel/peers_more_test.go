@@ -14,6 +14,7 @@ import (
 )
 
 func TestNghttpd(t *testing.T) {
+	needs.Long(t)
 	bin := needs.Tool(t, "nghttpd")
 	certs := newCertificates(t, pki.Leaf{Names: []string{"127.0.0.1"}})
 	root := filepath.Join(t.TempDir(), "root")
@@ -57,6 +58,7 @@ Redirect 302 /redirect /small.html
 `
 
 func TestApache(t *testing.T) {
+	needs.Long(t)
 	bin := needs.Tool(t, "apache2")
 	const modules = "/usr/lib/apache2/modules"
 	if _, err := os.Stat(modules); err != nil {
@@ -86,6 +88,7 @@ func TestApache(t *testing.T) {
 // openssl s_server can be told exactly which TLS to speak; the trace must say
 // the same.
 func TestOpenSSL(t *testing.T) {
+	needs.Long(t)
 	openssl := needs.Tool(t, "openssl")
 	type tlsCase struct {
 		name                  string

@@ -259,6 +259,7 @@ func tcpConnections(tr *trace.Trace) (list []*trace.Connection) {
 }
 
 func TestNginx(t *testing.T) {
+	needs.Long(t)
 	s := nginx(t)
 	for _, w := range s.ways() {
 		t.Run(w.name, func(t *testing.T) {

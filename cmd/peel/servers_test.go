@@ -41,6 +41,7 @@ hosts:
 // Two more servers, of other families: Caddy is Go's own HTTP, h2o a third
 // HTTP/2 in C.
 func TestCaddyAndH2o(t *testing.T) {
+	needs.Long(t)
 	for name, serve := range map[string]func(t *testing.T, port, root string, certs *certificates){
 		"caddy": func(t *testing.T, port, root string, certs *certificates) {
 			conf := writeFile(t, "Caddyfile", fmt.Appendf(nil, caddyConf, port, certs.chain, certs.key, root))

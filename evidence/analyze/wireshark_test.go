@@ -164,6 +164,7 @@ func same(a, b string) bool {
 // fields of every header from the link up to the transport; and packets
 // belong to the same TCP connections.
 func TestWiresharkCapturesPacketByPacket(t *testing.T) {
+	needs.Long(t)
 	t.Parallel()
 	dir := wiresharkCaptures(t)
 	files, _ := filepath.Glob(filepath.Join(dir, "*.pcap*"))
@@ -251,6 +252,7 @@ var more = map[string]string{
 
 // The requests in Wireshark's captures, with keys where there are some.
 func TestWiresharkCapturesRequests(t *testing.T) {
+	needs.Long(t)
 	t.Parallel()
 	dir := wiresharkCaptures(t)
 	files, _ := filepath.Glob(filepath.Join(dir, "*.pcap*"))
@@ -339,6 +341,7 @@ var analysisFields = []struct{ field, note string }{
 // What both say of TCP segments. They are judgements, and Wireshark's differ
 // in places where it cannot know: the counts of agreement are bars.
 func TestWiresharkCapturesAnalysis(t *testing.T) {
+	needs.Long(t)
 	t.Parallel()
 	dir := wiresharkCaptures(t)
 	files, _ := filepath.Glob(filepath.Join(dir, "*.pcap*"))
