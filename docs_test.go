@@ -52,6 +52,9 @@ func TestExportedNamesAreDocumented(t *testing.T) {
 		}
 		dir := filepath.Dir(file)
 		packages[dir] = packages[dir] || f.Doc != nil
+		if f.Doc != nil && !strings.HasPrefix(f.Doc.Text(), "Package "+f.Name.Name+" ") {
+			t.Errorf("%s: the package's comment does not begin with \"Package %s\"", file, f.Name.Name)
+		}
 		for _, u := range undocumented(fset, f) {
 			t.Errorf("%s: %s has no comment", fset.Position(u.pos), u.name)
 		}

@@ -1,4 +1,4 @@
-// Package dnsclient sends one DNS message to one server and brings back what
+// Package client sends one DNS message to one server and brings back what
 // it answers: over UDP, TCP, TLS (RFC 7858) and HTTPS (RFC 8484).
 package client
 

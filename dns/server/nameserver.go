@@ -1,4 +1,4 @@
-// Package nameserver answers DNS on sockets: UDP, TCP, TLS (RFC 7858) and
+// Package server answers DNS on sockets: UDP, TCP, TLS (RFC 7858) and
 // HTTPS (RFC 8484), from zones, from a recursive resolver, or from both.
 package server
 
