@@ -193,3 +193,34 @@ func TestErrorOfTheOutput(t *testing.T) {
 		t.Errorf("%v, %d", o.Err, w.after)
 	}
 }
+
+// Whatever a server puts into names, texts, values and options, no control
+// character reaches the terminal.
+func TestAnswersDoNotControlTheTerminal(t *testing.T) {
+	const evil = "\x1b]0;gone\x07\r\x9b2J"
+	name, err := dns.ParseName(`\027[2J\013.example.com`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &dns.Message{Header: dns.Header{ID: 1, Response: true}, Questions: []dns.Question{{Name: name, Type: dns.TypeTXT, Class: dns.ClassIN}},
+		Answers: []dns.Resource{
+			dns.NewResource(name, 1, dns.TXT{Strings: []string{evil}}),
+			dns.NewResource(name, 1, dns.CNAME{Target: name}),
+			dns.NewResource(name, 1, dns.CAA{Tag: "issue", Value: evil}),
+			dns.NewResource(name, 1, dns.HTTPS{SVCB: dns.SVCB{Priority: 1, Target: name, Params: []dns.SvcParam{{Key: dns.SvcALPN, Value: append([]byte{byte(len(evil))}, evil...)}, {Key: dns.SvcDoHPath, Value: []byte(evil)}}}}),
+			dns.NewResource(name, 1, dns.Unknown{RRType: 65280, Octets: []byte(evil)}),
+		},
+		Additional: []dns.Resource{dns.EDNS{UDPSize: 1232, Options: []dns.Option{dns.ExtendedError{Code: 22, Text: evil}.Option(), {Code: dns.OptionNSID, Data: []byte(evil)}, {Code: 65001, Data: []byte(evil)}}}.Resource()},
+	}
+	var b strings.Builder
+	o := &Writer{W: &b}
+	o.Reply(&dnsclient.Reply{Server: server, Transport: dnsclient.UDP, Message: m, Sent: began, Received: began})
+	o.Short(m)
+	o.Step(recursor.Step{Zone: name, Name: name, Server: server.Addr, Question: m.Questions[0], Outcome: "answer", Message: m, NotAsked: []dns.Name{name}})
+	o.Step(recursor.Step{Zone: name, Name: name, Server: server.Addr, Question: m.Questions[0], Outcome: "referral", Referral: name, Message: &dns.Message{Authority: []dns.Resource{dns.NewResource(name, 1, dns.NS{Host: name})}}})
+	for i, c := range []byte(b.String()) {
+		if c < 0x20 && c != '\n' || c == 0x7f || c == 0x9b {
+			t.Errorf("byte %#02x in %q", c, b.String()[max(0, i-40):min(i+20, b.Len())])
+		}
+	}
+}
