@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -128,7 +129,10 @@ func TestBodyLimit(t *testing.T) {
 
 func TestConnectionLimitLetsOthersWait(t *testing.T) {
 	s := start(t, &Server{Limits: Limits{Connections: 2}})
-	dial(t, s.secure)
+	// The handshake shows that the connection has its place.
+	if err := tls.Client(dial(t, s.secure), &tls.Config{InsecureSkipVerify: true}).Handshake(); err != nil {
+		t.Fatal(err)
+	}
 	c := dial(t, s.plain)
 	rd := bufio.NewReader(c)
 	get(t, c, rd, "/")
