@@ -19,6 +19,7 @@ import (
 	"peel/dns"
 	"peel/dns/dnssec"
 	"peel/dns/zone"
+	"peel/internal/needs"
 	"peel/internal/pki"
 	"peel/server"
 	"peel/server/doh"
@@ -120,7 +121,7 @@ func TestClientProgramsReadOurAnswers(t *testing.T) {
 	} {
 		f := strings.Fields(c.args)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		out, err := exec.CommandContext(ctx, tool(t, f[0]), f[1:]...).CombinedOutput()
+		out, err := exec.CommandContext(ctx, needs.Tool(t, f[0]), f[1:]...).CombinedOutput()
 		cancel()
 		for _, w := range c.want {
 			if !strings.Contains(string(out), w) {
@@ -138,6 +139,7 @@ func TestClientProgramsReadOurAnswers(t *testing.T) {
 // NSD, BIND and Knot are secondaries of ours: they transfer the zone, take
 // the notice of a new version and its difference, and serve the same.
 func TestRFC5936_RFC1995_SecondariesFollow(t *testing.T) {
+	needs.Long(t)
 	zones := zone.NewServer()
 	zones.Put(signedZone(t, "peer.test", 1))
 	zones.Transfer = func(_ *zone.Zone, peer string) bool { return strings.HasPrefix(peer, "127.") }
@@ -232,6 +234,7 @@ func full(m *dns.Message) string {
 
 // Zones change under load, and no query is lost or answered wrongly.
 func TestReloadDropsNoQuery(t *testing.T) {
+	needs.Long(t)
 	zones := zone.NewServer()
 	zones.Put(signedZone(t, "peer.test", 1))
 	s := &Server{Zones: zones}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"peel/dns"
+	"peel/internal/needs"
 )
 
 func testZone(t testing.TB) *Zone {
@@ -217,7 +218,7 @@ func serve(t *testing.T, z *Zone) netip.AddrPort {
 }
 
 func TestDigReadsTheAnswerer(t *testing.T) {
-	dig := tool(t, "dig")
+	dig := needs.Tool(t, "dig")
 	addr := serve(t, testZone(t))
 	for _, c := range []struct {
 		args string
