@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"peel"
 	"peel/client"
@@ -23,6 +24,19 @@ func newServer(t *testing.T, h http.HandlerFunc) (*httptest.Server, peel.Options
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
 	return s, peel.Options{Options: client.Options{Roots: roots}}
+}
+
+// patience bounds what is waited for.
+const patience = 30 * time.Second
+
+const onlyHTTP1 = client.OnlyHTTP1
+
+// newClearServer is a server without TLS.
+func newClearServer(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
 }
 
 func newClient(t *testing.T, o peel.Options) *peel.Client {

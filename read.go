@@ -142,7 +142,8 @@ func (r *Reading) Open(ctx context.Context, captures ...io.Reader) error {
 		}
 	}
 	var list []capture.Source
-	for _, in := range captures {
+	numbers := newNumbers()
+	for i, in := range captures {
 		name, src := "", in
 		if f, ok := in.(interface{ Name() string }); ok {
 			name = f.Name() + ": "
@@ -155,9 +156,9 @@ func (r *Reading) Open(ctx context.Context, captures ...io.Reader) error {
 			return fmt.Errorf("%s%w", name, err)
 		}
 		r.files = append(r.files, f)
-		list = append(list, f)
+		list = append(list, &apart{f, numbers, i})
+		r.source = f
 	}
-	r.source = list[0]
 	if len(list) > 1 {
 		r.source = capture.Merge(list...)
 	}
