@@ -63,6 +63,9 @@ func (o *RecordOptions) check() error {
 	case o.Packets > NeedPackets:
 		return fmt.Errorf("peel: Packets is %d, which means nothing", o.Packets)
 	case o.Recorder == nil:
+		if _, real := o.Clock.(*clock.Real); o.Clock != nil && !real && o.Packets != NoPackets {
+			return errors.New("peel: Packets are captured in the host's time, and Clock is another")
+		}
 		return nil
 	case o.Clock != nil && o.Clock != o.Recorder.Clock():
 		return errors.New("peel: Clock is set beside a Recorder that has another")
@@ -238,6 +241,7 @@ func (r *Recording) catchUp() {
 	}
 	if r.source == nil {
 		r.source = newSource(r.rec)
+		r.source.cursor.Stop() // nobody waits for one that reads now and then
 	}
 	if r.closed && r.followed == nil {
 		r.finish()

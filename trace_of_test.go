@@ -1,10 +1,12 @@
 package peel_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -169,6 +171,61 @@ func TestTraceOfThroughHTTPClient(t *testing.T) {
 	}
 	if got := strings.Join(urls, " "); got != "/ /x /xx /xxx" || last.Cause != "redirect" {
 		t.Errorf("%s, the last by %q", got, last.Cause)
+	}
+}
+
+// A request that a dead connection swallowed is sent again; both attempts are
+// in the trace.
+func TestTraceOfARepeatedRequest(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			b := bufio.NewReader(nc)
+			if r, err := http.ReadRequest(b); err == nil {
+				io.WriteString(nc, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+				if r.URL.Path == "/first" {
+					http.ReadRequest(b) // and no answer
+				}
+			}
+			nc.Close()
+		}
+	}()
+	hc := &http.Client{Transport: newClient(t, peel.Options{})}
+	base := "http://" + l.Addr().String()
+	if _, err := fetch(hc, base+"/first"); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := fetch(hc, base+"/second")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, x := traceOf(t, resp)
+	if len(tr.Exchanges) != 2 || x.Cause != "retry" || x.Predecessor != tr.Exchanges[0].ID || tr.Exchanges[0].Failure == nil || x.URL != base+"/second" {
+		t.Errorf("%d exchanges, the last %+v", len(tr.Exchanges), x)
+	}
+}
+
+func TestTraceOfPastTheLimit(t *testing.T) {
+	s, o := newServer(t, func(http.ResponseWriter, *http.Request) {})
+	o.Limits.Exchanges = 1
+	hc := &http.Client{Transport: newClient(t, o)}
+	for i := range 2 {
+		resp, err := fetch(hc, s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr, err := peel.TraceOf(resp)
+		if cut := i > 0; cut != errors.Is(err, peel.ErrNoEvidence) || cut != found(tr, "TRACE-CUT") {
+			t.Errorf("request %d: %v, %+v", i, err, tr.Findings)
+		}
 	}
 }
 
