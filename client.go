@@ -21,10 +21,16 @@ type Options struct {
 	// Clock is also the recording's, and Recorder what it is taken from.
 	// Network must not be set when packets are captured.
 	client.Options
+	// Evidence bounds the bytes of evidence that wait for the analysis; 0
+	// means 64 MiB.
 	Evidence int
-	Whole    bool
-	Packets  Packets
-	Limits   analyze.Limits
+	// Whole has the analysis follow, and the program wait for it rather than
+	// drop evidence.
+	Whole bool
+	// Packets are captured or not.
+	Packets Packets
+	// Limits bound what a trace holds.
+	Limits analyze.Limits
 	// Recording, when set, is where the evidence goes, so that several
 	// clients have one trace. It is made and closed by the caller, and of
 	// Evidence, Whole, Packets, Limits, Clock and Recorder none may be set.
@@ -79,8 +85,9 @@ func NewClient(o Options) (*Client, error) {
 	return &Client{c: client.New(o.Options), recording: r, own: own}, nil
 }
 
-// Close closes every connection; requests under way fail. Traces can be asked
-// for after it.
+// Close closes every connection; requests under way fail. It ends the
+// recording that NewClient made, so that a file it is stored in is complete;
+// Recording.Close tells what storing came to. Traces can be asked for after it.
 func (c *Client) Close() {
 	c.c.Close()
 	if c.own {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 
 	"peel/client"
 	"peel/lab"
@@ -13,12 +14,15 @@ import (
 // Lab is a small internet in this process: origin servers for example.com and
 // example.org, http and https, a name server for their names, and an
 // authority that issued their certificates. Requests into it go through real
-// sockets, DNS messages and TLS on loopback; no network is needed.
+// sockets, DNS messages and TLS on loopback; no network is needed. It is safe
+// for concurrent use.
 type Lab struct {
 	lab       *lab.Lab
 	recording *Recording
 	own       bool
-	clients   []*Client
+
+	mu      sync.Mutex
+	clients []*Client
 }
 
 // LabOptions say how the evidence of a Lab's clients is taken.
@@ -53,7 +57,8 @@ func NewLab(ctx context.Context, o LabOptions) (*Lab, error) {
 
 // Enter points options of a client into the lab: its resolver asks the lab's
 // name server, it trusts the lab's authority, and connections go to the ports
-// on which the lab's servers listen. An Address that is set goes first.
+// on which the lab's servers listen. It replaces Resolver.Config and Roots; an
+// Address that is set goes first.
 func (l *Lab) Enter(o *client.Options) {
 	resolver := client.Resolver{}
 	if o.Resolver != nil {
@@ -78,16 +83,22 @@ func (l *Lab) Enter(o *client.Options) {
 
 // Client makes a client inside the lab whose evidence goes into the lab's
 // trace. It is closed with the lab. Of o, what is about the recording must
-// not be set.
+// not be set, nor the trusted Roots and the resolver's Config: the lab has its
+// own.
 func (l *Lab) Client(o Options) (*Client, error) {
 	if o.Recording != nil {
 		return nil, errors.New("peel: Recording is set for a client of a lab, which has its own")
+	}
+	if o.Roots != nil || o.Resolver != nil && o.Resolver.Config != nil {
+		return nil, errors.New("peel: Roots or Resolver.Config is set for a client of a lab, which has its own")
 	}
 	o.Recording = l.recording
 	l.Enter(&o.Options)
 	c, err := NewClient(o)
 	if err == nil {
+		l.mu.Lock()
 		l.clients = append(l.clients, c)
+		l.mu.Unlock()
 	}
 	return c, err
 }
@@ -110,7 +121,10 @@ func (l *Lab) Trace() *trace.Trace { return l.recording.Trace() }
 // Close closes the lab's clients and ends the lab. Traces can be asked for
 // after it.
 func (l *Lab) Close() {
-	for _, c := range l.clients {
+	l.mu.Lock()
+	clients := l.clients
+	l.mu.Unlock()
+	for _, c := range clients {
 		c.Close()
 	}
 	l.lab.Close()

@@ -3,6 +3,7 @@ package peel_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -160,34 +161,41 @@ func TestPacketsAreCapturedForLibraryUsersToo(t *testing.T) {
 
 // A server's trace shows the requests that came in as their clients made them.
 func TestServerHasATrace(t *testing.T) {
-	s, err := peel.NewServer(peel.ServeOptions{Handler: server.HandlerFunc(func(w *server.ResponseWriter, r *server.Request) {
-		io.WriteString(w, "hello")
-	})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go s.Serve(l)
-	url := "http://" + l.Addr().String() + "/x"
-	if _, err := fetch(http.DefaultClient, url); err != nil {
-		t.Fatal(err)
-	}
-	http.DefaultClient.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := s.Shutdown(ctx); err != nil {
-		t.Error(err)
-	}
-	tr := s.Trace()
-	if len(tr.Exchanges) != 1 || len(tr.Connections) != 1 {
-		t.Fatalf("trace: %s", text(t, tr))
-	}
-	x, c := tr.Exchanges[0], tr.Connections[0]
-	if x.URL != url || x.Response == nil || x.Response.Body.WireSize != 5 || c.RemoteAddr != l.Addr().String() {
-		t.Errorf("trace: %s", text(t, tr))
+	peer, o := newServer(t, nil)
+	for scheme, protocol := range map[string]string{"http": "HTTP/1.1", "https": "HTTP/2"} {
+		s, err := peel.NewServer(peel.ServeOptions{TLSConfig: &tls.Config{Certificates: peer.TLS.Certificates},
+			Handler: server.HandlerFunc(func(w *server.ResponseWriter, r *server.Request) { io.WriteString(w, "hello") })})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if scheme == "https" {
+			go s.ServeTLS(l)
+		} else {
+			go s.Serve(l)
+		}
+		url := scheme + "://" + l.Addr().String() + "/x"
+		c := newClient(t, o)
+		if _, err := fetch(&http.Client{Transport: c}, url); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		tr := s.Trace()
+		if len(tr.Exchanges) != 1 || len(tr.Connections) != 1 {
+			t.Fatalf("trace: %s", text(t, tr))
+		}
+		x, conn := tr.Exchanges[0], tr.Connections[0]
+		if x.URL != url || x.Protocol != protocol || x.Response == nil || x.Response.Body.WireSize != 5 || conn.RemoteAddr != l.Addr().String() || conn.BytesIn == 0 {
+			t.Errorf("trace: %s", text(t, tr))
+		}
 	}
 	if _, err := peel.NewServer(peel.ServeOptions{}); err == nil {
 		t.Error("a server without a handler")
