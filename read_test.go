@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/gob"
 	"encoding/json"
 	"errors"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -200,6 +202,46 @@ func TestServerHasATrace(t *testing.T) {
 	if _, err := peel.NewServer(peel.ServeOptions{}); err == nil {
 		t.Error("a server without a handler")
 	}
+}
+
+// What a trace holds stays as it was while more is read, down to what no JSON
+// shows: bodies, and the places of their bytes.
+func TestTraceStaysWhileReadingGoesOn(t *testing.T) {
+	for _, name := range []string{captureH1, captureH2, "evidence/analyze/testdata/h1tls13.pcapng"} {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		r := peel.NewReading(peel.ReadOptions{Limits: analyze.Limits{Packets: 1000, PacketBytes: 1 << 20, Body: 1 << 20}})
+		if err := r.Open(context.Background(), f); err != nil {
+			t.Fatal(err)
+		}
+		var traces, copies []*trace.Trace
+		for r.Next() {
+			tr := r.Trace()
+			traces, copies = append(traces, tr), append(copies, clone(t, tr))
+		}
+		r.Close()
+		for i := range traces {
+			if now := clone(t, traces[i]); !reflect.DeepEqual(now, copies[i]) {
+				t.Fatalf("%s: the trace after record %d changed\nwas %s\nis  %s", name, i+1, text(t, copies[i]), text(t, now))
+			}
+		}
+	}
+}
+
+func clone(t *testing.T, tr *trace.Trace) *trace.Trace {
+	t.Helper()
+	var b bytes.Buffer
+	var c trace.Trace
+	if err := gob.NewEncoder(&b).Encode(tr); err != nil {
+		t.Fatal(err)
+	}
+	if err := gob.NewDecoder(&b).Decode(&c); err != nil {
+		t.Fatal(err)
+	}
+	return &c
 }
 
 func text(t *testing.T, tr *trace.Trace) string {

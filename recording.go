@@ -52,7 +52,8 @@ type RecordOptions struct {
 	Limits analyze.Limits
 	// Recorder, when set, is what the evidence comes from, made and closed by
 	// the caller. Clock, Evidence, Whole and Packets are its business then
-	// and must not be set.
+	// and must not be set. Where packets are put into it, a trace that is
+	// asked for before it is closed ends with the last packet.
 	Recorder *capture.Recorder
 }
 
