@@ -122,7 +122,7 @@ func TestOpenSSL(t *testing.T) {
 			s.Dir = root
 			background(t, s, port)
 			url := "https://" + net.JoinHostPort("127.0.0.1", port) + "/page.txt"
-			r := peel(t, slices.Concat([]string{"-s", "--cacert", certs.ca}, c.peel, []string{url})...)
+			r := traced(t, slices.Concat([]string{"-s", "--cacert", certs.ca}, c.peel, []string{url})...)
 			if r.code != 0 {
 				t.Fatalf("exit code %d: %s", r.code, r.stderr)
 			}

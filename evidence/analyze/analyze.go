@@ -152,11 +152,13 @@ func (a *Analyzer) Add(r capture.Record) {
 	case capture.Packet:
 		a.packet(&a.rec)
 	case capture.Secret:
-		if r.Socket == 0 {
+		c := a.conns[r.Socket]
+		if c == nil {
+			// Of no socket that is known: whatever it opens, it is of.
 			a.shared(r.Data)
 			return
 		}
-		a.conn(r.Socket).secret(r.Data)
+		c.secret(r.Data)
 	}
 }
 
