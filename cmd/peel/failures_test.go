@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"peel/internal/needs"
 	"peel/internal/pki"
 	"peel/trace"
 )
@@ -35,7 +36,7 @@ func wantFailure(t *testing.T, layer, seen string, args ...string) ran {
 	if !strings.Contains(line, "; ") {
 		t.Errorf("-s: %q does not say what to try", line)
 	}
-	r := peel(t, args...)
+	r := traced(t, args...)
 	if r.code != exitFailed {
 		t.Errorf("exit code %d, want 1", r.code)
 	}
@@ -114,6 +115,7 @@ func says(text string) func(net.Conn) {
 func untilGone(c net.Conn) { io.Copy(io.Discard, c) }
 
 func TestFailureOfConnection(t *testing.T) {
+	needs.Long(t)
 	t.Run("refused", func(t *testing.T) {
 		wantFailure(t, "tcp", "refused", "http://127.0.0.1:"+freePort(t)+"/")
 	})
@@ -216,6 +218,7 @@ func TestFailureOfHTTP(t *testing.T) {
 
 // A server with one fault in its TLS, and what peel says of it.
 func TestFailureOfTLS(t *testing.T) {
+	needs.Long(t)
 	year := 365 * 24 * time.Hour
 	for _, c := range []struct {
 		name    string
@@ -315,7 +318,7 @@ func TestFailOn(t *testing.T) {
 		{"nothing wrong", []string{"--lab", "-L", "--fail-on", "warning", "https://example.com/redirect/2"}, exitDone},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if r := peel(t, c.args...); r.code != c.code {
+			if r := traced(t, c.args...); r.code != c.code {
 				t.Errorf("exit code %d, want %d\n%s", r.code, c.code, r.stderr)
 			}
 		})
@@ -371,7 +374,7 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 	url := answering(t, says("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"))
 	for _, c := range []struct{ flag, file string }{{"-o", "/nonexistent/body"}, {"-c", "/nonexistent/jar"}, {"-o", "/dev/full"}} {
 		t.Run(c.flag+" "+c.file, func(t *testing.T) {
-			r := peel(t, c.flag, c.file, url)
+			r := traced(t, c.flag, c.file, url)
 			if r.code != exitFailed || !strings.Contains(r.stderr, "\npeel: ") || !strings.Contains(r.stderr, c.file) {
 				t.Errorf("exit code %d, want 1 and %q:\n%s", r.code, c.file, r.stderr)
 			}
@@ -455,6 +458,7 @@ func TestInterrupt(t *testing.T) {
 
 // Ctrl-C while nothing comes: in each layer it ends the wait at once.
 func TestInterruptWhileWaiting(t *testing.T) {
+	needs.Long(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -6,12 +6,12 @@ import (
 	"encoding/json"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"peel/internal/needs"
 	"peel/internal/pki"
 )
 
@@ -19,14 +19,12 @@ var topLevelKeys = []string{"schema_version", "start", "exchanges", "lookups", "
 
 // Whatever happened, the trace is what `peel schema` describes.
 func TestJSONValidatesAgainstSchema(t *testing.T) {
+	needs.Long(t)
 	check := filepath.Join(t.TempDir(), "schemacheck")
 	build := command(t, "go", "build", "-o", check, ".")
 	build.Dir = "testdata/schemacheck"
 	if r := finish(t, build); r.code != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(r.stderr)
-		}
-		t.Skipf("SKIPPED: the schema validator cannot be built: %s", r.stderr)
+		needs.Missing(t, "the schema validator cannot be built: %s", r.stderr)
 	}
 	schema := finish(t, peelCommand(t, "schema"))
 	if schema.code != 0 || schema.stderr != "" {
@@ -57,7 +55,7 @@ func TestJSONValidatesAgainstSchema(t *testing.T) {
 		"interim":      {"--http1.1", "https://example.com/early-hints"},
 		"redirect too": {"-L", "--max-redirs", "2", "https://example.com/redirect-loop"},
 	} {
-		r := peel(t, append([]string{"--lab"}, args...)...)
+		r := traced(t, append([]string{"--lab"}, args...)...)
 		if r.trace == nil {
 			t.Errorf("%s: no trace: %s", name, r.stderr)
 			continue
@@ -112,6 +110,7 @@ func TestJSONToStdout(t *testing.T) {
 // The trace is a file that people attach to bug reports: nothing that opens a
 // door stands in it, in no encoding of it, unless it is asked for.
 func TestSecretsStayOut(t *testing.T) {
+	needs.Long(t)
 	server := answering(t, func(c net.Conn) {
 		io.WriteString(c, "HTTP/1.1 302 Found\r\nSet-Cookie: sid=s3cr3t-setcookie; Path=/\r\nLocation: /next?token=s3cr3t-location\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 	})
@@ -132,7 +131,7 @@ func TestSecretsStayOut(t *testing.T) {
 				if verbose != "" {
 					all = append(all, verbose)
 				}
-				r := peel(t, all...)
+				r := traced(t, all...)
 				if r.trace == nil {
 					t.Fatal(r.stderr)
 				}
@@ -143,7 +142,7 @@ func TestSecretsStayOut(t *testing.T) {
 						}
 					}
 				}
-				open := peel(t, append([]string{"--redact=off"}, all...)...)
+				open := traced(t, append([]string{"--redact=off"}, all...)...)
 				for _, s := range secrets[:3] {
 					if name == "a failure" && s != "s3cr3t-query" {
 						continue // they were never sent
@@ -156,7 +155,7 @@ func TestSecretsStayOut(t *testing.T) {
 		}
 	}
 	t.Run("short token and fragment", func(t *testing.T) {
-		r := peel(t, "--lab", "-vv", "https://example.com/?a=1&token=xyz#access_token=s3cr3t-fragment")
+		r := traced(t, "--lab", "-vv", "https://example.com/?a=1&token=xyz#access_token=s3cr3t-fragment")
 		for _, s := range []string{"=xyz", hexOf("=xyz"), "s3cr3t-fragment"} {
 			if strings.Contains(string(r.json), s) {
 				t.Errorf("%s stands in the trace", s)
@@ -164,7 +163,7 @@ func TestSecretsStayOut(t *testing.T) {
 		}
 	})
 	t.Run("password", func(t *testing.T) {
-		r := peel(t, "--lab", "-vv", "-u", "user:pass", "https://user:pass@example.com/basic-auth")
+		r := traced(t, "--lab", "-vv", "-u", "user:pass", "https://user:pass@example.com/basic-auth")
 		for _, s := range []string{"dXNlcjpwYXNz", "user:pass"} {
 			if strings.Contains(string(r.json), s) || strings.Contains(string(r.json), hexOf(s)) {
 				t.Errorf("%s stands in the trace", s)

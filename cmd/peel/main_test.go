@@ -81,8 +81,8 @@ func finish(t *testing.T, c *exec.Cmd, during ...func()) ran {
 	return r
 }
 
-// peel runs peel and reads the trace it wrote.
-func peel(t *testing.T, args ...string) ran {
+// traced runs peel and reads the trace it wrote.
+func traced(t *testing.T, args ...string) ran {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "trace.json")
 	r := finish(t, peelCommand(t, append([]string{"--json=" + file}, args...)...))
@@ -103,25 +103,6 @@ func withTrace(t *testing.T, r ran, file string) ran {
 		t.Fatalf("--json: %v", err)
 	}
 	return r
-}
-
-// tool finds another program; a machine without it skips the test, but never
-// in CI.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	p, err := exec.LookPath(name)
-	if err != nil {
-		missing(t, name)
-	}
-	return p
-}
-
-func missing(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not installed", what)
-	}
-	t.Skipf("SKIPPED: %s is not installed", what)
 }
 
 // freePort is a TCP port of 127.0.0.1 that was free a moment ago.

@@ -50,6 +50,7 @@ type Limits struct {
 // Analyzer builds a trace from records. It is not safe for concurrent use.
 type Analyzer struct {
 	lim       Limits
+	protocols []*protocol
 	start     clock.Time
 	now       clock.Time
 	conns     map[uint32]*conn
@@ -63,7 +64,10 @@ type Analyzer struct {
 	sessions map[string][]byte // TLS 1.2: ticket or session ID → master secret
 	events   []*trace.Event
 	skipped  int
+	made     struct{ exchanges, lookups int }              // so far; the newest ID
 	cut      struct{ exchanges, connections, lookups int } // past the limits
+	follow   *following
+	told     trace.Account // of connections that were handed out
 	lost     int
 
 	rec       capture.Record // the current one
@@ -86,7 +90,7 @@ func New(l Limits) *Analyzer {
 	setDefault(&l.Bodies, 512<<20)
 	setDefault(&l.Exchanges, 50_000)
 	setDefault(&l.Connections, 50_000)
-	return &Analyzer{lim: l, conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{}, sessions: map[string][]byte{}, keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}}}
+	return &Analyzer{lim: l, protocols: protocols, conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{}, sessions: map[string][]byte{}, keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}}}
 }
 
 // OnPacket has f called for each packet as it comes, after it was analysed.
@@ -116,6 +120,11 @@ func (a *Analyzer) Add(r capture.Record) {
 		a.lost += r.Length
 		for _, c := range a.conns {
 			c.gap()
+			if c.flow == nil && c.tr.Network != "udp" {
+				// What comes next need not be what its first bytes were to
+				// be: it would be taken for another request's.
+				c.root.broken = true
+			}
 		}
 		return
 	}
@@ -123,21 +132,33 @@ func (a *Analyzer) Add(r capture.Record) {
 		a.start = r.Time
 	}
 	a.now = r.Time
+	if a.follow != nil {
+		defer a.look()
+	}
 	a.rec = r // so that nothing is allocated for each
 	switch r.Kind {
 	case capture.Decided:
-		a.decided(r.Time, &a.rec.Decision)
+		a.decided(&a.rec)
 	case capture.Stream:
 		c := a.conn(r.Socket)
-		c.bytes(r.Time, r.Dir, r.Data)
+		if a.lost > 0 && c.tr.RemoteAddr == "" {
+			c.root.broken = true // its beginning was lost
+		}
+		dir := r.Dir
+		if c.accepted {
+			dir = capture.Out + capture.In - dir // a trace takes the client's view
+		}
+		c.bytes(r.Time, dir, r.Data)
 	case capture.Packet:
 		a.packet(&a.rec)
 	case capture.Secret:
-		if r.Socket == 0 {
+		c := a.conns[r.Socket]
+		if c == nil {
+			// Of no socket that is known: whatever it opens, it is of.
 			a.shared(r.Data)
 			return
 		}
-		a.conn(r.Socket).secret(r.Data)
+		c.secret(r.Data)
 	}
 }
 
@@ -148,6 +169,7 @@ func (a *Analyzer) End() {
 			c.flow.close(a.now)
 		}
 	}
+	a.handOut(true)
 }
 
 // Read takes everything that a source has, waiting for more if wait is set.
@@ -192,6 +214,7 @@ func (a *Analyzer) exchange(n uint32) *exchange {
 	x := a.exchanges[n]
 	if x == nil {
 		x = a.newExchange()
+		x.number = n
 		a.exchanges[n] = x
 	}
 	return x
@@ -200,9 +223,11 @@ func (a *Analyzer) exchange(n uint32) *exchange {
 func (a *Analyzer) newExchange() *exchange {
 	x := &exchange{}
 	x.tr.Start = a.time(a.now)
-	x.tr.ID = len(a.order.exchanges) + a.cut.exchanges + 1
+	a.made.exchanges++
+	x.tr.ID = a.made.exchanges
 	x.tr.Request.Body = emptyBody()
 	if len(a.order.exchanges) < a.lim.Exchanges {
+		x.listed = true
 		a.order.exchanges = append(a.order.exchanges, x)
 	} else {
 		a.cut.exchanges++
@@ -210,21 +235,48 @@ func (a *Analyzer) newExchange() *exchange {
 	return x
 }
 
+// ExchangeID returns the ID that the trace has for the exchange which the
+// recorded program numbered n (capture.Decision.Exchange). It is false when
+// no evidence names that number, as it was dropped or has not come yet. The
+// exchange is not in the trace when it is past Limits.Exchanges.
+func (a *Analyzer) ExchangeID(n uint32) (id int, ok bool) {
+	x := a.exchanges[n]
+	if x == nil {
+		return 0, false
+	}
+	return x.tr.ID, true
+}
+
 func emptyBody() trace.Body { return trace.Body{Framing: "none", DecodedSize: -1, Announced: -1} }
 
 func (a *Analyzer) lookup(n uint32) *lookup {
 	l := a.lookups[n]
 	if l == nil {
-		l = &lookup{}
-		l.tr.ID = len(a.order.lookups) + 1
-		l.tr.Start = a.time(a.now)
+		l = a.newLookup(a.now)
+		l.number = n
 		a.lookups[n] = l
-		a.order.lookups = append(a.order.lookups, l)
 	}
 	return l
 }
 
-// Trace returns what the records so far tell. The Analyzer can go on.
+// newLookup makes the next lookup. Past the limit it is counted only.
+func (a *Analyzer) newLookup(t clock.Time) *lookup {
+	l := &lookup{last: t}
+	a.made.lookups++
+	l.tr.ID = a.made.lookups
+	l.tr.Start, l.tr.End = a.time(t), a.time(t)
+	if len(a.order.lookups) < a.lim.Connections {
+		a.order.lookups = append(a.order.lookups, l)
+	} else {
+		a.cut.lookups++
+	}
+	return l
+}
+
+// Trace returns what the records so far tell. The Analyzer can go on: it does
+// not change what it has returned, which others may read meanwhile. So what it
+// changes in its place is copied; a list that only gets longer is shared, cut
+// to its length.
 func (a *Analyzer) Trace() *trace.Trace {
 	t := &trace.Trace{
 		SchemaVersion: trace.SchemaVersion,
@@ -236,7 +288,12 @@ func (a *Analyzer) Trace() *trace.Trace {
 	// order of their times.
 	slices.SortStableFunc(a.events, func(x, y *trace.Event) int { return cmp.Compare(x.Time, y.Time) })
 	for i, e := range a.events {
-		e.ID = i + 1
+		if a.follow == nil {
+			e.ID = i + 1
+		} else if e.ID == 0 {
+			a.follow.event++
+			e.ID = a.follow.event
+		}
 	}
 	if a.lost > 0 {
 		t.Findings = append(t.Findings, &trace.Finding{ID: "CAPTURE-LOSS", Severity: "warning", Evidence: []int{},
@@ -248,6 +305,11 @@ func (a *Analyzer) Trace() *trace.Trace {
 		t.Findings = append(t.Findings, &trace.Finding{ID: "TRACE-CUT", Severity: "info", Evidence: []int{},
 			Title:       fmt.Sprintf("%d events past the first %d are counted but not listed", a.skipped, a.lim.Events),
 			Explanation: "The trace keeps a bounded number of events.", WhatToDo: "Trace fewer requests at once."})
+	}
+	if a.cut.lookups > 0 {
+		t.Findings = append(t.Findings, &trace.Finding{ID: "TRACE-CUT", Severity: "info", Evidence: []int{},
+			Title:       fmt.Sprintf("%d lookups past the first %d are counted but not listed", a.cut.lookups, a.lim.Connections),
+			Explanation: "A trace is of bounded size, however long the capture.", WhatToDo: "Read a part of the capture (editcap -A, -B)."})
 	}
 	if a.cut.exchanges+a.cut.connections > 0 {
 		t.Findings = append(t.Findings, &trace.Finding{ID: "TRACE-CUT", Severity: "info", Evidence: []int{},

@@ -223,9 +223,6 @@ func (a *Analyzer) newFlow(w *wire, p *packet, s tcp.Segment) *flow {
 	if !mine {
 		c.tr.Opened = a.time(a.now)
 		c.resolved = w.names.byAddr[server.Addr()]
-		if server.Port() == 53 {
-			c.speak(protoDNS)
-		}
 	}
 	return f
 }
@@ -597,6 +594,7 @@ func (a *Analyzer) expireFlows(w *wire) {
 
 // forget lets go of a connection that is past the trace's limit and over.
 func (a *Analyzer) forget(c *conn) {
+	c.forgotten = true
 	if a.cut.connections > 0 {
 		delete(a.conns, c.socket)
 	}

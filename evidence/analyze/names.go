@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"peel/clock"
 	"peel/dns"
@@ -38,12 +39,12 @@ const (
 	maxNames     = 1 << 16
 )
 
-// together is how long questions for the same name by the same client belong
+// sameLookup is how long questions for the same name by the same client belong
 // to one lookup.
-const together = 5e9
+const sameLookup = clock.Time(5 * time.Second)
 
-// overheard takes a DNS message that no decision tells of.
-func (c *conn) overheard(t clock.Time, dir capture.Direction, msg []byte, e *trace.Event) {
+// unattributed takes a DNS message that no decision tells of.
+func (c *conn) unattributed(t clock.Time, dir capture.Direction, msg []byte, e *trace.Event) {
 	a := c.a
 	w := a.wireOf()
 	m, err := dns.Parse(msg)
@@ -52,7 +53,7 @@ func (c *conn) overheard(t clock.Time, dir capture.Direction, msg []byte, e *tra
 	}
 	q := m.Questions[0]
 	key := question{c.tr.LocalAddr, c.tr.RemoteAddr, m.Header.ID, strings.ToLower(q.Name.String()), q.Type}
-	if c.tr.Network == "udp" && !strings.Contains(c.tr.RemoteAddr, ":53") {
+	if _, server := c.ports(); c.tr.Network == "udp" && !isDNS(server) {
 		return
 	}
 	if !m.Header.Response {
@@ -66,6 +67,7 @@ func (c *conn) overheard(t clock.Time, dir capture.Direction, msg []byte, e *tra
 		}
 		as.at = t
 		as.attempt++
+		as.lookup.last = t
 		e.Lookup = as.lookup.tr.ID
 		return
 	}
@@ -73,6 +75,7 @@ func (c *conn) overheard(t clock.Time, dir capture.Direction, msg []byte, e *tra
 	if as == nil {
 		return
 	}
+	as.lookup.last = t
 	delete(w.names.questions, key)
 	l := as.lookup
 	e.Lookup = l.tr.ID
@@ -81,7 +84,7 @@ func (c *conn) overheard(t clock.Time, dir capture.Direction, msg []byte, e *tra
 		Transport: c.tr.Network, Attempt: as.attempt, Outcome: "answer", Rcode: rcode}
 	var ips []string
 	for _, r := range m.Answers {
-		_, data, _ := strings.Cut(r.String(), r.Type.String()+"\t")
+		data := r.Text()
 		s.Answers = append(s.Answers, trace.Record{Name: r.Name.String(), Type: r.Type.String(), TTL: r.TTL, Data: data})
 		if r.Type != dns.TypeA && r.Type != dns.TypeAAAA {
 			continue
@@ -129,21 +132,15 @@ func (a *Analyzer) lookupFor(t clock.Time, c *conn, name string, e *trace.Event)
 		host = host[:i]
 	}
 	k := host + " " + name
-	if l := w.names.open[k]; l != nil && a.time(t)-l.tr.Start < together {
+	if l := w.names.open[k]; l != nil && a.time(t)-l.tr.Start < trace.Time(sameLookup) {
 		return l
 	}
 	if len(w.names.open) >= maxNames {
 		clear(w.names.open)
 	}
-	l := &lookup{start: e}
-	l.tr.ID = len(a.order.lookups) + a.cut.lookups + 1
-	l.tr.Start, l.tr.End = a.time(t), a.time(t)
+	l := a.newLookup(t)
+	l.start = e
 	l.tr.Name = strings.TrimSuffix(name, ".")
-	if len(a.order.lookups) < a.lim.Connections {
-		a.order.lookups = append(a.order.lookups, l)
-	} else {
-		a.cut.lookups++
-	}
 	w.names.open[k] = l
 	return l
 }
