@@ -153,8 +153,11 @@ const srcAt, typeAt = 6, 12
 // to nothing, and do not look behind tags as Parse does.
 type Frame []byte
 
+// Destination is who is to take the frame: a station, a group or everybody.
 func (f Frame) Destination() MAC { return MAC(f[:srcAt]) }
-func (f Frame) Source() MAC      { return MAC(f[srcAt:typeAt]) }
+
+// Source is the station that sent it, never a group.
+func (f Frame) Source() MAC { return MAC(f[srcAt:typeAt]) }
 
 // Type is that of the payload, or of the first tag.
 func (f Frame) Type() Type { return Type(binary.BigEndian.Uint16(f[typeAt:])) }

@@ -222,7 +222,7 @@ func (v View) ECN() uint8 {
 	return v[1] & ecnMask
 }
 
-// Source and Destination are the addresses.
+// Source is the address that the packet says it is from.
 func (v View) Source() netip.Addr {
 	if v.V6() {
 		return netip.AddrFrom16([16]byte(v[src6:]))
@@ -230,6 +230,8 @@ func (v View) Source() netip.Addr {
 	return netip.AddrFrom4([4]byte(v[src4:]))
 }
 
+// Destination is the address that it goes to; with a source route, that is the
+// next on the way.
 func (v View) Destination() netip.Addr {
 	if v.V6() {
 		return netip.AddrFrom16([16]byte(v[dst6:]))
@@ -425,6 +427,7 @@ func UnknownOption(b []byte) (at int, act OptionAction) {
 type OptionAction uint8
 
 const (
+	// SkipOption: go on with the next.
 	SkipOption OptionAction = iota
 	// DropPacket: without a word.
 	DropPacket

@@ -57,9 +57,10 @@ func (h *Header) Put(b []byte, source, destination uint16) {
 	copy(b[MinHeader:], h.Options[:h.NOptions])
 }
 
-// SetSeq and SetFlags change a header; Seal makes its checksum again.
+// SetSeq changes the sequence number; Seal makes the checksum again.
 func (s Segment) SetSeq(n uint32) { binary.BigEndian.PutUint32(s[4:], n) }
 
+// SetFlags changes the control bits; Seal makes the checksum again.
 func (s Segment) SetFlags(f Flags) {
 	w := binary.BigEndian.Uint16(s[12:])
 	binary.BigEndian.PutUint16(s[12:], w&^flagsMask|uint16(f)&flagsMask)

@@ -52,7 +52,8 @@ func TestHeaders(t *testing.T) {
 
 // No bytes make a header longer than they are, or a field outside of them.
 func FuzzHeaders(f *testing.F) {
-	for _, s := range []string{"3000086d0000000100000002", "3001880b001000010000000700210000", "0800000000002a00", "0001d0ff0001d1ff60", "1100001100500057", "100022eb0000000100000000000000000000000100000000"} {
+	for _, s := range []string{"3000086d0000000100000002", "3001880b001000010000000700210000", "0800000000002a00",
+		"0001d0ff0001d1ff60", "1100001100500057", "100022eb0000000100000000000000000000000100000000"} {
 		f.Add(unhex(f, s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
