@@ -187,7 +187,11 @@ func (r *read) run(ctx context.Context) int {
 		if !ok {
 			break
 		}
-		if d, ok := rec.Decision.(*decision.CaptureDamaged); ok {
+		switch d := rec.Decision.(type) {
+		case *decision.CaptureFormat:
+			show.end()
+			fmt.Fprintf(r.std.err, "peel: %s: %s\n", r.files[0], decision.Note(d))
+		case *decision.CaptureDamaged:
 			r.damaged++
 			show.end()
 			fmt.Fprintf(r.std.err, "peel: %s: %s\n", r.files[0], d.Text)

@@ -33,7 +33,7 @@ func (l *lookup) trace() *trace.Lookup {
 // decided takes a decision: what no wire shows.
 func (a *Analyzer) decided(r *capture.Record) {
 	switch d := r.Decision.(type) {
-	case *decision.CaptureDamaged, *decision.CaptureDropped, *decision.CaptureNames, *decision.CaptureComment:
+	case *decision.CaptureDamaged, *decision.CaptureDropped, *decision.CaptureNames, *decision.CaptureFormat, *decision.CaptureComment:
 		a.captureDecision(r)
 		return // it tells nothing of requests
 	case *decision.RequestStarted, *decision.RequestBound, *decision.RequestFailed, *decision.BodyDecoded, *decision.BodyAbandoned,
@@ -326,8 +326,8 @@ func (a *Analyzer) captureDecision(r *capture.Record) {
 			return // the lookups tell them
 		}
 		text = fmt.Sprintf("names of %d addresses", len(d.Hosts))
-	case *decision.CaptureComment:
-		text = d.Text
+	default:
+		text = decision.Note(d)
 	}
 	a.event(r.Time, trace.LayerCapture, r.Decision.Name(), text)
 }
