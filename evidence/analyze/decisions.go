@@ -91,7 +91,8 @@ func (a *Analyzer) requestDecision(r *capture.Record) {
 		x.tr.Stream = r.Stream
 		c.bind(x, r.Stream)
 	case *decision.RequestFailed:
-		x.tr.Failure = &d.Failure
+		failure := d.Failure
+		x.tr.Failure = &failure
 		text := d.Failure.Seen
 		if d.Next != "" {
 			text += "; " + d.Next
@@ -182,8 +183,9 @@ func (a *Analyzer) lookupDecision(r *capture.Record) {
 			l.tr.Addresses = append(l.tr.Addresses, trace.Address{IP: ad.IP.String(), Source: ad.Source, TTL: ad.TTL, Why: ad.Why})
 		}
 		text := "no address"
-		if d.Failure != (trace.Failure{}) {
-			l.tr.Failure = &d.Failure
+		if d.Failure.Seen != "" {
+			failure := d.Failure
+			l.tr.Failure = &failure
 			text = d.Failure.Seen
 		} else if len(d.Addresses) > 0 {
 			text = l.tr.Name + " is " + ipList(d.Addresses)
