@@ -252,3 +252,23 @@ func text(t *testing.T, tr *trace.Trace) string {
 	}
 	return string(b)
 }
+
+// What is handed out as it ends is what the trace of the whole has.
+func TestReadHandsOutWhatHasEnded(t *testing.T) {
+	ctx := context.Background()
+	whole, err := peel.ReadFiles(ctx, peel.ReadOptions{}, captureH1, captureH2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var urls []string
+	conns := 0
+	rest, err := peel.ReadFiles(ctx, peel.ReadOptions{OnEnd: func(p *trace.Trace) {
+		for _, x := range p.Exchanges {
+			urls = append(urls, x.URL)
+		}
+		conns += len(p.Connections)
+	}}, captureH1, captureH2)
+	if err != nil || len(urls) != len(whole.Exchanges) || conns != len(whole.Connections) || len(rest.Exchanges)+len(rest.Connections) != 0 {
+		t.Errorf("%q on %d connections, %d and %d left, %v; want %d and %d", urls, conns, len(rest.Exchanges), len(rest.Connections), err, len(whole.Exchanges), len(whole.Connections))
+	}
+}
