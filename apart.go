@@ -1,9 +1,8 @@
 package peel
 
 import (
-	"strconv"
-
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 )
 
 // apart gives the records of one of several captures. Each recording of peel
@@ -65,16 +64,10 @@ func (a *apart) Next(wait bool) (capture.Record, bool) {
 	if r.Kind != capture.Decided {
 		return r, ok
 	}
-	d := &r.Decision
-	d.Socket = a.numbers[sockets].of(a.file, d.Socket)
-	d.Exchange = a.numbers[exchanges].of(a.file, d.Exchange)
-	d.Lookup = a.numbers[lookups].of(a.file, d.Lookup)
-	for i := range d.Attrs {
-		if d.Attrs[i].Key == "predecessor" {
-			if n, err := strconv.ParseUint(d.Attrs[i].Value, 10, 32); err == nil {
-				d.Attrs[i].Value = strconv.FormatUint(uint64(a.numbers[exchanges].of(a.file, uint32(n))), 10)
-			}
-		}
+	r.Exchange = a.numbers[exchanges].of(a.file, r.Exchange)
+	r.Lookup = a.numbers[lookups].of(a.file, r.Lookup)
+	if d, ok := r.Decision.(*decision.RequestStarted); ok {
+		d.Predecessor = a.numbers[exchanges].of(a.file, d.Predecessor)
 	}
 	return r, ok
 }

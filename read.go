@@ -12,6 +12,7 @@ import (
 
 	"peel/evidence/analyze"
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	"peel/trace"
 	"peel/wire/pcap"
 )
@@ -209,10 +210,10 @@ func (r *Reading) Next() bool {
 	if !ok {
 		return false
 	}
-	if rec.Kind == capture.Decided && rec.Decision.Name == "capture.damage" {
+	if d, ok := rec.Decision.(*decision.CaptureDamaged); ok {
 		r.damaged++
 		if r.o.OnDamage != nil {
-			r.o.OnDamage(rec.Decision.Get("text"))
+			r.o.OnDamage(d.Text)
 		}
 	}
 	if r.story.file != nil {

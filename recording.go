@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"peel/clock"
 	"peel/evidence/analyze"
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	"peel/internal/kernel"
 	"peel/trace"
 )
@@ -294,7 +294,7 @@ func (r *Recording) Close() error {
 		if r.packets != nil {
 			r.packets.stop()
 			if n := r.packets.dropped; n > 0 {
-				r.rec.Decide(capture.Decision{Name: "capture.dropped", Attrs: []capture.Attr{{Key: "packets", Value: strconv.FormatUint(n, 10)}}})
+				r.rec.Decide(capture.About{}, &decision.CaptureDropped{Packets: int64(n)})
 			}
 		}
 		if r.own {

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"peel/evidence/decision"
 	"peel/trace"
 )
 
@@ -67,27 +68,27 @@ func cancelled(ctx context.Context, layer, doing string) *Error {
 
 // connectFailure says why one attempt at a TCP connection failed, and in one
 // word for the trace.
-func connectFailure(addr string, err error, took time.Duration) (outcome string, e *Error) {
+func connectFailure(addr string, err error, took time.Duration) (outcome decision.Outcome, e *Error) {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "refused", failure(trace.LayerTCP, "connection_refused",
+		return decision.Refused, failure(trace.LayerTCP, "connection_refused",
 			addr+" refused the connection (RST): the machine answers, but nothing listens on that port",
 			"check the port and that the server runs", err)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
-		return "unreachable", failure(trace.LayerTCP, "unreachable",
+		return decision.Unreachable, failure(trace.LayerTCP, "unreachable",
 			fmt.Sprintf("%s cannot be reached from here (%s)", addr, errno(err)),
 			"check the route and, for an IPv6 address, that this machine has IPv6", err)
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return "failed", failure(trace.LayerTCP, "not_permitted", "this machine does not permit the connection to "+addr+" ("+errno(err)+")",
+		return decision.Failed, failure(trace.LayerTCP, "not_permitted", "this machine does not permit the connection to "+addr+" ("+errno(err)+")",
 			"a local firewall or sandbox forbids it", err)
 	case isTimeout(err):
-		return "timeout", failure(trace.LayerTCP, "connect_timeout",
+		return decision.Timeout, failure(trace.LayerTCP, "connect_timeout",
 			fmt.Sprintf("%s did not answer within %s: no SYN-ACK, no refusal", addr, round(took)),
 			"a firewall may drop the packets silently, or the machine is down; a refused port would have answered at once", err)
 	case errors.Is(err, context.Canceled):
-		return "cancelled", failure(trace.LayerTCP, "cancelled", "the attempt at "+addr+" was cancelled", "", err)
+		return decision.Cancelled, failure(trace.LayerTCP, "cancelled", "the attempt at "+addr+" was cancelled", "", err)
 	}
-	return "failed", failure(trace.LayerTCP, "connect_failed", addr+": "+errno(err), "", err)
+	return decision.Failed, failure(trace.LayerTCP, "connect_failed", addr+": "+errno(err), "", err)
 }
 
 // errno gives the system's words for an error without Go's wrapping.

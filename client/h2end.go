@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"peel/clock"
+	"peel/evidence/decision"
 	"peel/wire/http2"
 )
 
@@ -19,7 +20,7 @@ func (h *h2conn) tick() {
 		return
 	}
 	h.armed = 0
-	events, err := h.eng.Tick(now)
+	events, err := h.eng.Poll(now)
 	for i := range events {
 		if s := h.handle(&events[i]); s != nil {
 			signal(s.ready)
@@ -78,13 +79,13 @@ func (h *h2conn) fail(err error, doing string) {
 		return
 	}
 	h.err = err
-	by, why := "server", err.Error()
+	by, why := decision.Server, err.Error()
 	var bad *http2.ConnError
 	switch {
 	case h.shutting:
-		by, why = "client", h.draining
+		by, why = decision.Client, h.draining
 	case errors.As(err, &bad) || isTimeout(err):
-		by = "client"
+		by = decision.Client
 	}
 	if doing != "" {
 		why = doing + ": " + why
@@ -107,7 +108,7 @@ func (h *h2conn) fail(err error, doing string) {
 	close(h.done)
 	h.mu.Unlock()
 	sayGoodbye(h.conn)
-	if by == "client" {
+	if by == decision.Client {
 		drain(h.tap.Conn, patience)
 	}
 	h.c.closeSocket(h.tap, by, why)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 
+	"peel/evidence/decision"
 	"peel/wire/httpfield"
 )
 
@@ -48,10 +49,10 @@ type Request struct {
 	Trailer func() httpfield.List
 
 	// What the trace tells about where the request came from.
-	Input       string   // what the person typed
-	Normalised  []string // how that became the URL
-	Predecessor uint32   // the exchange that led to this one
-	Cause       string   // "redirect", "auth" or "retry"
+	Input       string         // what the person typed
+	Normalised  []string       // how that became the URL
+	Predecessor uint32         // the exchange that led to this one
+	Cause       decision.Cause // how it led here
 }
 
 // Response is one response. Body must be read to its end or closed.

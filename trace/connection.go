@@ -9,7 +9,9 @@ type Connection struct {
 	LocalAddr  string `json:"local_addr,omitempty"`
 	RemoteAddr string `json:"remote_addr,omitempty"`
 	// Protocol is what was spoken on it: "HTTP/1.1", "HTTP/2", "DNS" …
-	Protocol string    `json:"protocol,omitempty"`
+	Protocol string `json:"protocol,omitempty"`
+	// Proxy is set when what is spoken only passes through the peer.
+	Proxy    *Proxy    `json:"proxy,omitempty"`
 	Process  *Process  `json:"process,omitempty"`
 	Attempts []Attempt `json:"attempts,omitempty"`
 	Opened   Time      `json:"opened"`
@@ -49,6 +51,16 @@ type Sent struct {
 	Packet int
 	At     int32
 	Length int32
+}
+
+// Proxy is a peer that passes bytes on to another.
+type Proxy struct {
+	// Protocol is how it was asked: "HTTP CONNECT", "SOCKS5", "SOCKS4".
+	Protocol string `json:"protocol"`
+	// Address is the proxy's own; Target is the host and port that it was
+	// asked to connect to, as the client wrote them.
+	Address string `json:"address"`
+	Target  string `json:"target"`
 }
 
 // Process is the owner of a socket.

@@ -24,19 +24,10 @@ func createPcap(name string, secrets bool, mode redact.Mode, store func(io.Write
 	}
 	o := capture.FileOptions{Application: "peel " + version, Secrets: secrets}
 	if mode == redact.On {
-		o.Redact = redactDecision
+		// What the packets carry in the clear is in the file all the same.
+		o.Redact = redact.Text
 	}
 	return &pcapFile{f}, store(f, o)
-}
-
-// redactDecision takes what is private out of what was decided. What the
-// packets carry in the clear is in the file all the same.
-func redactDecision(d *capture.Decision) {
-	attrs := make([]capture.Attr, len(d.Attrs))
-	for i, a := range d.Attrs {
-		attrs[i] = capture.Attr{Key: a.Key, Value: redact.Text(a.Value)}
-	}
-	d.Attrs = attrs
 }
 
 // close closes the file. err is what storing came to.

@@ -50,6 +50,7 @@ type Limits struct {
 // Analyzer builds a trace from records. It is not safe for concurrent use.
 type Analyzer struct {
 	lim       Limits
+	protocols []*protocol
 	start     clock.Time
 	now       clock.Time
 	conns     map[uint32]*conn
@@ -86,7 +87,7 @@ func New(l Limits) *Analyzer {
 	setDefault(&l.Bodies, 512<<20)
 	setDefault(&l.Exchanges, 50_000)
 	setDefault(&l.Connections, 50_000)
-	return &Analyzer{lim: l, conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{}, sessions: map[string][]byte{}, keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}}}
+	return &Analyzer{lim: l, protocols: protocols, conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{}, sessions: map[string][]byte{}, keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}}}
 }
 
 // OnPacket has f called for each packet as it comes, after it was analysed.
@@ -116,10 +117,10 @@ func (a *Analyzer) Add(r capture.Record) {
 		a.lost += r.Length
 		for _, c := range a.conns {
 			c.gap()
-			if c.flow == nil && c.spoken != protoDNS {
+			if c.flow == nil && c.tr.Network != "udp" {
 				// What comes next need not be what its first bytes were to
 				// be: it would be taken for another request's.
-				c.broken = true
+				c.root.broken = true
 			}
 		}
 		return
@@ -131,11 +132,11 @@ func (a *Analyzer) Add(r capture.Record) {
 	a.rec = r // so that nothing is allocated for each
 	switch r.Kind {
 	case capture.Decided:
-		a.decided(r.Time, &a.rec.Decision)
+		a.decided(&a.rec)
 	case capture.Stream:
 		c := a.conn(r.Socket)
 		if a.lost > 0 && c.tr.RemoteAddr == "" {
-			c.broken = true // its beginning was lost
+			c.root.broken = true // its beginning was lost
 		}
 		dir := r.Dir
 		if c.accepted {

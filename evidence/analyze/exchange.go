@@ -3,7 +3,6 @@ package analyze
 import (
 	"slices"
 
-	"peel/evidence/capture"
 	"peel/trace"
 )
 
@@ -142,39 +141,6 @@ func (x *exchange) timings() trace.Timings {
 	return t
 }
 
-// maxPieces bounds the pieces of one body whose places are kept.
-const maxPieces = 4096
-
-// piece takes data of a body that stands at offset of the application stream.
-func (c *conn) piece(b *trace.Body, dir capture.Direction, offset int64, data []byte) {
-	if len(data) == 0 {
-		return
-	}
-	c.content += int64(len(data))
-	at := b.WireSize
-	b.WireSize += int64(len(data))
-	c.a.keep(b, data)
-	if n := len(b.Pieces); n > 0 {
-		if l := &b.Pieces[n-1]; l.At+l.Length == at && l.Bytes.Offset+l.Length == offset {
-			l.Length += int64(len(data))
-			l.Bytes.Length = l.Length
-			return
-		} else if n == maxPieces {
-			return
-		}
-	}
-	r := trace.Range{Space: c.space(), Connection: c.tr.ID, Direction: dirNames[dir], Offset: offset, Length: int64(len(data))}
-	b.Pieces = append(b.Pieces, trace.Piece{At: at, Length: r.Length, Bytes: r})
-}
-
-// space is the one in which the application's bytes count.
-func (c *conn) space() string {
-	if c.tls != nil && c.tls.active {
-		return trace.SpaceTLS
-	}
-	return trace.SpaceStream
-}
-
 // keep keeps the beginning of a message's content, as far as is asked for.
 func (a *Analyzer) keep(b *trace.Body, data []byte) {
 	n := min(a.lim.Body-len(b.Content), a.lim.Bodies-a.bodies, len(data))
@@ -197,7 +163,7 @@ func (x *exchange) passive(c *conn, first bool) {
 	x.start = c.start
 	if l := c.resolved; l != nil && l.end != nil {
 		x.tr.Lookup = l.tr.ID
-		if !l.used && c.tr.Opened-l.tr.End < trace.Time(together) {
+		if !l.used && c.tr.Opened-l.tr.End < trace.Time(sameLookup) {
 			x.lookup, l.used = l, true
 			x.start = l.start
 		}
