@@ -66,8 +66,10 @@ func (a *apart) Next(wait bool) (capture.Record, bool) {
 	}
 	r.Exchange = a.numbers[exchanges].of(a.file, r.Exchange)
 	r.Lookup = a.numbers[lookups].of(a.file, r.Lookup)
-	if d, ok := r.Decision.(*decision.RequestStarted); ok {
-		d.Predecessor = a.numbers[exchanges].of(a.file, d.Predecessor)
+	if d, ok := r.Decision.(*decision.RequestStarted); ok && d.Predecessor != 0 {
+		started := *d
+		started.Predecessor = a.numbers[exchanges].of(a.file, d.Predecessor)
+		r.Decision = &started
 	}
 	return r, ok
 }

@@ -65,7 +65,8 @@ func run(dir string, rounds int) error {
 		return fmt.Errorf("building peel: %v\n%s", err, out)
 	}
 	fields := []string{"-T", "fields"}
-	for _, f := range strings.Fields("frame.number frame.time_epoch ip.src ip.dst tcp.srcport tcp.dstport tcp.stream tcp.seq tcp.len tcp.flags http.request.method http.request.uri http.response.code http2.type http2.headers.method http2.headers.path http2.headers.status") {
+	for _, f := range strings.Fields("frame.number frame.time_epoch ip.src ip.dst tcp.srcport tcp.dstport tcp.stream tcp.seq tcp.len tcp.flags " +
+		"http.request.method http.request.uri http.response.code http2.type http2.headers.method http2.headers.path http2.headers.status") {
 		fields = append(fields, "-e", f)
 	}
 	tshark := func(more ...string) *exec.Cmd {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -116,11 +115,8 @@ func (r *read) check() error {
 	if len(r.files) == 0 {
 		return errors.New("read needs a capture file (- is stdin)")
 	}
-	for name, v := range map[string]string{"--color": r.color, "--redact": r.redact, "--fail-on": r.failOn} {
-		allowed := map[string][]string{"--color": {"auto", "always", "never"}, "--redact": {"on", "off"}, "--fail-on": {"", "info", "warning", "error"}}[name]
-		if !slices.Contains(allowed, v) {
-			return fmt.Errorf("%s is %q; it takes one of %q", name, v, allowed)
-		}
+	if err := checkChoices(colorChoice(r.color), redactChoice(r.redact), failOnChoice(r.failOn)); err != nil {
+		return err
 	}
 	if r.pcapSecrets && r.pcap == "" {
 		return errors.New("--pcap-secrets needs --pcap FILE")
