@@ -153,10 +153,10 @@ const srcAt, typeAt = 6, 12
 // to nothing, and do not look behind tags as Parse does.
 type Frame []byte
 
-// Destination is who is to take the frame: a station, a group or everybody.
+// Destination is the MAC address of the receiver.
 func (f Frame) Destination() MAC { return MAC(f[:srcAt]) }
 
-// Source is the station that sent it, never a group.
+// Source is the MAC address of the sender.
 func (f Frame) Source() MAC { return MAC(f[srcAt:typeAt]) }
 
 // Type is that of the payload, or of the first tag.

@@ -230,8 +230,7 @@ func (v View) Source() netip.Addr {
 	return netip.AddrFrom4([4]byte(v[src4:]))
 }
 
-// Destination is the address that it goes to; with a source route, that is the
-// next on the way.
+// Destination is the address that the packet goes to.
 func (v View) Destination() netip.Addr {
 	if v.V6() {
 		return netip.AddrFrom16([16]byte(v[dst6:]))
@@ -427,7 +426,7 @@ func UnknownOption(b []byte) (at int, act OptionAction) {
 type OptionAction uint8
 
 const (
-	// SkipOption: go on with the next.
+	// SkipOption passes over the option.
 	SkipOption OptionAction = iota
 	// DropPacket: without a word.
 	DropPacket

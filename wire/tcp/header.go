@@ -60,7 +60,7 @@ func (h *Header) Put(b []byte, source, destination uint16) {
 // SetSeq changes the sequence number; Seal makes the checksum again.
 func (s Segment) SetSeq(n uint32) { binary.BigEndian.PutUint32(s[4:], n) }
 
-// SetFlags changes the control bits; Seal makes the checksum again.
+// SetFlags changes the control bits; the checksum is the caller's.
 func (s Segment) SetFlags(f Flags) {
 	w := binary.BigEndian.Uint16(s[12:])
 	binary.BigEndian.PutUint16(s[12:], w&^flagsMask|uint16(f)&flagsMask)
