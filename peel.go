@@ -123,16 +123,16 @@ func (c *Client) RoundTrip(hr *http.Request) (*http.Response, error) {
 	}
 	out := &http.Response{
 		Status: strconv.Itoa(resp.Status) + " " + resp.Reason, StatusCode: resp.Status,
-		Proto: resp.Protocol, ProtoMajor: 1, ProtoMinor: 1,
+		Proto: string(resp.Protocol), ProtoMajor: 1, ProtoMinor: 1,
 		Header: header(resp.Header), ContentLength: resp.ContentLength, Request: hr,
 	}
 	if resp.Reason == "" {
 		out.Status = strconv.Itoa(resp.Status) + " " + http.StatusText(resp.Status)
 	}
 	switch resp.Protocol {
-	case "HTTP/2":
+	case trace.ProtocolHTTP2:
 		out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/2.0", 2, 0
-	case "HTTP/1.0":
+	case trace.ProtocolHTTP10:
 		out.ProtoMinor = 0
 	}
 	out.Body = &tracedBody{ReadCloser: resp.Body, client: c, exchange: resp.Exchange, resp: out, trailer: resp.Trailer}

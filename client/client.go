@@ -226,7 +226,7 @@ func (c *Client) Do(ctx context.Context, req *Request) (*Response, error) {
 			return nil, e
 		}
 		next := *r
-		next.Predecessor, next.Cause = ex, "retry"
+		next.Predecessor, next.Cause = ex, trace.CauseRetry
 		r = &next
 	}
 }
@@ -257,7 +257,7 @@ func (c *Client) started(ex uint32, r *Request) {
 	var number [12]byte
 	d.Attrs = []capture.Attr{{Key: "method", Value: r.Method}, {Key: "scheme", Value: r.Origin.Scheme},
 		{Key: "authority", Value: r.Authority}, {Key: "target", Value: r.Target}, {Key: "input", Value: r.Input},
-		{Key: "predecessor", Value: string(appendInt(number[:0], int64(r.Predecessor)))}, {Key: "cause", Value: r.Cause}}
+		{Key: "predecessor", Value: string(appendInt(number[:0], int64(r.Predecessor)))}, {Key: "cause", Value: string(r.Cause)}}
 	for _, n := range r.Normalised {
 		d.Attrs = append(d.Attrs, capture.Attr{Key: "normalised", Value: n})
 	}
@@ -273,7 +273,7 @@ func (c *Client) failed(ex uint32, e *Error, again bool) {
 		next = "sent again on another connection"
 	}
 	c.rec.Decide(capture.Decision{Name: "request.failed", Exchange: ex, Attrs: []capture.Attr{
-		{Key: "layer", Value: e.Layer}, {Key: "code", Value: e.Code}, {Key: "seen", Value: e.Seen}, {Key: "try", Value: e.Try}, {Key: "next", Value: next}}})
+		{Key: "layer", Value: string(e.Layer)}, {Key: "code", Value: string(e.Code)}, {Key: "seen", Value: e.Seen}, {Key: "try", Value: e.Try}, {Key: "hint", Value: string(e.Hint)}, {Key: "next", Value: next}}})
 }
 
 func appendInt(b []byte, v int64) []byte {

@@ -40,7 +40,7 @@ func (c *Client) connect(ctx context.Context, p *pool, exchange uint32) (*h1conn
 	if p.origin.Scheme == "https" {
 		p.at(trace.LayerTLS, "waiting for the TLS handshake with "+nc.RemoteAddr().String())
 		if conn, proto, err = c.secure(ctx, p.origin, t, service); err != nil {
-			c.closeSocket(t, "client", "the TLS handshake failed")
+			c.closeSocket(t, trace.ByClient, "the TLS handshake failed")
 			return nil, nil, err
 		}
 	}
@@ -131,7 +131,7 @@ func (c *Client) race(ctx context.Context, p *pool, exchange uint32, host string
 				return a.conn, a.socket, service, nil
 			}
 			e := c.attemptFailed(ctx, a)
-			if first == nil || first.Code == "cancelled" {
+			if first == nil || first.Code == trace.FailCancelled {
 				first = e
 			}
 			begin()
@@ -140,7 +140,7 @@ func (c *Client) race(ctx context.Context, p *pool, exchange uint32, host string
 		}
 	}
 	if first == nil {
-		first = failure(trace.LayerDNS, "no_address", "no address to connect to", "", nil)
+		first = failure(trace.LayerDNS, trace.FailNoAddress, "no address to connect to", "", nil)
 	}
 	if n := len(tried); n > 1 {
 		first.Seen += fmt.Sprintf(" (and so failed each of its %d addresses)", n)
@@ -177,16 +177,16 @@ func (c *Client) lost(a attempt, winner netip.AddrPort) {
 	} else if !errors.Is(a.err, context.Canceled) {
 		why = a.err.Error()
 	}
-	c.rec.Decide(capture.Decision{Name: "connect.failed", Socket: a.socket, Attrs: []capture.Attr{{Key: "outcome", Value: "cancelled"}, {Key: "error", Value: why}}})
+	c.rec.Decide(capture.Decision{Name: "connect.failed", Socket: a.socket, Attrs: []capture.Attr{{Key: "outcome", Value: string(trace.AttemptCancelled)}, {Key: "error", Value: why}}})
 }
 
 func (c *Client) attemptFailed(ctx context.Context, a attempt) *Error {
 	outcome, e := connectFailure(a.addr.String(), a.err, a.took)
 	if ctx.Err() != nil && errors.Is(context.Cause(ctx), errClosed) {
-		e = failure(trace.LayerTCP, "cancelled", "the attempt at "+a.addr.String()+" was cancelled", "", context.Cause(ctx))
-		outcome = "cancelled"
+		e = failure(trace.LayerTCP, trace.FailCancelled, "the attempt at "+a.addr.String()+" was cancelled", "", context.Cause(ctx))
+		outcome = trace.AttemptCancelled
 	}
-	c.rec.Decide(capture.Decision{Name: "connect.failed", Socket: a.socket, Attrs: []capture.Attr{{Key: "outcome", Value: outcome}, {Key: "error", Value: e.Seen}}})
+	c.rec.Decide(capture.Decision{Name: "connect.failed", Socket: a.socket, Attrs: []capture.Attr{{Key: "outcome", Value: string(outcome)}, {Key: "error", Value: e.Seen}}})
 	return e
 }
 
@@ -213,8 +213,8 @@ func (c *Client) tcpInfo(socket uint32, conn net.Conn) {
 }
 
 // closeSocket closes a connection and records by whom and why.
-func (c *Client) closeSocket(t *tap, by, why string) {
+func (c *Client) closeSocket(t *tap, by trace.Closer, why string) {
 	c.tcpInfo(t.socket, t.Conn)
-	c.rec.Decide(capture.Decision{Name: "socket.closed", Socket: t.socket, Attrs: []capture.Attr{{Key: "by", Value: by}, {Key: "why", Value: why}}})
+	c.rec.Decide(capture.Decision{Name: "socket.closed", Socket: t.socket, Attrs: []capture.Attr{{Key: "by", Value: string(by)}, {Key: "why", Value: why}}})
 	t.Conn.Close()
 }

@@ -54,13 +54,13 @@ func newH1(c *Client, p *pool, t *tap, conn net.Conn) *h1conn {
 }
 
 // close ends the connection for good.
-func (h *h1conn) close(by, why string) {
+func (h *h1conn) close(by trace.Closer, why string) {
 	sayGoodbye(h.conn)
 	h.c.closeSocket(h.tap, by, why)
 }
 
 // drop closes a connection that a request owns, and tells the pool.
-func (h *h1conn) drop(by, why string) {
+func (h *h1conn) drop(by trace.Closer, why string) {
 	h.close(by, why)
 	h.pool.gone(why)
 }
@@ -106,7 +106,7 @@ func (h *h1conn) roundTrip(ctx context.Context, ex uint32, req *Request) (resp *
 	if err := h.send(ctx, req); err != nil {
 		var bad *Error
 		if errors.As(err, &bad) {
-			h.drop("client", "the request could not be written")
+			h.drop(trace.ByClient, "the request could not be written")
 			return nil, false, bad
 		}
 		// The server may have answered before it closed: look.
@@ -114,7 +114,7 @@ func (h *h1conn) roundTrip(ctx context.Context, ex uint32, req *Request) (resp *
 			head.Body = h.startBody(ctx, head)
 			return head.Response, false, nil
 		}
-		h.drop("server", "it failed while the request was being sent")
+		h.drop(trace.ByServer, "it failed while the request was being sent")
 		if ctx.Err() != nil {
 			return nil, false, cancelled(ctx, trace.LayerHTTP1, "sending the request")
 		}
@@ -123,7 +123,7 @@ func (h *h1conn) roundTrip(ctx context.Context, ex uint32, req *Request) (resp *
 	head, got, err := h.readHead(ex, req)
 	if err != nil {
 		if ctx.Err() != nil {
-			h.drop("client", "the request was cancelled")
+			h.drop(trace.ByClient, "the request was cancelled")
 			return nil, false, cancelled(ctx, trace.LayerHTTP1, "waiting for the response")
 		}
 		h.drop(closer(err), "no valid response came")
@@ -137,24 +137,24 @@ func (h *h1conn) roundTrip(ctx context.Context, ex uint32, req *Request) (resp *
 }
 
 // closer says who ended a connection that failed with err.
-func closer(err error) string {
+func closer(err error) trace.Closer {
 	if isTimeout(err) {
-		return "client"
+		return trace.ByClient
 	}
 	var bad *http1.Error
 	if errors.As(err, &bad) {
-		return "client"
+		return trace.ByClient
 	}
-	return "server"
+	return trace.ByServer
 }
 
 func (h *h1conn) headFailure(err error, got bool) *Error {
 	var bad *http1.Error
 	switch {
 	case errors.As(err, &bad):
-		return failure(trace.LayerHTTP1, "malformed_response", "the response is not valid HTTP/1.1: "+said(bad), "look at the bytes with -vv; is it an HTTP server?", err)
+		return failure(trace.LayerHTTP1, trace.FailMalformedResponse, "the response is not valid HTTP/1.1: "+said(bad), "look at the bytes: is it an HTTP server?", err).hint(trace.HintFields)
 	case isTimeout(err):
-		return failure(trace.LayerHTTP1, "response_timeout", fmt.Sprintf("no response within %v", h.c.opt.ResponseTimeout), "the server is slow or stuck; allow more time with -m SECONDS", err)
+		return failure(trace.LayerHTTP1, trace.FailResponseTimeout, fmt.Sprintf("no response within %v", h.c.opt.ResponseTimeout), "the server is slow or stuck; allow more time", err).hint(trace.HintTimeLimit)
 	case got:
 		return brokenFailure(trace.LayerHTTP1, "in the middle of the response's head", err)
 	}
@@ -179,7 +179,7 @@ func (h *h1conn) send(ctx context.Context, req *Request) error {
 		n := len(head)
 		h.out = append(head, make([]byte, req.ContentLength)...)
 		if _, err := io.ReadFull(req.Body, h.out[n:]); err != nil {
-			return failure(trace.LayerInput, "body", "the request's body ended before its announced length: "+err.Error(), "", err)
+			return failure(trace.LayerInput, trace.FailBody, "the request's body ended before its announced length: "+err.Error(), "", err)
 		}
 		_, err = h.conn.Write(h.out)
 		return err
@@ -211,7 +211,7 @@ func (h *h1conn) sendBody(req *Request, chunked bool) error {
 	if !chunked {
 		n, err := io.Copy(onlyWriter{h.conn}, io.LimitReader(req.Body, req.ContentLength))
 		if err == nil && n < req.ContentLength {
-			err = failure(trace.LayerInput, "body", fmt.Sprintf("the request's body ended after %d of %d bytes", n, req.ContentLength), "", nil)
+			err = failure(trace.LayerInput, trace.FailBody, fmt.Sprintf("the request's body ended after %d of %d bytes", n, req.ContentLength), "", nil)
 		}
 		return err
 	}
@@ -264,7 +264,7 @@ func (h *h1conn) head(req *Request) (head []byte, chunked bool, err error) {
 	case req.Body != nil && req.ContentLength >= 0:
 		framing = httpfield.Field{Name: "Content-Length", Value: strconv.FormatInt(req.ContentLength, 10)}
 	case req.Body != nil && rh.Minor == 0:
-		return nil, false, failure(trace.LayerInput, "body", "HTTP/1.0 cannot send a body of unknown length", "give the body as a file or a string", nil)
+		return nil, false, failure(trace.LayerInput, trace.FailBody, "HTTP/1.0 cannot send a body of unknown length", "give the body as a file or a string", nil)
 	case req.Body != nil:
 		chunked = true
 		framing = httpfield.Field{Name: "Transfer-Encoding", Value: "chunked"}
@@ -288,7 +288,7 @@ func (h *h1conn) head(req *Request) (head []byte, chunked bool, err error) {
 	}
 	h.out, err = http1.AppendRequest(h.out[:0], &rh)
 	if err != nil {
-		return nil, false, failure(trace.LayerInput, "bad_request", said(err), "check the method and the -H options", err)
+		return nil, false, failure(trace.LayerInput, trace.FailBadRequest, said(err), "check the method and the header fields", err).hint(trace.HintHeader)
 	}
 	return h.out, chunked, nil
 }
@@ -325,11 +325,11 @@ func (h *h1conn) readHead(ex uint32, req *Request) (resp *h1head, got bool, err 
 	}
 }
 
-func protocolName(minor int) string {
+func protocolName(minor int) trace.Protocol {
 	if minor == 0 {
-		return "HTTP/1.0"
+		return trace.ProtocolHTTP10
 	}
-	return "HTTP/1.1"
+	return trace.ProtocolHTTP11
 }
 
 // next gives the reader's next event, reading from the connection as needed.

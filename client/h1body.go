@@ -121,11 +121,11 @@ func (b *h1body) failed(err error) error {
 	var e *Error
 	switch bad, ok := err.(*http1.Error); {
 	case ok && bad.Truncated():
-		e = failure(trace.LayerHTTP1, "body_truncated", said(bad), "the server or something on the way closed the connection too early; what came is kept", err)
+		e = failure(trace.LayerHTTP1, trace.FailBodyTruncated, said(bad), "the server or something on the way closed the connection too early; what came is kept", err)
 	case ok:
-		e = failure(trace.LayerHTTP1, "malformed_body", fmt.Sprintf("after %d bytes of body: %s", b.got, said(bad)), "what came is kept", err)
+		e = failure(trace.LayerHTTP1, trace.FailMalformedBody, fmt.Sprintf("after %d bytes of body: %s", b.got, said(bad)), "what came is kept", err)
 	case isTimeout(err):
-		e = failure(trace.LayerHTTP1, "stalled", fmt.Sprintf("nothing came for %v, after %d bytes of body", b.h.c.opt.StallTimeout, b.got), "the server stopped sending; allow more with --stall-time", err)
+		e = failure(trace.LayerHTTP1, trace.FailStalled, fmt.Sprintf("nothing came for %v, after %d bytes of body", b.h.c.opt.StallTimeout, b.got), "the server stopped sending; allow longer silence", err).hint(trace.HintStallLimit)
 	default:
 		e = brokenFailure(trace.LayerHTTP1, fmt.Sprintf("after %d bytes of body", b.got), err)
 	}
@@ -160,11 +160,11 @@ func (b *h1body) finish(err error) {
 	}
 	switch {
 	case err != io.EOF:
-		h.drop("client", "the response's body was not read to its end")
+		h.drop(trace.ByClient, "the response's body was not read to its end")
 	case b.closes != "":
-		h.drop("client", b.closes)
+		h.drop(trace.ByClient, b.closes)
 	case h.r != h.w:
-		h.drop("client", "the server sent bytes after the response that nobody asked for")
+		h.drop(trace.ByClient, "the server sent bytes after the response that nobody asked for")
 	default:
 		h.r, h.w = 0, 0
 		h.idleSince = h.c.clock.Now()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"peel/clock"
+	"peel/trace"
 	"peel/wire/http2"
 )
 
@@ -78,13 +79,13 @@ func (h *h2conn) fail(err error, doing string) {
 		return
 	}
 	h.err = err
-	by, why := "server", err.Error()
+	by, why := trace.ByServer, err.Error()
 	var bad *http2.ConnError
 	switch {
 	case h.shutting:
-		by, why = "client", h.draining
+		by, why = trace.ByClient, h.draining
 	case errors.As(err, &bad) || isTimeout(err):
-		by = "client"
+		by = trace.ByClient
 	}
 	if doing != "" {
 		why = doing + ": " + why
@@ -107,7 +108,7 @@ func (h *h2conn) fail(err error, doing string) {
 	close(h.done)
 	h.mu.Unlock()
 	sayGoodbye(h.conn)
-	if by == "client" {
+	if by == trace.ByClient {
 		drain(h.tap.Conn, patience)
 	}
 	h.c.closeSocket(h.tap, by, why)

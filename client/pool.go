@@ -40,12 +40,13 @@ type pool struct {
 	noted   string // why the last connection could not be reused
 
 	// What the latest dial is at, for whoever gives up waiting for it.
-	layer, doing string
-	cancelDial   context.CancelFunc
+	layer      trace.LayerName
+	doing      string
+	cancelDial context.CancelFunc
 }
 
 // at says what a dial is at.
-func (p *pool) at(layer, doing string) {
+func (p *pool) at(layer trace.LayerName, doing string) {
 	p.mu.Lock()
 	p.layer, p.doing = layer, doing
 	p.mu.Unlock()
@@ -77,7 +78,7 @@ func (p *pool) get(ctx context.Context, exchange uint32) (handout, error) {
 			if why := p.h2.unusable(); why == "" {
 				h := p.h2
 				p.mu.Unlock()
-				p.c.rec.Decide(capture.Decision{Name: "pool.reuse", Exchange: exchange, Socket: h.socket, Attrs: []capture.Attr{{Key: "waited", Value: waited}, {Key: "protocol", Value: "HTTP/2"}}})
+				p.c.rec.Decide(capture.Decision{Name: "pool.reuse", Exchange: exchange, Socket: h.socket, Attrs: []capture.Attr{{Key: "waited", Value: waited}, {Key: "protocol", Value: string(trace.ProtocolHTTP2)}}})
 				return handout{h2: h}, nil
 			} else {
 				p.noted = why
@@ -145,7 +146,7 @@ func (p *pool) reused(exchange uint32, h *h1conn, waited string) {
 	}
 	var text [24]byte
 	p.c.rec.Decide(capture.Decision{Name: "pool.reuse", Exchange: exchange, Socket: h.socket, Attrs: []capture.Attr{
-		{Key: "idle_ns", Value: string(appendInt(text[:0], int64(idle)))}, {Key: "waited", Value: waited}, {Key: "protocol", Value: "HTTP/1.1"}}})
+		{Key: "idle_ns", Value: string(appendInt(text[:0], int64(idle)))}, {Key: "waited", Value: waited}, {Key: "protocol", Value: string(trace.ProtocolHTTP11)}}})
 }
 
 // why says why a new connection is needed.
@@ -184,7 +185,7 @@ func (p *pool) takeIdle() *h1conn {
 			}
 		}
 		p.open--
-		h.close("client", p.noted)
+		h.close(trace.ByClient, p.noted)
 	}
 	return nil
 }
@@ -291,7 +292,7 @@ func (p *pool) put(h *h1conn) {
 	defer p.mu.Unlock()
 	if p.c.ctx.Err() != nil {
 		p.open--
-		h.close("client", "the client was closed")
+		h.close(trace.ByClient, "the client was closed")
 		return
 	}
 	if p.answer(handout{h1: h}) {
@@ -301,7 +302,7 @@ func (p *pool) put(h *h1conn) {
 		old := p.idle[0]
 		p.idle = append(p.idle[:0], p.idle[1:]...)
 		p.open--
-		old.close("client", fmt.Sprintf("more than %d idle connections", p.c.opt.MaxIdle))
+		old.close(trace.ByClient, fmt.Sprintf("more than %d idle connections", p.c.opt.MaxIdle))
 	}
 	p.idle = append(p.idle, h)
 }
@@ -332,7 +333,7 @@ func (p *pool) closeIdle(why string) {
 	p.open -= len(idle)
 	p.mu.Unlock()
 	for _, h := range idle {
-		h.close("client", why)
+		h.close(trace.ByClient, why)
 	}
 	if h2 != nil {
 		h2.shut(why)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 
+	"peel/trace"
 	"peel/wire/httpfield"
 )
 
@@ -51,13 +52,13 @@ type Request struct {
 	Input       string   // what the person typed
 	Normalised  []string // how that became the URL
 	Predecessor uint32   // the exchange that led to this one
-	Cause       string   // "redirect", "auth" or "retry"
+	Cause       trace.Cause
 }
 
 // Response is one response. Body must be read to its end or closed.
 type Response struct {
-	// Protocol is "HTTP/1.0", "HTTP/1.1" or "HTTP/2".
-	Protocol string
+	// Protocol is the version of HTTP that was spoken.
+	Protocol trace.Protocol
 	Status   int
 	Reason   string
 	// Header is in wire order and case, without pseudo-headers.

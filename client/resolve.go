@@ -61,7 +61,7 @@ func (r *Resolver) config(c *Client, host string) (*stub.Config, error) {
 	case noName != nil: // an address needs none of the files
 		read, err := HostConfig()
 		if err != nil {
-			return nil, failure(trace.LayerDNS, "configuration", err.Error(), "make the file readable, or give the address with --resolve", err)
+			return nil, failure(trace.LayerDNS, trace.FailConfiguration, err.Error(), "make the file readable, or give the address", err).hint(trace.HintAddress)
 		}
 		cfg = *read
 	}
@@ -155,7 +155,7 @@ func addressAttrs(addrs []stub.Address) []capture.Attr {
 const resolutionDelay = 50 * time.Millisecond
 
 func failureAttrs(e *Error) []capture.Attr {
-	return []capture.Attr{{Key: "layer", Value: e.Layer}, {Key: "code", Value: e.Code}, {Key: "seen", Value: e.Seen}, {Key: "try", Value: e.Try}}
+	return []capture.Attr{{Key: "layer", Value: string(e.Layer)}, {Key: "code", Value: string(e.Code)}, {Key: "seen", Value: e.Seen}, {Key: "try", Value: e.Try}, {Key: "hint", Value: string(e.Hint)}}
 }
 
 // packet is what a socket of a lookup brought: a message, or its end.
@@ -223,7 +223,7 @@ func (d *lookupDriver) multicast(a stub.Action) {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	go func() {
 		defer stop()
-		defer d.c.rec.Decide(capture.Decision{Name: "socket.closed", Socket: number, Attrs: []capture.Attr{{Key: "by", Value: "client"}}})
+		defer d.c.rec.Decide(capture.Decision{Name: "socket.closed", Socket: number, Attrs: []capture.Attr{{Key: "by", Value: string(trace.ByClient)}}})
 		for {
 			buf := make([]byte, 9000) // RFC 6762 §17
 			n, from, err := conn.ReadFrom(buf)
@@ -343,9 +343,17 @@ func outcome(l *stub.Lookup) (stub.Result, *Error) {
 	res = stub.Result{}
 	var de *stub.Error
 	if errors.As(err, &de) {
-		return res, failure(trace.LayerDNS, de.Kind.String(), de.Name+": "+de.Seen(), de.Try(), err)
+		return res, failure(trace.LayerDNS, de.Kind.Code(), de.Name+": "+de.Seen(), de.Try(), err).hint(de.Hint())
 	}
-	return res, failure(trace.LayerDNS, "failed", err.Error(), "", err)
+	return res, failure(trace.LayerDNS, trace.FailOther, err.Error(), "", err)
+}
+
+// serverText is a server's address, empty where there was none.
+func serverText(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
 }
 
 // tell records the steps that have come to their end, or all of them.
@@ -354,17 +362,17 @@ func (d *lookupDriver) tell(steps []stub.Step, all bool) {
 		d.told = append(d.told, false)
 	}
 	for i, s := range steps {
-		if d.told[i] || s.Outcome == "waiting" && !all {
+		if d.told[i] || s.Outcome == trace.StepWaiting && !all {
 			continue
 		}
 		d.told[i] = true
-		if s.Outcome == "waiting" { // given up: it waited until now
+		if s.Outcome == trace.StepWaiting { // given up: it waited until now
 			s.End = d.c.clock.Now()
 		}
 		t := s.Trace(s.Start)
 		dec := capture.Decision{Name: "lookup.step", Lookup: d.id, Attrs: []capture.Attr{
-			{Key: "source", Value: t.Source}, {Key: "question", Value: t.Question}, {Key: "server", Value: t.Server},
-			{Key: "transport", Value: t.Transport}, {Key: "attempt", Value: strconv.Itoa(t.Attempt)}, {Key: "outcome", Value: t.Outcome},
+			{Key: "source", Value: string(t.Source)}, {Key: "question", Value: t.Question.String()}, {Key: "server", Value: serverText(t.Server)},
+			{Key: "transport", Value: t.Transport}, {Key: "attempt", Value: strconv.Itoa(t.Attempt)}, {Key: "outcome", Value: string(t.Outcome)},
 			{Key: "rcode", Value: t.Rcode}, {Key: "duration_ns", Value: strconv.FormatInt(int64(t.Duration), 10)}, {Key: "text", Value: strings.TrimPrefix(s.String(), "dns: ")}}}
 		for _, a := range t.Answers {
 			dec.Attrs = append(dec.Attrs, capture.Attr{Key: "answer", Value: fmt.Sprintf("%s\t%d\t%s\t%s", a.Name, a.TTL, a.Type, a.Data)})
@@ -404,7 +412,7 @@ func (d *lookupDriver) send(a stub.Action) {
 		t := newTap(conn, d.c.rec, number)
 		defer func() {
 			conn.Close()
-			d.c.rec.Decide(capture.Decision{Name: "socket.closed", Socket: number, Attrs: []capture.Attr{{Key: "by", Value: "client"}}})
+			d.c.rec.Decide(capture.Decision{Name: "socket.closed", Socket: number, Attrs: []capture.Attr{{Key: "by", Value: string(trace.ByClient)}}})
 		}()
 		msg := a.Msg
 		if network == "tcp" {

@@ -72,7 +72,7 @@ func (c *Client) secure(ctx context.Context, o Origin, t *tap, service *dns.SVCB
 		{Key: "server_name", Value: name}, {Key: "alpn", Value: strings.Join(cfg.NextProtos, ",")}}})
 	conn := tls.Client(t, cfg)
 	failed := func(e *Error) (*tls.Conn, string, error) {
-		c.rec.Decide(capture.Decision{Name: "tls.failed", Socket: t.socket, Attrs: []capture.Attr{{Key: "code", Value: e.Code}, {Key: "error", Value: e.Seen}}})
+		c.rec.Decide(capture.Decision{Name: "tls.failed", Socket: t.socket, Attrs: []capture.Attr{{Key: "code", Value: string(e.Code)}, {Key: "error", Value: e.Seen}}})
 		return nil, "", e
 	}
 	if err := conn.HandshakeContext(ctx); err != nil {
@@ -85,8 +85,8 @@ func (c *Client) secure(ctx context.Context, o Origin, t *tap, service *dns.SVCB
 	c.rec.Decide(capture.Decision{Name: "tls.done", Socket: t.socket, Attrs: []capture.Attr{{Key: "alpn", Value: cs.NegotiatedProtocol}}})
 	if c.opt.Version == OnlyHTTP2 && cs.NegotiatedProtocol != "h2" {
 		conn.Close()
-		return failed(failure(trace.LayerTLS, "alpn", o.Host+" did not choose h2 in ALPN (it chose "+quoteOrNothing(cs.NegotiatedProtocol)+")",
-			"the server, or the load balancer in front of it, does not offer HTTP/2 here; try --http1.1", nil))
+		return failed(failure(trace.LayerTLS, trace.FailALPN, o.Host+" did not choose h2 in ALPN (it chose "+quoteOrNothing(cs.NegotiatedProtocol)+")",
+			"the server, or the load balancer in front of it, does not offer HTTP/2 here", nil).hint(trace.HintHTTP1))
 	}
 	return conn, cs.NegotiatedProtocol, nil
 }
@@ -109,7 +109,7 @@ func (c *Client) judge(socket uint32, name string, cs tls.ConnectionState) error
 	}
 	c.rec.Decide(capture.Decision{Name: "tls.verdict", Socket: socket, Attrs: []capture.Attr{
 		{Key: "ok", Value: ok}, {Key: "code", Value: string(v.Code)}, {Key: "reason", Value: v.Title},
-		{Key: "explanation", Value: v.Explanation}, {Key: "try", Value: v.Try}, {Key: "ignored", Value: ignored}}})
+		{Key: "explanation", Value: v.Explanation}, {Key: "try", Value: v.Try}, {Key: "hint", Value: string(v.Hint)}, {Key: "ignored", Value: ignored}}})
 	if v.OK || c.opt.Insecure {
 		return nil
 	}

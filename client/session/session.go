@@ -90,7 +90,7 @@ func (s *Session) Fetch(ctx context.Context, r *Request) (*Response, error) {
 	cur := *r
 	first := r.URL
 	var before uint32
-	cause := ""
+	var cause trace.Cause
 	for hop := 0; ; hop++ {
 		creq, err := s.prepare(&cur, first)
 		if err != nil {
@@ -110,9 +110,9 @@ func (s *Session) Fetch(ctx context.Context, r *Request) (*Response, error) {
 		s.keepCookies(resp, cur.URL)
 		next, why, err := s.redirect(&cur, resp)
 		if err == nil && next != nil && hop >= s.o.MaxRedirects {
-			err = &client.Error{Failure: trace.Failure{Layer: trace.LayerHTTP, Code: "too_many_redirects",
+			err = &client.Error{Failure: trace.Failure{Layer: trace.LayerHTTP, Code: trace.FailTooManyRedirects,
 				Seen: fmt.Sprintf("%d redirects, and %s still redirects to %s", hop, cur.URL.String(), next.URL.String()),
-				Try:  "look at the chain with -v; the server may loop because of a cookie or a proxy's scheme; --max-redirs allows more"}}
+				Try:  "look at the chain: the server may loop because of a cookie or a proxy's scheme; else allow more", Hint: trace.HintRedirects}}
 		}
 		if err != nil {
 			s.decide("request.failed", resp.Exchange, failureAttrs(err)...)
@@ -128,7 +128,7 @@ func (s *Session) Fetch(ctx context.Context, r *Request) (*Response, error) {
 		// The rest of a redirect's body is of no use; a short one is read so
 		// that the connection can be used again.
 		resp.Body.Close()
-		before, cause = resp.Exchange, "redirect"
+		before, cause = resp.Exchange, trace.CauseRedirect
 		cur = *next
 	}
 }
@@ -136,9 +136,9 @@ func (s *Session) Fetch(ctx context.Context, r *Request) (*Response, error) {
 func failureAttrs(err error) []capture.Attr {
 	e, ok := err.(*client.Error)
 	if !ok {
-		return []capture.Attr{{Key: "layer", Value: trace.LayerHTTP}, {Key: "code", Value: "failed"}, {Key: "seen", Value: err.Error()}}
+		return []capture.Attr{{Key: "layer", Value: string(trace.LayerHTTP)}, {Key: "code", Value: string(trace.FailOther)}, {Key: "seen", Value: err.Error()}}
 	}
-	return []capture.Attr{{Key: "layer", Value: e.Layer}, {Key: "code", Value: e.Code}, {Key: "seen", Value: e.Seen}, {Key: "try", Value: e.Try}}
+	return []capture.Attr{{Key: "layer", Value: string(e.Layer)}, {Key: "code", Value: string(e.Code)}, {Key: "seen", Value: e.Seen}, {Key: "try", Value: e.Try}, {Key: "hint", Value: string(e.Hint)}}
 }
 
 func (s *Session) decide(name string, exchange uint32, attrs ...capture.Attr) {
@@ -287,8 +287,8 @@ func (s *Session) decoded(resp *client.Response) (io.ReadCloser, error) {
 	}
 	d, err := content.NewReader(resp.Body, codings, content.Limit{MaxBytes: s.o.MaxDecoded})
 	if err != nil {
-		return resp.Body, &client.Error{Err: err, Failure: trace.Failure{Layer: trace.LayerHTTP, Code: "content_encoding",
-			Seen: fmt.Sprintf("the body's encoding %q cannot be taken off: %v", codings, err), Try: "--raw gives the body as it came"}}
+		return resp.Body, &client.Error{Err: err, Failure: trace.Failure{Layer: trace.LayerHTTP, Code: trace.FailContentEncoding,
+			Seen: fmt.Sprintf("the body's encoding %q cannot be taken off: %v", codings, err), Try: "take the body as it came", Hint: trace.HintRaw}}
 	}
 	return &decodedBody{d: d, body: resp.Body, s: s, exchange: resp.Exchange}, nil
 }
@@ -310,8 +310,8 @@ func (b *decodedBody) Read(p []byte) (int, error) {
 		b.s.decide("body.decoded", b.exchange, capture.Attr{Key: "size", Value: strconv.FormatInt(b.d.Decoded(), 10)})
 		if err != io.EOF {
 			if _, ours := err.(*client.Error); !ours {
-				err = &client.Error{Err: err, Failure: trace.Failure{Layer: trace.LayerHTTP, Code: "content_encoding",
-					Seen: err.Error(), Try: "--raw gives the body as it came"}}
+				err = &client.Error{Err: err, Failure: trace.Failure{Layer: trace.LayerHTTP, Code: trace.FailContentEncoding,
+					Seen: err.Error(), Try: "take the body as it came", Hint: trace.HintRaw}}
 				b.s.decide("request.failed", b.exchange, failureAttrs(err)...)
 			}
 		}

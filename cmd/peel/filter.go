@@ -138,7 +138,7 @@ func (f *filter) exchange(t *trace.Trace, x *trace.Exchange) bool {
 	}
 	if f.address != "" {
 		c := t.Connection(x.Connection)
-		if c == nil || !f.has(c.LocalAddr) && !f.has(c.RemoteAddr) {
+		if c == nil || !f.hasPort(c.LocalAddr) && !f.hasPort(c.RemoteAddr) {
 			return false
 		}
 	}
@@ -204,10 +204,14 @@ func (f *filter) packet(start time.Time, p *trace.Packet) bool {
 // has tells whether an address, with a port or not, is in the prefix.
 func (f *filter) has(s string) bool {
 	if ap, err := netip.ParseAddrPort(s); err == nil {
-		return f.prefix.Contains(ap.Addr().WithZone("").Unmap()) && (f.port == 0 || f.port == ap.Port())
+		return f.hasPort(ap)
 	}
 	a, err := netip.ParseAddr(s)
 	return err == nil && f.port == 0 && f.prefix.Contains(a.WithZone("").Unmap())
+}
+
+func (f *filter) hasPort(a netip.AddrPort) bool {
+	return f.prefix.Contains(a.Addr().WithZone("").Unmap()) && (f.port == 0 || f.port == a.Port())
 }
 
 func matchHost(pattern, host string) bool {

@@ -23,10 +23,10 @@ const (
 	protoOther
 )
 
-var protoNames = [...]string{protoTLS: "TLS", protoHTTP1: "HTTP/1.1", protoHTTP2: "HTTP/2", protoDNS: "DNS", protoWebSocket: "WebSocket", protoOther: "unknown"}
+var protoNames = [...]trace.Protocol{protoTLS: trace.ProtocolTLS, protoHTTP1: trace.ProtocolHTTP11, protoHTTP2: trace.ProtocolHTTP2, protoDNS: trace.ProtocolDNS, protoWebSocket: trace.ProtocolWebSocket, protoOther: trace.ProtocolUnknown}
 
 // dirNames are the directions as a trace names them.
-var dirNames = [...]string{capture.Out: trace.Out, capture.In: trace.In}
+var dirNames = [...]trace.Direction{capture.Out: trace.Out, capture.In: trace.In}
 
 // conn is one connection while its evidence comes in: a stack of decoders,
 // each fed by the one below.
@@ -328,7 +328,7 @@ func (c *conn) gap() {
 	}
 }
 
-func (c *conn) attemptEnded(at trace.Time, outcome, err string) {
+func (c *conn) attemptEnded(at trace.Time, outcome trace.AttemptOutcome, err string) {
 	if n := len(c.tr.Attempts); n > 0 {
 		at0 := &c.tr.Attempts[n-1]
 		at0.End, at0.Outcome, at0.Error = at, outcome, err
@@ -375,7 +375,7 @@ func (c *conn) ranges(dir capture.Direction, offset, length int64) []trace.Range
 
 // message adds an event for a message of length bytes at offset of the
 // application stream, of which raw is (the beginning of) the bytes.
-func (c *conn) message(t clock.Time, layer, name, text string, dir capture.Direction, offset int64, length int, raw []byte) *trace.Event {
+func (c *conn) message(t clock.Time, layer trace.LayerName, name, text string, dir capture.Direction, offset int64, length int, raw []byte) *trace.Event {
 	e := c.a.event(t, layer, name, text)
 	e.Connection = c.tr.ID
 	e.Direction = dirNames[dir]

@@ -35,13 +35,13 @@ func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 			if isDNS(client.Port()) && !isDNS(server.Port()) {
 				client, server = server, client
 			}
-			c.tr.LocalAddr, c.tr.RemoteAddr = client.String(), server.String()
+			c.tr.LocalAddr, c.tr.RemoteAddr = client, server
 			c.tr.Opened = a.time(a.now)
 			c.speak(protoDNS)
 		}
 	}
 	dir := capture.Out
-	if p.src.String() == c.tr.RemoteAddr {
+	if p.src == c.tr.RemoteAddr {
 		dir = capture.In
 	}
 	p.conn, p.dir, p.inflow = c, dir, true
@@ -61,7 +61,7 @@ func isDNS(port uint16) bool { return port == 53 || port == 5353 || port == 5355
 // missing tells that n bytes of one direction were not captured.
 func (c *conn) missing(now clock.Time, dir capture.Direction, n int64) {
 	if c.tr.Failure == nil {
-		c.tr.Failure = &trace.Failure{Layer: trace.LayerCapture, Code: "not_captured", Seen: "bytes of the connection are missing from the capture", Try: "capture without a snap length, with a larger buffer, and on the machine itself"}
+		c.tr.Failure = &trace.Failure{Layer: trace.LayerCapture, Code: trace.FailNotCaptured, Seen: "bytes of the connection are missing from the capture", Try: "capture without a snap length, with a larger buffer, and on the machine itself"}
 	}
 	c.broken = true
 }

@@ -62,7 +62,7 @@ func (a *Analyzer) requestDecision(t clock.Time, d *capture.Decision) {
 		x.tr.URL = d.Get("scheme") + "://" + d.Get("authority") + d.Get("target")
 		x.tr.Input = d.Get("input")
 		x.tr.Normalised = d.All("normalised")
-		x.tr.Cause = d.Get("cause")
+		x.tr.Cause = trace.Cause(d.Get("cause"))
 		if n := number(d, "predecessor"); n > 0 {
 			x.tr.Predecessor = a.exchange(uint32(n)).tr.ID
 		}
@@ -102,12 +102,19 @@ func (a *Analyzer) requestDecision(t clock.Time, d *capture.Decision) {
 }
 
 func failureOf(d *capture.Decision) *trace.Failure {
-	return &trace.Failure{Layer: d.Get("layer"), Code: d.Get("code"), Seen: d.Get("seen"), Try: d.Get("try")}
+	return &trace.Failure{Layer: trace.LayerName(d.Get("layer")), Code: trace.FailureCode(d.Get("code")), Seen: d.Get("seen"), Try: d.Get("try"), Hint: trace.Hint(d.Get("hint"))}
 }
 
 func number(d *capture.Decision, key string) int64 {
 	n, _ := strconv.ParseInt(d.Get(key), 10, 64)
 	return n
+}
+
+// address reads an address of a decision; a network that has no IP addresses
+// gives none.
+func address(d *capture.Decision, key string) netip.AddrPort {
+	a, _ := netip.ParseAddrPort(d.Get(key))
+	return a
 }
 
 func (a *Analyzer) poolDecision(t clock.Time, d *capture.Decision) {
@@ -121,7 +128,7 @@ func (a *Analyzer) poolDecision(t clock.Time, d *capture.Decision) {
 		c := a.conn(d.Socket)
 		x.tr.Reused = true
 		text = fmt.Sprintf("reused connection #%d", d.Socket)
-		if d.Get("protocol") == "HTTP/2" {
+		if trace.Protocol(d.Get("protocol")) == trace.ProtocolHTTP2 {
 			text += ", shared by HTTP/2 streams"
 		} else if idle := number(d, "idle_ns"); idle > 0 {
 			text += fmt.Sprintf(", idle for %v", short(time.Duration(idle)))
@@ -170,9 +177,10 @@ func (a *Analyzer) lookupDecision(t clock.Time, d *capture.Decision) {
 			l.start.Exchange = x.tr.ID
 		}
 	case "lookup.step":
-		s := trace.Step{Source: d.Get("source"), Question: d.Get("question"), Server: d.Get("server"), Transport: d.Get("transport"),
-			Attempt: int(number(d, "attempt")), Outcome: d.Get("outcome"), Rcode: d.Get("rcode"), Text: d.Get("text"),
+		s := trace.Step{Source: trace.StepSource(d.Get("source")), Server: address(d, "server"), Transport: d.Get("transport"),
+			Attempt: int(number(d, "attempt")), Outcome: trace.StepOutcome(d.Get("outcome")), Rcode: d.Get("rcode"), Text: d.Get("text"),
 			Duration: trace.Duration(number(d, "duration_ns"))}
+		s.Question.UnmarshalText([]byte(d.Get("question")))
 		s.Time = a.time(t) - trace.Time(s.Duration)
 		for _, rr := range d.All("answer") {
 			if f := strings.SplitN(rr, "\t", 4); len(f) == 4 {
@@ -197,7 +205,8 @@ func (a *Analyzer) lookupDecision(t clock.Time, d *capture.Decision) {
 				if err != nil {
 					ttl = -1
 				}
-				l.tr.Addresses = append(l.tr.Addresses, trace.Address{IP: f[0], Source: f[1], TTL: ttl, Why: f[3]})
+				ip, _ := netip.ParseAddr(f[0])
+				l.tr.Addresses = append(l.tr.Addresses, trace.Address{IP: ip, Source: f[1], TTL: ttl, Why: f[3]})
 			}
 		}
 		text := "no address"
@@ -207,7 +216,7 @@ func (a *Analyzer) lookupDecision(t clock.Time, d *capture.Decision) {
 		} else if len(l.tr.Addresses) > 0 {
 			var ips []string
 			for _, ad := range l.tr.Addresses {
-				ips = append(ips, ad.IP)
+				ips = append(ips, ad.IP.String())
 			}
 			text = l.tr.Name + " is " + strings.Join(ips, ", ")
 		}
@@ -229,9 +238,9 @@ func (a *Analyzer) socketDecision(t clock.Time, d *capture.Decision) {
 	switch d.Name {
 	case "connect.start":
 		c.tr.Opened = a.time(t)
-		c.tr.RemoteAddr = d.Get("address")
+		c.tr.RemoteAddr = address(d, "address")
 		c.tr.Origin = d.Get("origin")
-		c.tr.Attempts = []trace.Attempt{{Address: d.Get("address"), Start: a.time(t), Outcome: "pending"}}
+		c.tr.Attempts = []trace.Attempt{{Address: address(d, "address"), Start: a.time(t), Outcome: trace.AttemptPending}}
 		e = a.event(t, trace.LayerTCP, d.Name, "connect to "+d.Get("address"))
 		c.start = e
 		if d.Exchange != 0 {
@@ -242,24 +251,24 @@ func (a *Analyzer) socketDecision(t clock.Time, d *capture.Decision) {
 	case "connect.done":
 		at := a.time(t)
 		c.tr.Connected = &at
-		c.tr.LocalAddr, c.tr.RemoteAddr = d.Get("local"), d.Get("remote")
-		c.attemptEnded(at, "connected", "")
-		e = a.event(t, trace.LayerTCP, d.Name, "connected: "+c.tr.LocalAddr+" → "+c.tr.RemoteAddr)
+		c.tr.LocalAddr, c.tr.RemoteAddr = address(d, "local"), address(d, "remote")
+		c.attemptEnded(at, trace.AttemptConnected, "")
+		e = a.event(t, trace.LayerTCP, d.Name, "connected: "+d.Get("local")+" → "+d.Get("remote"))
 		c.done = e
 	case "connect.failed":
 		at := a.time(t)
-		c.attemptEnded(at, d.Get("outcome"), d.Get("error"))
+		c.attemptEnded(at, trace.AttemptOutcome(d.Get("outcome")), d.Get("error"))
 		c.tr.Closed = &at
 		e = a.event(t, trace.LayerTCP, d.Name, d.Get("error"))
 	case "socket.bound":
 		a.wireOf().bound[uint16(number(d, "port"))] = d.Socket
 		return
 	case "socket.open":
-		if ap, err := netip.ParseAddrPort(d.Get("local")); err == nil && c.flow == nil {
+		if ap := address(d, "local"); ap.IsValid() && c.flow == nil {
 			a.wireOf().bound[ap.Port()] = d.Socket
 		}
 		c.tr.Network = d.Get("network")
-		c.tr.LocalAddr, c.tr.RemoteAddr = d.Get("local"), d.Get("remote")
+		c.tr.LocalAddr, c.tr.RemoteAddr = address(d, "local"), address(d, "remote")
 		c.tr.Opened = a.time(t)
 		if d.Get("for") == "dns" {
 			c.speak(protoDNS)
@@ -269,13 +278,13 @@ func (a *Analyzer) socketDecision(t clock.Time, d *capture.Decision) {
 	case "socket.eof":
 		c.endedBySocket(t, capture.In)
 		if c.tr.ClosedBy == "" {
-			c.tr.ClosedBy = "server"
+			c.tr.ClosedBy = trace.ByServer
 		}
 		e = a.event(t, trace.LayerTCP, d.Name, "the server closed its side")
 		e.Direction = trace.In
 	case "socket.reset":
 		c.endedBySocket(t, capture.In)
-		c.tr.ClosedBy = "reset"
+		c.tr.ClosedBy = trace.ByReset
 		e = a.event(t, trace.LayerTCP, d.Name, "the connection broke: "+d.Get("error"))
 		e.Direction = trace.In
 	case "socket.closed":
@@ -284,7 +293,7 @@ func (a *Analyzer) socketDecision(t clock.Time, d *capture.Decision) {
 		at := a.time(t)
 		c.tr.Closed = &at
 		if c.tr.ClosedBy == "" {
-			c.tr.ClosedBy = d.Get("by")
+			c.tr.ClosedBy = trace.Closer(d.Get("by"))
 		}
 		if c.tr.Network != "tcp" {
 			return
@@ -324,7 +333,7 @@ func (a *Analyzer) captureDecision(t clock.Time, d *capture.Decision) {
 
 func tcpInfo(d *capture.Decision) *trace.TCP {
 	u := func(k string) uint32 { return uint32(number(d, k)) }
-	return &trace.TCP{Source: "TCP_INFO", State: d.Get("state"),
+	return &trace.TCP{Source: trace.FromKernel, State: d.Get("state"),
 		RTT: trace.Duration(number(d, "rtt_ns")), RTTVar: trace.Duration(number(d, "rtt_var_ns")),
 		MinRTT: trace.Duration(number(d, "min_rtt_ns")), RTO: trace.Duration(number(d, "rto_ns")),
 		SendMSS: u("send_mss"), ReceiveMSS: u("receive_mss"), AdvertMSS: u("advertised_mss"), PathMTU: u("path_mtu"),
@@ -354,10 +363,10 @@ func (a *Analyzer) tlsDecision(t clock.Time, d *capture.Decision) {
 	case "tls.failed":
 		e = a.event(t, trace.LayerTLS, d.Name, d.Get("error"))
 		c.tlsFailed = e
-		c.tr.Failure = &trace.Failure{Layer: trace.LayerTLS, Code: d.Get("code"), Seen: d.Get("error")}
+		c.tr.Failure = &trace.Failure{Layer: trace.LayerTLS, Code: trace.FailureCode(d.Get("code")), Seen: d.Get("error")}
 	case "tls.verdict":
-		c.tr.TLS.Verdict = &trace.Verdict{OK: d.Get("ok") == "true", Code: d.Get("code"), Reason: d.Get("reason"),
-			Explanation: d.Get("explanation"), Try: d.Get("try"), Ignored: d.Get("ignored") == "true"}
+		c.tr.TLS.Verdict = &trace.Verdict{OK: d.Get("ok") == "true", Code: trace.VerdictCode(d.Get("code")), Reason: d.Get("reason"),
+			Explanation: d.Get("explanation"), Try: d.Get("try"), Hint: trace.Hint(d.Get("hint")), Ignored: d.Get("ignored") == "true"}
 		text := "certificate: " + d.Get("reason")
 		if c.tr.TLS.Verdict.Ignored {
 			text += " (ignored, as asked)"

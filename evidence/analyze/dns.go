@@ -29,7 +29,7 @@ func (c *conn) dns(t clock.Time, dir capture.Direction, b []byte) {
 	}
 }
 
-func (c *conn) dnsMessage(t clock.Time, dir capture.Direction, msg []byte, space string, offset int64) {
+func (c *conn) dnsMessage(t clock.Time, dir capture.Direction, msg []byte, space trace.Space, offset int64) {
 	name := "dns.query"
 	if dir == capture.In {
 		name = "dns.response"

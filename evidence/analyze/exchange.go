@@ -156,7 +156,7 @@ func (c *conn) piece(b *trace.Body, dir capture.Direction, offset int64, data []
 }
 
 // space is the one in which the application's bytes count.
-func (c *conn) space() string {
+func (c *conn) space() trace.Space {
 	if c.tls != nil && c.tls.active {
 		return trace.SpaceTLS
 	}

@@ -154,11 +154,11 @@ func (h *h1conn) response(first, t clock.Time, f *stretch, n int, head *http1.He
 	}
 }
 
-func version(minor int) string {
+func version(minor int) trace.Protocol {
 	if minor == 0 {
-		return "HTTP/1.0"
+		return trace.ProtocolHTTP10
 	}
-	return "HTTP/1.1"
+	return trace.ProtocolHTTP11
 }
 
 func body(head *http1.Head) trace.Body {
@@ -169,11 +169,11 @@ func body(head *http1.Head) trace.Body {
 	}
 	switch head.Framing {
 	case http1.ContentLength:
-		b.Framing = "content-length"
+		b.Framing = trace.FramingContentLength
 	case http1.Chunked:
-		b.Framing = "chunked"
+		b.Framing = trace.FramingChunked
 	case http1.UntilClose:
-		b.Framing = "close"
+		b.Framing = trace.FramingClose
 	default:
 		b.Complete = true
 	}
@@ -273,7 +273,7 @@ func (h *h1conn) malformed(t clock.Time, dir capture.Direction, err error) {
 			x.respLast = e
 		}
 		if x.tr.Failure == nil && dir == capture.In {
-			x.tr.Failure = &trace.Failure{Layer: trace.LayerHTTP1, Code: "malformed", Seen: e.Text}
+			x.tr.Failure = &trace.Failure{Layer: trace.LayerHTTP1, Code: trace.FailMalformed, Seen: e.Text}
 			x.failed = e
 		}
 	}

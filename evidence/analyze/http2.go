@@ -322,7 +322,7 @@ func h2Body(f httpfield.List, ended bool) trace.Body {
 	if ended {
 		b.Complete = true
 	} else {
-		b.Framing = "end_stream"
+		b.Framing = trace.FramingEndStream
 	}
 	return b
 }

@@ -91,7 +91,7 @@ type layer struct{ at, len int }
 func (a *Analyzer) wireOf() *wire {
 	if a.wire == nil {
 		a.wire = &wire{fragments: ip.NewReassembler(ip.Limits{}), flows: map[flowKey]*flow{}, datagrams: map[flowKey]*conn{}, bound: map[uint16]uint32{},
-			unknown: map[pcap.LinkType]bool{}, mentioned: map[string]int{}, names: nameBook{questions: map[question]*asked{}, byAddr: map[netip.Addr]*lookup{}, open: map[string]*lookup{}}}
+			unknown: map[pcap.LinkType]bool{}, mentioned: map[string]int{}, names: nameBook{questions: map[question]*asked{}, byAddr: map[netip.Addr]*lookup{}, open: map[client]*lookup{}}}
 	}
 	return a.wire
 }
@@ -136,7 +136,7 @@ func (a *Analyzer) packet(r *capture.Record) {
 }
 
 // aboutPacket adds an event about the current packet.
-func (a *Analyzer) aboutPacket(layer, name, text string) *trace.Event {
+func (a *Analyzer) aboutPacket(layer trace.LayerName, name, text string) *trace.Event {
 	e := a.event(a.now, layer, name, text)
 	e.Packets = []int{a.wire.cur.id}
 	return e
@@ -144,13 +144,13 @@ func (a *Analyzer) aboutPacket(layer, name, text string) *trace.Event {
 
 // malformedPacket notes what is wrong with the current packet. The first of
 // each kind become events.
-func (a *Analyzer) malformedPacket(layer string, at int, err error) {
+func (a *Analyzer) malformedPacket(layer trace.LayerName, at int, err error) {
 	w := a.wire
 	w.malformed++
 	text := fmt.Sprintf("%v (at byte %d of packet %d)", err, at, w.cur.id)
 	w.cur.notes = append(w.cur.notes, "malformed: "+err.Error())
-	if w.mentioned[layer]++; w.mentioned[layer] <= 16 {
-		a.aboutPacket(layer, layer+".malformed", text)
+	if w.mentioned[string(layer)]++; w.mentioned[string(layer)] <= 16 {
+		a.aboutPacket(layer, string(layer)+".malformed", text)
 	}
 }
 
@@ -201,6 +201,9 @@ func (a *Analyzer) linkLayer(w *wire, p *packet) {
 		}
 		e := a.aboutPacket(trace.LayerARP, arpName(m), m.String())
 		e.Raw, e.RawLength = append([]byte(nil), b[p.link.len:p.link.len+arp.Len]...), arp.Len
+		if m.Operation == arp.Request || m.Operation == arp.Reply {
+			e.ARP = &trace.ARP{Request: m.Operation == arp.Request, Sender: m.SenderIP, Target: m.TargetIP, SenderMAC: m.SenderMAC.String()}
+		}
 		p.text = "ARP " + m.String()
 	default:
 		p.text = typ.String()
@@ -290,7 +293,7 @@ func (a *Analyzer) transport(w *wire, p *packet, at int, b []byte, length int, w
 		p.proto = "udp"
 		d, err := udp.Parse(b)
 		if err != nil {
-			a.malformedPacket("udp", max(at, 0), err)
+			a.malformedPacket(trace.LayerUDP, max(at, 0), err)
 			return
 		}
 		p.src, p.dst = netip.AddrPortFrom(p.ip.Src, d.SourcePort()), netip.AddrPortFrom(p.ip.Dst, d.DestinationPort())
@@ -332,6 +335,7 @@ func (a *Analyzer) control(w *wire, p *packet, m icmp.Message, b []byte) {
 	text := m.String()
 	e := a.aboutPacket(trace.LayerICMP, "icmp."+map[bool]string{true: "error", false: "message"}[m.IsError()], "")
 	e.Raw, e.RawLength = append([]byte(nil), b[:min(len(b), a.lim.Raw)]...), len(b)
+	e.ICMP = &trace.ICMP{V6: m.V6, Type: m.Type, Code: m.Code, NextMTU: m.MTU()}
 	if q := m.Quoted(); q != nil {
 		// What an error quotes names the connection that it is about.
 		if h, err := ip.Parse(q); err == nil && len(q) >= h.HeaderLen+4 && (h.Protocol == ip.ProtoTCP || h.Protocol == ip.ProtoUDP) {

@@ -169,7 +169,7 @@ func (s *writer) silent() bool {
 	t := s.t
 	first := true
 	for _, c := range t.Connections {
-		if c.Network != "tcp" || len(c.Exchanges) > 0 || c.Protocol == "DNS" {
+		if c.Network != "tcp" || len(c.Exchanges) > 0 || c.Protocol == trace.ProtocolDNS {
 			continue
 		}
 		if first {
@@ -179,7 +179,7 @@ func (s *writer) silent() bool {
 			s.line("%s", s.dim("connections without a request that could be read:"))
 			first = false
 		}
-		s.line("  #%d %s → %s  %s", c.ID, clean(c.LocalAddr), clean(c.RemoteAddr), clean(silence(c)))
+		s.line("  #%d %s → %s  %s", c.ID, addr(c.LocalAddr), addr(c.RemoteAddr), clean(silence(c)))
 	}
 	return !first
 }
@@ -205,15 +205,15 @@ func silence(c *trace.Connection) string {
 			}
 		}
 	} else if c.Protocol != "" {
-		parts = append(parts, c.Protocol)
+		parts = append(parts, string(c.Protocol))
 	}
 	switch g := c.Segments; {
 	case g == nil:
 	case g.Server.Segments == 0:
 		parts = append(parts, fmt.Sprintf("no answer to %s", plural(g.Client.Segments, "segment")))
-	case c.ClosedBy == "reset" && c.BytesIn+c.BytesOut == 0:
+	case c.ClosedBy == trace.ByReset && c.BytesIn+c.BytesOut == 0:
 		parts = append(parts, "refused (RST)")
-	case c.ClosedBy == "reset":
+	case c.ClosedBy == trace.ByReset:
 		parts = append(parts, "reset")
 	}
 	if c.Failure != nil {
