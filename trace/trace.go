@@ -145,8 +145,16 @@ type Packet struct {
 	// Direction is the client's: "out" is from client to server.
 	Connection int       `json:"connection,omitempty"`
 	Direction  Direction `json:"direction,omitempty"`
-	// Text is the packet in one line.
+	// Source and Destination are between whom it goes, with port 0 where it
+	// has no ports. About are further addresses that it speaks of: those of
+	// the packet that an ICMP error quotes, or of a neighbour.
+	Source      netip.AddrPort   `json:"-"`
+	Destination netip.AddrPort   `json:"-"`
+	About       []netip.AddrPort `json:"-"`
+	// Text is the packet in one line. Its first Lead bytes say between whom
+	// the packet goes.
 	Text   string  `json:"text"`
+	Lead   int     `json:"-"`
 	Layers []Layer `json:"layers"`
 	// Bytes is the part of the connection's byte stream that it carries.
 	Bytes *Range `json:"bytes,omitempty"`

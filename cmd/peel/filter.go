@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -138,7 +139,7 @@ func (f *filter) exchange(t *trace.Trace, x *trace.Exchange) bool {
 	}
 	if f.address != "" {
 		c := t.Connection(x.Connection)
-		if c == nil || !f.hasPort(c.LocalAddr) && !f.hasPort(c.RemoteAddr) {
+		if c == nil || !f.has(c.LocalAddr) && !f.has(c.RemoteAddr) {
 			return false
 		}
 	}
@@ -193,24 +194,11 @@ func (f *filter) packet(start time.Time, p *trace.Packet) bool {
 	if f.address == "" {
 		return true
 	}
-	for _, w := range strings.Fields(p.Text) {
-		if f.has(strings.TrimRight(w, ":,")) {
-			return true
-		}
-	}
-	return false
+	return f.has(p.Source) || f.has(p.Destination) || slices.ContainsFunc(p.About, f.has)
 }
 
-// has tells whether an address, with a port or not, is in the prefix.
-func (f *filter) has(s string) bool {
-	if ap, err := netip.ParseAddrPort(s); err == nil {
-		return f.hasPort(ap)
-	}
-	a, err := netip.ParseAddr(s)
-	return err == nil && f.port == 0 && f.prefix.Contains(a.WithZone("").Unmap())
-}
-
-func (f *filter) hasPort(a netip.AddrPort) bool {
+// has tells whether an address is in the prefix, and its port the one.
+func (f *filter) has(a netip.AddrPort) bool {
 	return f.prefix.Contains(a.Addr().WithZone("").Unmap()) && (f.port == 0 || f.port == a.Port())
 }
 

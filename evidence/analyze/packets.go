@@ -72,7 +72,8 @@ type packet struct {
 	isIP    bool
 	src     netip.AddrPort
 	dst     netip.AddrPort
-	parts   []ip.Part // when the payload was put together from fragments
+	about   []netip.AddrPort // what it speaks of beside these
+	parts   []ip.Part        // when the payload was put together from fragments
 
 	conn   *conn
 	dir    capture.Direction
@@ -80,6 +81,7 @@ type packet struct {
 	inflow bool
 	notes  []string
 	text   string
+	lead   int // of text: between whom
 	tcp    tcp.Segment
 	flow   *flow
 	note   tcp.Note
@@ -204,6 +206,7 @@ func (a *Analyzer) linkLayer(w *wire, p *packet) {
 		if m.Operation == arp.Request || m.Operation == arp.Reply {
 			e.ARP = &trace.ARP{Request: m.Operation == arp.Request, Sender: m.SenderIP, Target: m.TargetIP, SenderMAC: m.SenderMAC.String()}
 		}
+		p.src, p.dst = netip.AddrPortFrom(m.SenderIP, 0), netip.AddrPortFrom(m.TargetIP, 0)
 		p.text = "ARP " + m.String()
 	default:
 		p.text = typ.String()
@@ -246,7 +249,9 @@ func (a *Analyzer) network(w *wire, p *packet, at int, b []byte) {
 		a.transport(w, p, at+h.HeaderLen, payload, length, whole)
 		return
 	}
-	p.text = fmt.Sprintf("%v → %v fragment of %v, id %#x, bytes %d to %d", h.Src, h.Dst, h.Protocol, h.ID, h.FragmentOffset, h.FragmentOffset+length-1)
+	p.text = fmt.Sprintf("%v → %v ", h.Src, h.Dst)
+	p.lead = len(p.text)
+	p.text += fmt.Sprintf("fragment of %v, id %#x, bytes %d to %d", h.Protocol, h.ID, h.FragmentOffset, h.FragmentOffset+length-1)
 	if h.MoreFragments {
 		p.text += ", more follow"
 	}
@@ -342,6 +347,7 @@ func (a *Analyzer) control(w *wire, p *packet, m icmp.Message, b []byte) {
 			t := q[h.HeaderLen:]
 			src := netip.AddrPortFrom(h.Src, uint16(t[0])<<8|uint16(t[1]))
 			dst := netip.AddrPortFrom(h.Dst, uint16(t[2])<<8|uint16(t[3]))
+			p.about = []netip.AddrPort{src, dst}
 			text += fmt.Sprintf(", about %v → %v", src, dst)
 			if f := w.flows[keyOf(src, dst)]; f != nil {
 				p.conn = f.conn
@@ -351,6 +357,9 @@ func (a *Analyzer) control(w *wire, p *packet, m icmp.Message, b []byte) {
 				e.Connection = c.tr.ID
 			}
 		}
+	}
+	if target, ok := m.Target(); ok {
+		p.about = append(p.about, netip.AddrPortFrom(target, 0))
 	}
 	if p.ip.Src.IsValid() {
 		e.Text = fmt.Sprintf("%v → %v: %s", p.ip.Src, p.ip.Dst, text)
@@ -384,7 +393,7 @@ func (a *Analyzer) describe(w *wire, p *packet) *trace.Packet {
 		t = new(trace.Packet)
 	}
 	*t = trace.Packet{ID: p.id, Time: a.time(p.rec.Time), Where: p.rec.Link.Where, LinkType: p.rec.Link.Type.String(), Length: p.rec.Length, Captured: len(p.rec.Data),
-		Layers: t.Layers[:0], Comments: p.rec.Link.Comments}
+		Source: p.src, Destination: p.dst, About: p.about, Layers: t.Layers[:0], Comments: p.rec.Link.Comments}
 	if p.conn != nil {
 		t.Connection = p.conn.tr.ID
 		if p.inflow {
@@ -419,7 +428,7 @@ func (a *Analyzer) describe(w *wire, p *packet) *trace.Packet {
 	if p.inflow && p.tcp != nil && p.payload.len > 0 {
 		t.Bytes = &trace.Range{Space: trace.SpaceStream, Connection: p.conn.tr.ID, Direction: dirNames[p.dir], Offset: p.offset, Length: int64(p.payload.len)}
 	}
-	t.Text = a.packetText(p)
+	t.Text, t.Lead = a.packetText(p)
 	t.Notes = append([]string(nil), p.notes...)
 	return t
 }
@@ -434,17 +443,20 @@ func linkName(l pcap.LinkType) string {
 	return "eth"
 }
 
-// packetText writes the packet in one line, much as tcpdump does.
-func (a *Analyzer) packetText(p *packet) string {
+// packetText writes the packet in one line, much as tcpdump does. The first
+// lead bytes say between whom.
+func (a *Analyzer) packetText(p *packet) (text string, lead int) {
 	switch {
 	case p.text != "":
-		return p.text
+		return p.text, p.lead
 	case p.tcp != nil:
 		b := make([]byte, 0, 160)
 		b = p.src.AppendTo(b)
 		b = append(b, " → "...)
 		b = p.dst.AppendTo(b)
-		b = append(b, " TCP ["...)
+		b = append(b, ' ')
+		lead = len(b)
+		b = append(b, "TCP ["...)
 		b = append(b, p.tcp.Flags().String()...)
 		b = append(b, ']')
 		seq, ack := p.tcp.Seq(), p.tcp.Ack()
@@ -468,13 +480,15 @@ func (a *Analyzer) packetText(p *packet) string {
 		if p.tcp.Flags().Has(tcp.SYN) {
 			b = append(b, synText(p.tcp)...)
 		}
-		return string(b)
+		return string(b), lead
 	case p.proto == "udp":
-		return fmt.Sprintf("%v → %v UDP len %d", p.src, p.dst, p.payload.len)
+		text = fmt.Sprintf("%v → %v ", p.src, p.dst)
+		return text + fmt.Sprintf("UDP len %d", p.payload.len), len(text)
 	case p.isIP:
-		return fmt.Sprintf("%v → %v %v", p.ip.Src, p.ip.Dst, p.ip.Protocol)
+		text = fmt.Sprintf("%v → %v ", p.ip.Src, p.ip.Dst)
+		return text + p.ip.Protocol.String(), len(text)
 	}
-	return "not readable"
+	return "not readable", 0
 }
 
 func synText(s tcp.Segment) string {

@@ -60,13 +60,11 @@ func (s *writer) packet(p *trace.Packet) {
 	if p.Connection != 0 {
 		where = fmt.Sprintf("#%d", p.Connection)
 	}
-	text := clean(p.Text)
+	text := p.Text
 	if p.Connection != 0 && p.Direction != "" {
-		// The arrow and the number say between whom.
-		if _, rest, ok := strings.Cut(text, " → "); ok {
-			_, text, _ = strings.Cut(rest, " ")
-		}
+		text = text[min(p.Lead, len(text)):] // the arrow and the number say between whom
 	}
+	text = clean(text)
 	if len(p.Notes) > 0 {
 		text += " [" + clean(strings.Join(p.Notes, "; ")) + "]"
 	}
