@@ -1,6 +1,11 @@
 package trace
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
 
 // Connection is one transport connection, or an attempt at one.
 type Connection struct {
@@ -178,10 +183,44 @@ type TLS struct {
 	Decrypted     bool          `json:"decrypted"`
 	Undecryptable string        `json:"undecryptable,omitempty"`
 	Messages      []TLSMessage  `json:"messages"`
-	Alerts        []string      `json:"alerts,omitempty"`
+	Alerts        []Alert       `json:"alerts,omitempty"`
 	Chain         []Certificate `json:"chain,omitempty"`
 	Verdict       *Verdict      `json:"verdict,omitempty"`
 	Handshake     *Interval     `json:"handshake,omitempty"`
+}
+
+// Alert is a TLS alert (RFC 8446 §6). As text, and so as JSON, it is
+// "in: fatal handshake_failure(40)".
+type Alert struct {
+	Direction Direction
+	// Code is its description's number, and Text its level and name.
+	Code uint8
+	Text string
+}
+
+// CloseNotify tells whether it only says that nothing more will be sent,
+// which is how a connection should end.
+func (a Alert) CloseNotify() bool { return a.Code == 0 }
+
+// String returns the direction, the level, the name and the number.
+func (a Alert) String() string { return string(a.Direction) + ": " + a.Text }
+
+// MarshalText writes what String returns.
+func (a Alert) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (a *Alert) UnmarshalText(b []byte) error {
+	dir, text, ok := strings.Cut(string(b), ": ")
+	if !ok {
+		return fmt.Errorf("trace: alert %q has no direction", b)
+	}
+	number := strings.TrimSuffix(text[strings.LastIndexAny(text, "( ")+1:], ")")
+	code, err := strconv.ParseUint(number, 10, 8)
+	if err != nil {
+		return fmt.Errorf("trace: alert %q ends in no number", b)
+	}
+	*a = Alert{Direction(dir), uint8(code), text}
+	return nil
 }
 
 // TLSMessage is one handshake message.

@@ -80,7 +80,7 @@ func (b *builder) of(t reflect.Type) map[string]any {
 		return map[string]any{"type": "string", "format": "date-time"}
 	case reflect.TypeFor[trace.Time]():
 		return map[string]any{"type": "integer", "description": "nanoseconds since start"}
-	case reflect.TypeFor[netip.Addr](), reflect.TypeFor[netip.AddrPort](), reflect.TypeFor[trace.Question]():
+	case reflect.TypeFor[netip.Addr](), reflect.TypeFor[netip.AddrPort](), reflect.TypeFor[trace.Question](), reflect.TypeFor[trace.Alert]():
 		return map[string]any{"type": "string"} // they marshal as text
 	case reflect.TypeFor[trace.Duration]():
 		return map[string]any{"type": "integer", "description": "nanoseconds"}

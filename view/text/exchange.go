@@ -286,8 +286,8 @@ func (s *writer) tls(c *trace.Connection, x *trace.Exchange) {
 		s.row("cert", text)
 	}
 	for _, a := range t.Alerts {
-		if !strings.Contains(a, "close_notify") {
-			s.row("alert", clean(a))
+		if !a.CloseNotify() {
+			s.row("alert", clean(a.String()))
 		}
 	}
 	if t.Undecryptable != "" {

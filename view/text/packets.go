@@ -198,8 +198,8 @@ func silence(c *trace.Connection) string {
 			parts = append(parts, "not decrypted: "+c.TLS.Undecryptable)
 		}
 		for _, a := range c.TLS.Alerts {
-			if !strings.Contains(a, "close_notify") {
-				parts = append(parts, "alert "+a)
+			if !a.CloseNotify() {
+				parts = append(parts, "alert "+a.String())
 			}
 		}
 	} else if c.Protocol != "" {
