@@ -191,7 +191,7 @@ func (v *Verdict) unknown(sent []*x509.Certificate, opts x509.VerifyOptions) {
 	case selfSigned(leaf):
 		v.Code = SelfSigned
 		v.Title = "the certificate for " + nameOf(leaf) + " is self-signed: nobody else vouches for it"
-		v.Try, v.Hint = "do not trust it, unless the server is yours: then trust it", trace.HintTrust
+		v.Try, v.Hint = "do not go on unless the server is yours; if it is, trust its certificate", trace.HintTrust
 	case selfSigned(top):
 		v.Code = UnknownRoot
 		v.Title = "the chain ends in " + subject(top) + ", which this machine does not trust"
