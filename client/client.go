@@ -16,6 +16,7 @@ import (
 
 	"peel/clock"
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	"peel/internal/kernel"
 	"peel/trace"
 )
@@ -226,7 +227,7 @@ func (c *Client) Do(ctx context.Context, req *Request) (*Response, error) {
 			return nil, e
 		}
 		next := *r
-		next.Predecessor, next.Cause = ex, trace.CauseRetry
+		next.Predecessor, next.Cause = ex, decision.CauseRetry
 		r = &next
 	}
 }
@@ -247,21 +248,8 @@ func (c *Client) started(ex uint32, r *Request) {
 	if c.rec == nil {
 		return
 	}
-	d := capture.Decision{Name: "request.start", Exchange: ex}
-	if r.Input == "" && r.Predecessor == 0 {
-		d.Attrs = []capture.Attr{{Key: "method", Value: r.Method}, {Key: "scheme", Value: r.Origin.Scheme},
-			{Key: "authority", Value: r.Authority}, {Key: "target", Value: r.Target}}
-		c.rec.Decide(d)
-		return
-	}
-	var number [12]byte
-	d.Attrs = []capture.Attr{{Key: "method", Value: r.Method}, {Key: "scheme", Value: r.Origin.Scheme},
-		{Key: "authority", Value: r.Authority}, {Key: "target", Value: r.Target}, {Key: "input", Value: r.Input},
-		{Key: "predecessor", Value: string(appendInt(number[:0], int64(r.Predecessor)))}, {Key: "cause", Value: string(r.Cause)}}
-	for _, n := range r.Normalised {
-		d.Attrs = append(d.Attrs, capture.Attr{Key: "normalised", Value: n})
-	}
-	c.rec.Decide(d)
+	c.rec.Decide(capture.About{Exchange: ex}, &decision.RequestStarted{Method: r.Method, Scheme: r.Origin.Scheme, Authority: r.Authority, Target: r.Target,
+		Input: r.Input, Normalised: r.Normalised, Predecessor: r.Predecessor, Cause: r.Cause})
 }
 
 func (c *Client) failed(ex uint32, e *Error, again bool) {
@@ -272,22 +260,5 @@ func (c *Client) failed(ex uint32, e *Error, again bool) {
 	if again {
 		next = "sent again on another connection"
 	}
-	c.rec.Decide(capture.Decision{Name: "request.failed", Exchange: ex, Attrs: []capture.Attr{
-		{Key: "layer", Value: string(e.Layer)}, {Key: "code", Value: string(e.Code)}, {Key: "seen", Value: e.Seen}, {Key: "try", Value: e.Try}, {Key: "hint", Value: string(e.Hint)}, {Key: "next", Value: next}}})
-}
-
-func appendInt(b []byte, v int64) []byte {
-	if v < 0 {
-		b, v = append(b, '-'), -v
-	}
-	var digits [20]byte
-	i := len(digits)
-	for {
-		i--
-		digits[i] = byte('0' + v%10)
-		v /= 10
-		if v == 0 {
-			return append(b, digits[i:]...)
-		}
-	}
+	c.rec.Decide(capture.About{Exchange: ex}, &decision.RequestFailed{Failure: e.Failure, Next: next})
 }

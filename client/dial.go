@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"peel/dns"
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	"peel/internal/kernel"
 	"peel/trace"
 )
@@ -24,9 +24,8 @@ func (c *Client) connect(ctx context.Context, p *pool, exchange uint32) (*h1conn
 	host, port := p.origin.Host, p.origin.Port
 	if c.opt.Address != nil {
 		if t, ok := c.opt.Address(host, port); ok {
-			c.rec.Decide(capture.Decision{Name: "connect.to", Exchange: exchange, Attrs: []capture.Attr{
-				{Key: "from", Value: net.JoinHostPort(host, strconv.Itoa(int(port)))},
-				{Key: "to", Value: net.JoinHostPort(t.Host, strconv.Itoa(int(t.Port)))}, {Key: "why", Value: t.Why}}})
+			c.rec.Decide(capture.About{Exchange: exchange},
+				&decision.ConnectTo{From: decision.HostPort{Host: host, Port: port}, To: decision.HostPort{Host: t.Host, Port: t.Port}, Why: t.Why})
 			host, port = t.Host, t.Port
 		}
 	}
@@ -40,7 +39,7 @@ func (c *Client) connect(ctx context.Context, p *pool, exchange uint32) (*h1conn
 	if p.origin.Scheme == "https" {
 		p.at(trace.LayerTLS, "waiting for the TLS handshake with "+nc.RemoteAddr().String())
 		if conn, proto, err = c.secure(ctx, p.origin, t, service); err != nil {
-			c.closeSocket(t, trace.ByClient, "the TLS handshake failed")
+			c.closeSocket(t, decision.Client, "the TLS handshake failed")
 			return nil, nil, err
 		}
 	}
@@ -83,8 +82,7 @@ func (c *Client) race(ctx context.Context, p *pool, exchange uint32, host string
 		queue = queue[1:]
 		tried[a] = true
 		socket := c.rec.NewSocket()
-		c.rec.Decide(capture.Decision{Name: "connect.start", Exchange: exchange, Socket: socket, Attrs: []capture.Attr{
-			{Key: "address", Value: a.String()}, {Key: "origin", Value: p.origin.String()}}})
+		c.rec.Decide(capture.About{Exchange: exchange, Socket: socket}, &decision.ConnectStarted{Address: a, Origin: p.origin.String()})
 		p.at(trace.LayerTCP, "connecting to "+a.String())
 		running++
 		go func() {
@@ -155,7 +153,7 @@ func (c *Client) bound(ctx context.Context, socket uint32) context.Context {
 		return ctx
 	}
 	return kernel.OnBound(ctx, func(port uint16) {
-		c.rec.Decide(capture.Decision{Name: "socket.bound", Socket: socket, Attrs: []capture.Attr{{Key: "port", Value: strconv.Itoa(int(port))}}})
+		c.rec.Decide(capture.About{Socket: socket}, &decision.SocketBound{Port: port})
 	})
 }
 
@@ -163,8 +161,7 @@ func (c *Client) connected(a attempt) {
 	if c.rec == nil {
 		return
 	}
-	c.rec.Decide(capture.Decision{Name: "connect.done", Socket: a.socket, Attrs: []capture.Attr{
-		{Key: "local", Value: a.conn.LocalAddr().String()}, {Key: "remote", Value: a.conn.RemoteAddr().String()}}})
+	c.rec.Decide(capture.About{Socket: a.socket}, &decision.ConnectDone{Local: kernel.AddrPort(a.conn.LocalAddr()), Remote: kernel.AddrPort(a.conn.RemoteAddr())})
 	c.tcpInfo(a.socket, a.conn)
 }
 
@@ -177,16 +174,16 @@ func (c *Client) lost(a attempt, winner netip.AddrPort) {
 	} else if !errors.Is(a.err, context.Canceled) {
 		why = a.err.Error()
 	}
-	c.rec.Decide(capture.Decision{Name: "connect.failed", Socket: a.socket, Attrs: []capture.Attr{{Key: "outcome", Value: string(trace.AttemptCancelled)}, {Key: "error", Value: why}}})
+	c.rec.Decide(capture.About{Socket: a.socket}, &decision.ConnectFailed{Outcome: decision.Cancelled, Error: why})
 }
 
 func (c *Client) attemptFailed(ctx context.Context, a attempt) *Error {
 	outcome, e := connectFailure(a.addr.String(), a.err, a.took)
 	if ctx.Err() != nil && errors.Is(context.Cause(ctx), errClosed) {
 		e = failure(trace.LayerTCP, trace.FailCancelled, "the attempt at "+a.addr.String()+" was cancelled", "", context.Cause(ctx))
-		outcome = trace.AttemptCancelled
+		outcome = decision.Cancelled
 	}
-	c.rec.Decide(capture.Decision{Name: "connect.failed", Socket: a.socket, Attrs: []capture.Attr{{Key: "outcome", Value: string(outcome)}, {Key: "error", Value: e.Seen}}})
+	c.rec.Decide(capture.About{Socket: a.socket}, &decision.ConnectFailed{Outcome: outcome, Error: e.Seen})
 	return e
 }
 
@@ -199,22 +196,14 @@ func (c *Client) tcpInfo(socket uint32, conn net.Conn) {
 	if !ok {
 		return
 	}
-	num := func(k string, v int64) capture.Attr { return capture.Attr{Key: k, Value: strconv.FormatInt(v, 10)} }
-	d := capture.Decision{Name: "tcp.info", Socket: socket, Attrs: []capture.Attr{
-		{Key: "state", Value: i.State},
-		num("rtt_ns", int64(i.RTT)), num("rtt_var_ns", int64(i.RTTVar)), num("min_rtt_ns", int64(i.MinRTT)), num("rto_ns", int64(i.RTO)),
-		num("send_mss", int64(i.SendMSS)), num("receive_mss", int64(i.ReceiveMSS)), num("advertised_mss", int64(i.AdvertisedMSS)),
-		num("path_mtu", int64(i.PathMTU)), num("cwnd", int64(i.CwndSegments)), num("retransmits", int64(i.Retransmits)),
-		num("lost", int64(i.Lost)), num("segments_out", int64(i.SegmentsOut)), num("segments_in", int64(i.SegmentsIn))}}
-	for _, o := range i.Options {
-		d.Attrs = append(d.Attrs, capture.Attr{Key: "option", Value: o})
-	}
-	c.rec.Decide(d)
+	c.rec.Decide(capture.About{Socket: socket}, &decision.TCPInfo{State: i.State, RTT: i.RTT, RTTVar: i.RTTVar, MinRTT: i.MinRTT, RTO: i.RTO,
+		SendMSS: i.SendMSS, ReceiveMSS: i.ReceiveMSS, AdvertMSS: i.AdvertisedMSS, PathMTU: i.PathMTU, Cwnd: i.CwndSegments,
+		Retransmits: i.Retransmits, Lost: i.Lost, SegmentsOut: i.SegmentsOut, SegmentsIn: i.SegmentsIn, Options: i.Options})
 }
 
 // closeSocket closes a connection and records by whom and why.
-func (c *Client) closeSocket(t *tap, by trace.Closer, why string) {
+func (c *Client) closeSocket(t *tap, by decision.Side, why string) {
 	c.tcpInfo(t.socket, t.Conn)
-	c.rec.Decide(capture.Decision{Name: "socket.closed", Socket: t.socket, Attrs: []capture.Attr{{Key: "by", Value: string(by)}, {Key: "why", Value: why}}})
+	c.rec.Decide(capture.About{Socket: t.socket}, &decision.SocketClosed{By: by, Why: why})
 	t.Conn.Close()
 }

@@ -11,6 +11,7 @@ import (
 
 	"peel/clock"
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	"peel/trace"
 	"peel/wire/http1"
 	"peel/wire/httpfield"
@@ -54,13 +55,13 @@ func newH1(c *Client, p *pool, t *tap, conn net.Conn) *h1conn {
 }
 
 // close ends the connection for good.
-func (h *h1conn) close(by trace.Closer, why string) {
+func (h *h1conn) close(by decision.Side, why string) {
 	sayGoodbye(h.conn)
 	h.c.closeSocket(h.tap, by, why)
 }
 
 // drop closes a connection that a request owns, and tells the pool.
-func (h *h1conn) drop(by trace.Closer, why string) {
+func (h *h1conn) drop(by decision.Side, why string) {
 	h.close(by, why)
 	h.pool.gone(why)
 }
@@ -101,12 +102,12 @@ func (h *h1conn) roundTrip(ctx context.Context, ex uint32, req *Request) (resp *
 	}
 	reused := h.requests > 0
 	h.requests++
-	h.c.rec.Decide(capture.Decision{Name: "request.bind", Exchange: ex, Socket: h.socket})
+	h.c.rec.Decide(capture.About{Exchange: ex, Socket: h.socket}, &decision.RequestBound{})
 	h.limit(ctx, h.c.opt.ResponseTimeout)
 	if err := h.send(ctx, req); err != nil {
 		var bad *Error
 		if errors.As(err, &bad) {
-			h.drop(trace.ByClient, "the request could not be written")
+			h.drop(decision.Client, "the request could not be written")
 			return nil, false, bad
 		}
 		// The server may have answered before it closed: look.
@@ -114,7 +115,7 @@ func (h *h1conn) roundTrip(ctx context.Context, ex uint32, req *Request) (resp *
 			head.Body = h.startBody(ctx, head)
 			return head.Response, false, nil
 		}
-		h.drop(trace.ByServer, "it failed while the request was being sent")
+		h.drop(decision.Server, "it failed while the request was being sent")
 		if ctx.Err() != nil {
 			return nil, false, cancelled(ctx, trace.LayerHTTP1, "sending the request")
 		}
@@ -123,7 +124,7 @@ func (h *h1conn) roundTrip(ctx context.Context, ex uint32, req *Request) (resp *
 	head, got, err := h.readHead(ex, req)
 	if err != nil {
 		if ctx.Err() != nil {
-			h.drop(trace.ByClient, "the request was cancelled")
+			h.drop(decision.Client, "the request was cancelled")
 			return nil, false, cancelled(ctx, trace.LayerHTTP1, "waiting for the response")
 		}
 		h.drop(closer(err), "no valid response came")
@@ -137,15 +138,15 @@ func (h *h1conn) roundTrip(ctx context.Context, ex uint32, req *Request) (resp *
 }
 
 // closer says who ended a connection that failed with err.
-func closer(err error) trace.Closer {
+func closer(err error) decision.Side {
 	if isTimeout(err) {
-		return trace.ByClient
+		return decision.Client
 	}
 	var bad *http1.Error
 	if errors.As(err, &bad) {
-		return trace.ByClient
+		return decision.Client
 	}
-	return trace.ByServer
+	return decision.Server
 }
 
 func (h *h1conn) headFailure(err error, got bool) *Error {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	"peel/trace"
 	"peel/wire/http1"
 	"peel/wire/httpfield"
@@ -160,11 +161,11 @@ func (b *h1body) finish(err error) {
 	}
 	switch {
 	case err != io.EOF:
-		h.drop(trace.ByClient, "the response's body was not read to its end")
+		h.drop(decision.Client, "the response's body was not read to its end")
 	case b.closes != "":
-		h.drop(trace.ByClient, b.closes)
+		h.drop(decision.Client, b.closes)
 	case h.r != h.w:
-		h.drop(trace.ByClient, "the server sent bytes after the response that nobody asked for")
+		h.drop(decision.Client, "the server sent bytes after the response that nobody asked for")
 	default:
 		h.r, h.w = 0, 0
 		h.idleSince = h.c.clock.Now()
@@ -200,7 +201,7 @@ func (b *h1body) Close() error {
 		}
 		b.h.deadline = 0
 	}
-	b.h.c.rec.Decide(capture.Decision{Name: "body.abandoned", Exchange: b.ex, Socket: b.h.socket})
+	b.h.c.rec.Decide(capture.About{Exchange: b.ex, Socket: b.h.socket}, &decision.BodyAbandoned{})
 	b.finish(io.ErrUnexpectedEOF)
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"peel/clock"
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	"peel/trace"
 	"peel/wire/http2"
 	"peel/wire/httpfield"
@@ -68,7 +69,7 @@ func newH2(c *Client, p *pool, t *tap, conn net.Conn) *h2conn {
 	now := c.clock.Now()
 	h := &h2conn{c: c, pool: p, tap: t, conn: conn, socket: t.socket,
 		wake: make(chan struct{}, 1), done: make(chan struct{}), streams: map[uint32]*h2stream{}}
-	h.eng = http2.NewConn(http2.Config{StreamWindow: c.opt.StreamWindow, ConnectionWindow: c.opt.ConnectionWindow}, now)
+	h.eng = http2.NewConn(now, http2.Config{StreamWindow: c.opt.StreamWindow, ConnectionWindow: c.opt.ConnectionWindow})
 	h.timer = time.AfterFunc(time.Hour, h.tick)
 	h.mu.Lock()
 	h.arm(now)
@@ -168,7 +169,7 @@ func (h *h2conn) open(ctx context.Context, ex uint32, req *Request) (*h2stream, 
 		}
 		h.fields = appendRequestFields(h.fields[:0], req)
 		now := h.c.clock.Now()
-		id, err := h.eng.OpenStream(h.fields, req.Body == nil, now)
+		id, err := h.eng.OpenStream(now, h.fields, req.Body == nil)
 		if err == nil {
 			if s == nil {
 				s = h.newStream()
@@ -177,7 +178,7 @@ func (h *h2conn) open(ctx context.Context, ex uint32, req *Request) (*h2stream, 
 			h.streams[id] = s
 			h.arm(now)
 			h.requests++
-			h.c.rec.Decide(capture.Decision{Name: "request.bind", Exchange: ex, Socket: h.socket, Stream: id})
+			h.c.rec.Decide(capture.About{Exchange: ex, Socket: h.socket, Stream: id}, &decision.RequestBound{})
 			return s, nil
 		}
 		if !errors.Is(err, http2.ErrStreamLimit) {
@@ -189,8 +190,8 @@ func (h *h2conn) open(ctx context.Context, ex uint32, req *Request) (*h2stream, 
 		}
 		if s == nil {
 			s = h.newStream()
-			h.c.rec.Decide(capture.Decision{Name: "pool.wait", Exchange: ex, Socket: h.socket, Attrs: []capture.Attr{
-				{Key: "why", Value: fmt.Sprintf("the server allows %d streams at once", h.eng.PeerMaxStreams())}}})
+			h.c.rec.Decide(capture.About{Exchange: ex, Socket: h.socket},
+				&decision.PoolWaited{Why: fmt.Sprintf("the server allows %d streams at once", h.eng.PeerMaxStreams())})
 		}
 		h.queue = append(h.queue, s)
 		h.mu.Unlock()
@@ -245,7 +246,7 @@ func (h *h2conn) sendBody(s *h2stream, req *Request) {
 			return
 		}
 		end := eof && req.Trailer == nil
-		n, err := h.eng.SendData(s.id, left, end, h.c.clock.Now())
+		n, err := h.eng.SendData(h.c.clock.Now(), s.id, left, end)
 		whole := n == len(left)
 		left = left[n:]
 		if err == nil && whole && eof && req.Trailer != nil {
@@ -335,7 +336,7 @@ func (h *h2conn) read() {
 		if n > 0 {
 			now := h.c.clock.Now()
 			h.mu.Lock()
-			events, engErr := h.eng.Receive(buf[:n], now)
+			events, engErr := h.eng.Input(now, buf[:n])
 			ready = ready[:0]
 			for i := range events {
 				if s := h.handle(&events[i]); s != nil {

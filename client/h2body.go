@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	"peel/trace"
 	"peel/wire/http2"
 	"peel/wire/httpfield"
@@ -192,7 +193,7 @@ func (b *h2body) Close() error {
 	b.stopTimer()
 	if !b.drained() {
 		b.h.abandon(b.s, http2.ErrCodeCancel)
-		b.h.c.rec.Decide(capture.Decision{Name: "body.abandoned", Exchange: b.ex, Socket: b.h.socket, Stream: b.s.id})
+		b.h.c.rec.Decide(capture.About{Exchange: b.ex, Socket: b.h.socket, Stream: b.s.id}, &decision.BodyAbandoned{})
 	}
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"peel/clock"
-	"peel/trace"
+	"peel/evidence/decision"
 	"peel/wire/http2"
 )
 
@@ -20,7 +20,7 @@ func (h *h2conn) tick() {
 		return
 	}
 	h.armed = 0
-	events, err := h.eng.Tick(now)
+	events, err := h.eng.Poll(now)
 	for i := range events {
 		if s := h.handle(&events[i]); s != nil {
 			signal(s.ready)
@@ -79,13 +79,13 @@ func (h *h2conn) fail(err error, doing string) {
 		return
 	}
 	h.err = err
-	by, why := trace.ByServer, err.Error()
+	by, why := decision.Server, err.Error()
 	var bad *http2.ConnError
 	switch {
 	case h.shutting:
-		by, why = trace.ByClient, h.draining
+		by, why = decision.Client, h.draining
 	case errors.As(err, &bad) || isTimeout(err):
-		by = trace.ByClient
+		by = decision.Client
 	}
 	if doing != "" {
 		why = doing + ": " + why
@@ -108,7 +108,7 @@ func (h *h2conn) fail(err error, doing string) {
 	close(h.done)
 	h.mu.Unlock()
 	sayGoodbye(h.conn)
-	if by == trace.ByClient {
+	if by == decision.Client {
 		drain(h.tap.Conn, patience)
 	}
 	h.c.closeSocket(h.tap, by, why)

@@ -8,6 +8,7 @@ import (
 
 	"peel/clock"
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	"peel/internal/kernel"
 	"peel/trace"
 )
@@ -78,7 +79,9 @@ func (p *pool) get(ctx context.Context, exchange uint32) (handout, error) {
 			if why := p.h2.unusable(); why == "" {
 				h := p.h2
 				p.mu.Unlock()
-				p.c.rec.Decide(capture.Decision{Name: "pool.reuse", Exchange: exchange, Socket: h.socket, Attrs: []capture.Attr{{Key: "waited", Value: waited}, {Key: "protocol", Value: string(trace.ProtocolHTTP2)}}})
+				if p.c.rec != nil {
+					p.c.rec.Decide(capture.About{Exchange: exchange, Socket: h.socket}, &decision.PoolReused{Protocol: decision.HTTP2, Waited: waited})
+				}
 				return handout{h2: h}, nil
 			} else {
 				p.noted = why
@@ -100,7 +103,7 @@ func (p *pool) get(ctx context.Context, exchange uint32) (handout, error) {
 			p.noted = ""
 			w := p.wait()
 			p.mu.Unlock()
-			p.c.rec.Decide(capture.Decision{Name: "pool.new", Exchange: exchange, Attrs: []capture.Attr{{Key: "why", Value: why}, {Key: "waited", Value: waited}}})
+			p.c.rec.Decide(capture.About{Exchange: exchange}, &decision.PoolNew{Why: why, Waited: waited})
 			p.dial(exchange)
 			h, err := p.await(ctx, w)
 			if h.h1 != nil && !h.fresh {
@@ -120,7 +123,7 @@ func (p *pool) get(ctx context.Context, exchange uint32) (handout, error) {
 			if p.proto == protoHTTP1 {
 				waited = fmt.Sprintf("for one of %d connections", p.c.opt.MaxConnections)
 			}
-			p.c.rec.Decide(capture.Decision{Name: "pool.wait", Exchange: exchange, Attrs: []capture.Attr{{Key: "why", Value: waited}}})
+			p.c.rec.Decide(capture.About{Exchange: exchange}, &decision.PoolWaited{Why: waited})
 		}
 		w := p.wait()
 		p.mu.Unlock()
@@ -144,9 +147,7 @@ func (p *pool) reused(exchange uint32, h *h1conn, waited string) {
 	if h.idleSince != 0 {
 		idle = p.c.clock.Now().Sub(h.idleSince)
 	}
-	var text [24]byte
-	p.c.rec.Decide(capture.Decision{Name: "pool.reuse", Exchange: exchange, Socket: h.socket, Attrs: []capture.Attr{
-		{Key: "idle_ns", Value: string(appendInt(text[:0], int64(idle)))}, {Key: "waited", Value: waited}, {Key: "protocol", Value: string(trace.ProtocolHTTP11)}}})
+	p.c.rec.Decide(capture.About{Exchange: exchange, Socket: h.socket}, &decision.PoolReused{Protocol: decision.HTTP1, Idle: idle, Waited: waited})
 }
 
 // why says why a new connection is needed.
@@ -185,7 +186,7 @@ func (p *pool) takeIdle() *h1conn {
 			}
 		}
 		p.open--
-		h.close(trace.ByClient, p.noted)
+		h.close(decision.Client, p.noted)
 	}
 	return nil
 }
@@ -292,7 +293,7 @@ func (p *pool) put(h *h1conn) {
 	defer p.mu.Unlock()
 	if p.c.ctx.Err() != nil {
 		p.open--
-		h.close(trace.ByClient, "the client was closed")
+		h.close(decision.Client, "the client was closed")
 		return
 	}
 	if p.answer(handout{h1: h}) {
@@ -302,7 +303,7 @@ func (p *pool) put(h *h1conn) {
 		old := p.idle[0]
 		p.idle = append(p.idle[:0], p.idle[1:]...)
 		p.open--
-		old.close(trace.ByClient, fmt.Sprintf("more than %d idle connections", p.c.opt.MaxIdle))
+		old.close(decision.Client, fmt.Sprintf("more than %d idle connections", p.c.opt.MaxIdle))
 	}
 	p.idle = append(p.idle, h)
 }
@@ -333,7 +334,7 @@ func (p *pool) closeIdle(why string) {
 	p.open -= len(idle)
 	p.mu.Unlock()
 	for _, h := range idle {
-		h.close(trace.ByClient, why)
+		h.close(decision.Client, why)
 	}
 	if h2 != nil {
 		h2.shut(why)

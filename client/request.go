@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 
+	"peel/evidence/decision"
 	"peel/trace"
 	"peel/wire/httpfield"
 )
@@ -49,10 +50,10 @@ type Request struct {
 	Trailer func() httpfield.List
 
 	// What the trace tells about where the request came from.
-	Input       string   // what the person typed
-	Normalised  []string // how that became the URL
-	Predecessor uint32   // the exchange that led to this one
-	Cause       trace.Cause
+	Input       string         // what the person typed
+	Normalised  []string       // how that became the URL
+	Predecessor uint32         // the exchange that led to this one
+	Cause       decision.Cause // how it led here
 }
 
 // Response is one response. Body must be read to its end or closed.

@@ -2,13 +2,9 @@ package client
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +12,7 @@ import (
 	"peel/dns"
 	"peel/dns/stub"
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	"peel/internal/kernel"
 	"peel/trace"
 )
@@ -102,28 +99,29 @@ func (c *Client) Lookup(ctx context.Context, host string, port uint16) ([]netip.
 // https asks for the host's HTTPS records too.
 func (r *Resolver) lookup(ctx context.Context, c *Client, exchange uint32, host string, port uint16, https bool) <-chan found {
 	id := c.rec.NewLookup()
-	c.rec.Decide(capture.Decision{Name: "lookup.start", Exchange: exchange, Lookup: id, Attrs: []capture.Attr{{Key: "name", Value: host}}})
+	about := capture.About{Exchange: exchange, Lookup: id}
+	c.rec.Decide(about, &decision.LookupStarted{Host: host})
 	out := make(chan found, 2)
 	go func() {
 		defer close(out)
 		var early []stub.Address
 		res, err := r.run(ctx, c, id, host, port, https, func(a []stub.Address) {
 			early = a
-			c.rec.Decide(capture.Decision{Name: "lookup.early", Exchange: exchange, Lookup: id, Attrs: addressAttrs(a)})
+			c.rec.Decide(about, &decision.LookupEarly{Addresses: decided(a)})
 			out <- found{addrs: withPort(a, port)}
 		})
 		addrs := res.Addresses
-		d := capture.Decision{Name: "lookup.end", Exchange: exchange, Lookup: id}
+		var d decision.LookupEnded
 		if err != nil && early != nil {
 			// One family is enough; what became of the other is in the steps.
 			addrs, err = early, nil
-			d.Attrs = append(d.Attrs, capture.Attr{Key: "text", Value: "the other family's answer was not waited for"})
+			d.Partly = true
 		}
-		d.Attrs = append(d.Attrs, addressAttrs(addrs)...)
+		d.Addresses = decided(addrs)
 		if err != nil {
-			d.Attrs = append(d.Attrs, failureAttrs(err)...)
+			d.Failure = err.Failure
 		}
-		c.rec.Decide(d)
+		c.rec.Decide(about, &d)
 		if res.Service != nil {
 			if p, ok := res.Service.Port(); ok {
 				port = p
@@ -142,10 +140,11 @@ func withPort(addrs []stub.Address, port uint16) []netip.AddrPort {
 	return out
 }
 
-func addressAttrs(addrs []stub.Address) []capture.Attr {
-	var out []capture.Attr
+// decided returns addresses as a decision has them.
+func decided(addrs []stub.Address) []decision.Address {
+	var out []decision.Address
 	for _, a := range addrs {
-		out = append(out, capture.Attr{Key: "address", Value: fmt.Sprintf("%s\t%s\t%d\t%s", a.Addr, a.Source, a.TTL, a.Why)})
+		out = append(out, decision.Address{IP: a.Addr, Source: a.Source, TTL: a.TTL, Why: a.Why})
 	}
 	return out
 }
@@ -153,10 +152,6 @@ func addressAttrs(addrs []stub.Address) []capture.Attr {
 // resolutionDelay is how long an IPv4 answer waits for the IPv6 one (RFC 8305
 // §3); an IPv6 answer does not wait.
 const resolutionDelay = 50 * time.Millisecond
-
-func failureAttrs(e *Error) []capture.Attr {
-	return []capture.Attr{{Key: "layer", Value: string(e.Layer)}, {Key: "code", Value: string(e.Code)}, {Key: "seen", Value: e.Seen}, {Key: "try", Value: e.Try}, {Key: "hint", Value: string(e.Hint)}}
-}
 
 // packet is what a socket of a lookup brought: a message, or its end.
 type packet struct {
@@ -218,12 +213,11 @@ func (d *lookupDriver) multicast(a stub.Action) {
 	}
 	d.open[a.Socket].group = conn
 	number := d.c.rec.NewSocket()
-	d.c.rec.Decide(capture.Decision{Name: "socket.open", Socket: number, Lookup: d.id, Attrs: []capture.Attr{
-		{Key: "network", Value: "udp"}, {Key: "for", Value: "dns"}, {Key: "local", Value: conn.LocalAddr().String()}, {Key: "remote", Value: a.Server.String()}}})
+	d.opened(number, decision.UDP, kernel.AddrPort(conn.LocalAddr()), a.Server)
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	go func() {
 		defer stop()
-		defer d.c.rec.Decide(capture.Decision{Name: "socket.closed", Socket: number, Attrs: []capture.Attr{{Key: "by", Value: string(trace.ByClient)}}})
+		defer d.closed(number)
 		for {
 			buf := make([]byte, 9000) // RFC 6762 §17
 			n, from, err := conn.ReadFrom(buf)
@@ -273,7 +267,7 @@ const maxServiceHops = 4
 func (r *Resolver) once(ctx context.Context, c *Client, cfg *stub.Config, id uint32, host string, port uint16, early func([]stub.Address)) (stub.Result, *Error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	l := stub.NewLookup(cfg, host, port, kernel.Random64, c.clock.Now())
+	l := stub.NewLookup(c.clock.Now(), cfg, host, port, kernel.Random64)
 	d := &lookupDriver{c: c, id: id, ctx: ctx, packets: make(chan packet), open: map[int]*lookupSocket{}}
 	defer d.closeAll()
 	timer := time.NewTimer(0)
@@ -319,13 +313,13 @@ func (r *Resolver) once(ctx context.Context, c *Client, cfg *stub.Config, id uin
 			switch {
 			case s == nil:
 			case p.err != nil:
-				l.Failed(p.socket, p.err, c.clock.Now())
+				l.InputError(c.clock.Now(), p.socket, p.err)
 			default:
 				from := s.server
 				if p.from.IsValid() {
 					from = p.from
 				}
-				l.Receive(p.socket, from, p.msg, c.clock.Now())
+				l.Input(c.clock.Now(), p.socket, from, p.msg)
 			}
 		case <-timer.C:
 		case <-ctx.Done():
@@ -348,14 +342,6 @@ func outcome(l *stub.Lookup) (stub.Result, *Error) {
 	return res, failure(trace.LayerDNS, trace.FailOther, err.Error(), "", err)
 }
 
-// serverText is a server's address, empty where there was none.
-func serverText(a netip.AddrPort) string {
-	if !a.IsValid() {
-		return ""
-	}
-	return a.String()
-}
-
 // tell records the steps that have come to their end, or all of them.
 func (d *lookupDriver) tell(steps []stub.Step, all bool) {
 	for len(d.told) < len(steps) {
@@ -370,15 +356,22 @@ func (d *lookupDriver) tell(steps []stub.Step, all bool) {
 			s.End = d.c.clock.Now()
 		}
 		t := s.Trace(s.Start)
-		dec := capture.Decision{Name: "lookup.step", Lookup: d.id, Attrs: []capture.Attr{
-			{Key: "source", Value: string(t.Source)}, {Key: "question", Value: t.Question.String()}, {Key: "server", Value: serverText(t.Server)},
-			{Key: "transport", Value: t.Transport}, {Key: "attempt", Value: strconv.Itoa(t.Attempt)}, {Key: "outcome", Value: string(t.Outcome)},
-			{Key: "rcode", Value: t.Rcode}, {Key: "duration_ns", Value: strconv.FormatInt(int64(t.Duration), 10)}, {Key: "text", Value: strings.TrimPrefix(s.String(), "dns: ")}}}
+		dec := decision.LookupStep{Source: t.Source, Question: t.Question.String(), Server: s.Server, Transport: t.Transport, Attempt: uint32(t.Attempt),
+			Outcome: t.Outcome, Rcode: t.Rcode, Duration: s.End.Sub(s.Start), Text: strings.TrimPrefix(s.String(), "dns: ")}
 		for _, a := range t.Answers {
-			dec.Attrs = append(dec.Attrs, capture.Attr{Key: "answer", Value: fmt.Sprintf("%s\t%d\t%s\t%s", a.Name, a.TTL, a.Type, a.Data)})
+			dec.Answers = append(dec.Answers, decision.Record{Name: a.Name, Type: a.Type, TTL: a.TTL, Data: a.Data})
 		}
-		d.c.rec.Decide(dec)
+		d.c.rec.Decide(capture.About{Lookup: d.id}, &dec)
 	}
+}
+
+// opened and closed record the life of a socket for queries.
+func (d *lookupDriver) opened(socket uint32, network decision.Transport, local, remote netip.AddrPort) {
+	d.c.rec.Decide(capture.About{Socket: socket, Lookup: d.id}, &decision.SocketOpened{Transport: network, For: decision.ForDNS, Local: local, Remote: remote})
+}
+
+func (d *lookupDriver) closed(socket uint32) {
+	d.c.rec.Decide(capture.About{Socket: socket}, &decision.SocketClosed{By: decision.Client})
 }
 
 // send opens a socket for a query and reads what comes back on it, until the
@@ -386,9 +379,9 @@ func (d *lookupDriver) tell(steps []stub.Step, all bool) {
 func (d *lookupDriver) send(a stub.Action) {
 	ctx, cancel := context.WithCancel(d.ctx)
 	d.open[a.Socket] = &lookupSocket{cancel: cancel, server: a.Server}
-	network, dial := "udp", d.c.net.DialUDP
+	network, dial := decision.UDP, d.c.net.DialUDP
 	if a.Kind == stub.SendTCP {
-		network, dial = "tcp", d.c.net.DialTCP
+		network, dial = decision.TCP, d.c.net.DialTCP
 	}
 	go func() {
 		report := func(p packet) bool {
@@ -407,16 +400,15 @@ func (d *lookupDriver) send(a stub.Action) {
 		}
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
 		defer stop()
-		d.c.rec.Decide(capture.Decision{Name: "socket.open", Socket: number, Lookup: d.id, Attrs: []capture.Attr{
-			{Key: "network", Value: network}, {Key: "for", Value: "dns"}, {Key: "local", Value: conn.LocalAddr().String()}, {Key: "remote", Value: conn.RemoteAddr().String()}}})
+		d.opened(number, network, kernel.AddrPort(conn.LocalAddr()), kernel.AddrPort(conn.RemoteAddr()))
 		t := newTap(conn, d.c.rec, number)
 		defer func() {
 			conn.Close()
-			d.c.rec.Decide(capture.Decision{Name: "socket.closed", Socket: number, Attrs: []capture.Attr{{Key: "by", Value: string(trace.ByClient)}}})
+			d.closed(number)
 		}()
 		msg := a.Msg
-		if network == "tcp" {
-			msg = append(binary.BigEndian.AppendUint16(nil, uint16(len(msg))), msg...)
+		if network == decision.TCP {
+			msg = dns.AppendStream(nil, msg)
 		}
 		if _, err := t.Write(msg); err != nil {
 			report(packet{socket: a.Socket, err: err})
@@ -432,19 +424,13 @@ func (d *lookupDriver) send(a stub.Action) {
 }
 
 // readMessage reads one datagram, or one message behind its length on TCP.
-func readMessage(t *tap, network string) ([]byte, error) {
-	if network == "udp" {
+func readMessage(t *tap, network decision.Transport) ([]byte, error) {
+	if network == decision.UDP {
 		buf := make([]byte, dns.MaxMessage)
 		n, err := t.Read(buf)
 		return buf[:n], err
 	}
-	var length [2]byte
-	if _, err := io.ReadFull(t, length[:]); err != nil {
-		return nil, err
-	}
-	msg := make([]byte, binary.BigEndian.Uint16(length[:]))
-	_, err := io.ReadFull(t, msg)
-	return msg, err
+	return dns.ReadStream(t, nil)
 }
 
 func (d *lookupDriver) close(socket int) {

@@ -4,11 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"slices"
-	"strings"
 	"time"
 
 	"peel/dns"
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	"peel/internal/pki"
 	"peel/trace"
 )
@@ -68,11 +68,11 @@ func (c *Client) secure(ctx context.Context, o Origin, t *tap, service *dns.SVCB
 	if c.rec != nil {
 		cfg.KeyLogWriter = c.rec.KeyLog(t.socket)
 	}
-	c.rec.Decide(capture.Decision{Name: "tls.start", Socket: t.socket, Attrs: []capture.Attr{
-		{Key: "server_name", Value: name}, {Key: "alpn", Value: strings.Join(cfg.NextProtos, ",")}}})
+	about := capture.About{Socket: t.socket}
+	c.rec.Decide(about, &decision.TLSStarted{ServerName: name, ALPN: cfg.NextProtos})
 	conn := tls.Client(t, cfg)
 	failed := func(e *Error) (*tls.Conn, string, error) {
-		c.rec.Decide(capture.Decision{Name: "tls.failed", Socket: t.socket, Attrs: []capture.Attr{{Key: "code", Value: string(e.Code)}, {Key: "error", Value: e.Seen}}})
+		c.rec.Decide(about, &decision.TLSFailed{Code: e.Code, Seen: e.Seen})
 		return nil, "", e
 	}
 	if err := conn.HandshakeContext(ctx); err != nil {
@@ -82,7 +82,7 @@ func (c *Client) secure(ctx context.Context, o Origin, t *tap, service *dns.SVCB
 		return failed(tlsFailure(t.RemoteAddr().String(), err, cfg.NextProtos))
 	}
 	cs := conn.ConnectionState()
-	c.rec.Decide(capture.Decision{Name: "tls.done", Socket: t.socket, Attrs: []capture.Attr{{Key: "alpn", Value: cs.NegotiatedProtocol}}})
+	c.rec.Decide(about, &decision.TLSDone{ALPN: cs.NegotiatedProtocol})
 	if c.opt.Version == OnlyHTTP2 && cs.NegotiatedProtocol != "h2" {
 		conn.Close()
 		return failed(failure(trace.LayerTLS, trace.FailALPN, o.Host+" did not choose h2 in ALPN (it chose "+quoteOrNothing(cs.NegotiatedProtocol)+")",
@@ -101,15 +101,8 @@ func quoteOrNothing(s string) string {
 // judge decides about the peer's chain and records the decision.
 func (c *Client) judge(socket uint32, name string, cs tls.ConnectionState) error {
 	v := pki.Judge(cs.PeerCertificates, pki.JudgeOptions{Name: name, Roots: c.opt.Roots, Now: c.clock.Now().Std()})
-	ok, ignored := "false", ""
-	if v.OK {
-		ok = "true"
-	} else if c.opt.Insecure {
-		ignored = "true"
-	}
-	c.rec.Decide(capture.Decision{Name: "tls.verdict", Socket: socket, Attrs: []capture.Attr{
-		{Key: "ok", Value: ok}, {Key: "code", Value: string(v.Code)}, {Key: "reason", Value: v.Title},
-		{Key: "explanation", Value: v.Explanation}, {Key: "try", Value: v.Try}, {Key: "hint", Value: string(v.Hint)}, {Key: "ignored", Value: ignored}}})
+	c.rec.Decide(capture.About{Socket: socket}, &decision.TLSVerdict{OK: v.OK, Code: v.Code, Reason: v.Title, Explanation: v.Explanation, Try: v.Try, Hint: v.Hint,
+		Ignored: !v.OK && c.opt.Insecure})
 	if v.OK || c.opt.Insecure {
 		return nil
 	}

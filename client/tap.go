@@ -4,6 +4,7 @@ import (
 	"net"
 
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 )
 
 // tap is a connection whose bytes go into the capture as they pass. It stands
@@ -52,11 +53,12 @@ func (t *tap) saw(b []byte, err error) {
 	if err == nil || isTimeout(err) || isClosed(err) {
 		return
 	}
-	how := "reset"
+	about := capture.About{Socket: t.socket}
 	if isEOF(err) {
-		how = "eof"
+		t.rec.Decide(about, &decision.SocketEOF{})
+	} else {
+		t.rec.Decide(about, &decision.SocketReset{Error: err.Error()})
 	}
-	t.rec.Decide(capture.Decision{Name: "socket." + how, Socket: t.socket, Attrs: []capture.Attr{{Key: "error", Value: err.Error()}}})
 }
 
 func (t *tap) Write(p []byte) (int, error) {

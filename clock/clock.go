@@ -1,5 +1,25 @@
 // Package clock is time as the rest of peel sees it: a number that is handed
 // in, never read. Engines take a Time; drivers get theirs from a Clock.
+//
+// # One engine contract
+//
+// An engine is a state machine that owns no clock, no socket and no goroutine.
+// All of them are driven in the same words:
+//
+//   - now comes first in every call that depends on time, and never runs back.
+//   - Input takes what arrived at now; what else can arrive has a name that
+//     begins so (InputError: a socket brought no answer).
+//   - Poll(now) does what is due and gives what to send. It may be called at
+//     any time; where Input and a user's call give nothing themselves, it is
+//     called after them.
+//   - Deadline tells when to Poll again at the latest, if nothing arrives
+//     before; where Poll gives that as its last result there is no Deadline of
+//     its own. Never means: not before something arrives.
+//
+// stack/tcp, wire/http2, dns/recursor and dns/stub keep to it. What is to be
+// sent comes as suits the protocol: as actions from Poll (the resolvers), through
+// an Output that the connection was made with (tcp), or as bytes that are taken
+// when the socket has room (http2's TakeOutput).
 package clock
 
 import (

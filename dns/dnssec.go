@@ -57,6 +57,7 @@ type NSEC3PARAM struct {
 	Salt                 string
 }
 
+// Type returns the number of the record type.
 func (DS) Type() Type         { return TypeDS }
 func (DNSKEY) Type() Type     { return TypeDNSKEY }
 func (RRSIG) Type() Type      { return TypeRRSIG }

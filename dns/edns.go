@@ -41,6 +41,7 @@ var optionNames = []named{
 // String returns the mnemonic, or OPTION123.
 func (c OptionCode) String() string { return mnemonic(optionNames, uint16(c), "OPTION") }
 
+// Type returns TypeOPT, 41 (RFC 6891 §6.1.1).
 func (OPT) Type() Type { return TypeOPT }
 
 func (d OPT) String() string { return optionsText(d) }

@@ -6,6 +6,8 @@ import (
 )
 
 const (
+	// HeaderSize is the length of a message's header in octets (RFC 1035
+	// §4.1.1).
 	HeaderSize = 12
 	// MaxMessage is the largest message: what the two-octet length before a
 	// message on TCP can tell (RFC 1035 §4.2.2).

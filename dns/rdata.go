@@ -73,6 +73,7 @@ type Unknown struct {
 	Octets []byte
 }
 
+// Type returns the number of the record type.
 func (A) Type() Type         { return TypeA }
 func (AAAA) Type() Type      { return TypeAAAA }
 func (CNAME) Type() Type     { return TypeCNAME }

@@ -53,6 +53,7 @@ var svcKeyNames = []named{
 // String returns the name of the key, or key123.
 func (k SvcKey) String() string { return mnemonic(svcKeyNames, uint16(k), "key") }
 
+// Type returns the number of the record type.
 func (SVCB) Type() Type        { return TypeSVCB }
 func (HTTPS) Type() Type       { return TypeHTTPS }
 func (d HTTPS) String() string { return present(d) }

@@ -1,6 +1,6 @@
-// Package dns is the Domain Name System: its messages (RFC 1035) and their
-// field descriptions, the operating system's own lookup configuration, a stub
-// resolver as a sans-IO engine, and a small authoritative answerer.
+// Package dns is the messages of the Domain Name System (RFC 1035) and what
+// they hold: names, records with their data as Go values, as text and in the
+// canonical form, EDNS, and the descriptions of all fields.
 //
 // Nothing here does I/O, reads a clock or draws randomness.
 package dns

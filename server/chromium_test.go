@@ -3,16 +3,18 @@ package server
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"peel/internal/needs"
 )
 
 // A browser loads a page with forty resources over HTTP/2 and over HTTP/1.1.
 func TestChromium(t *testing.T) {
+	needs.Long(t)
 	chromium := ""
 	for _, n := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if p, err := exec.LookPath(n); err == nil {
@@ -21,10 +23,7 @@ func TestChromium(t *testing.T) {
 		}
 	}
 	if chromium == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("chromium is not installed")
-		}
-		t.Skip("SKIPPED: chromium is not installed")
+		needs.Missing(t, "chromium is not installed")
 	}
 	var mu sync.Mutex
 	protocols := map[string]int{}

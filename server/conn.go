@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"peel/evidence/capture"
+	"peel/evidence/decision"
+	"peel/internal/kernel"
 )
 
 // conn is one accepted connection, whatever is spoken on it.
@@ -48,8 +50,9 @@ func (s *Server) accepted(nc net.Conn, secure bool) {
 		nc.Close()
 		return
 	}
-	s.Recorder.Decide(capture.Decision{Name: "socket.accepted", Socket: c.tap.socket, Attrs: []capture.Attr{
-		{Key: "local", Value: nc.LocalAddr().String()}, {Key: "remote", Value: c.remote.String()}}})
+	if s.Recorder != nil {
+		s.Recorder.Decide(capture.About{Socket: c.tap.socket}, &decision.SocketAccepted{Local: kernel.AddrPort(nc.LocalAddr()), Remote: kernel.AddrPort(c.remote)})
+	}
 	defer s.remove(c)
 	defer c.close()
 	h2, err := c.agree(secure)
@@ -178,7 +181,7 @@ func (c *conn) close() {
 	}
 	c.farewell(over)
 	c.tap.Conn.Close()
-	c.s.Recorder.Decide(capture.Decision{Name: "socket.closed", Socket: c.tap.socket, Attrs: []capture.Attr{{Key: "by", Value: "server"}}})
+	c.s.Recorder.Decide(capture.About{Socket: c.tap.socket}, &decision.SocketClosed{By: decision.Server})
 }
 
 // farewell sends TLS's close_notify (RFC 8446 §6.1).

@@ -70,10 +70,10 @@ func newH2(c *conn) *h2conn {
 	now := c.s.clock.Now()
 	h := &h2conn{conn: c, streams: map[uint32]*h2stream{}, idleSince: now}
 	l := &c.s.limits
-	h.eng = http2.NewConn(http2.Config{
+	h.eng = http2.NewConn(now, http2.Config{
 		Server: true, MaxStreams: uint32(l.Streams), StallTimeout: l.Stall,
 		Headers: hpack.Limits{MaxListSize: l.HeaderBytes, MaxFields: l.HeaderFields + 4}, // and the pseudo-headers
-	}, now)
+	})
 	h.wrote.L = &h.lock
 	h.timer = time.AfterFunc(time.Hour, h.tick)
 	return h
@@ -112,7 +112,7 @@ func (h *h2conn) receive(b []byte) error {
 	if h.err != nil {
 		return h.err
 	}
-	events, err := h.eng.Receive(b, now)
+	events, err := h.eng.Input(now, b)
 	for i := range events {
 		h.handle(&events[i], now)
 	}
@@ -269,7 +269,7 @@ func (h *h2conn) tick() {
 		return
 	}
 	h.armed = 0
-	events, err := h.eng.Tick(now)
+	events, err := h.eng.Poll(now)
 	for i := range events {
 		h.handle(&events[i], now)
 	}

@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"peel/internal/needs"
 )
 
 // peer is the other end of an HTTP/2 connection, frame by frame, with the
@@ -411,6 +413,7 @@ func TestRFC9113_6_8_ShutdownIsTwoGoAways(t *testing.T) {
 }
 
 func TestIdleH2ConnectionIsClosed(t *testing.T) {
+	needs.Long(t)
 	s := start(t, &Server{Limits: Limits{Idle: 50 * time.Millisecond}})
 	p := h2dial(t, s.plain)
 	want[*http2.GoAwayFrame](p)

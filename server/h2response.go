@@ -63,7 +63,7 @@ func (st *h2stream) sendBody(p []byte, end bool, now clock.Time) error {
 		n := 0
 		if len(part) > 0 || len(p) == 0 {
 			var err error
-			if n, err = h.eng.SendData(st.id, part, end && len(part) == len(p), now); err != nil {
+			if n, err = h.eng.SendData(now, st.id, part, end && len(part) == len(p)); err != nil {
 				return err
 			}
 		}

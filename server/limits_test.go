@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -126,7 +127,12 @@ func TestBodyLimit(t *testing.T) {
 
 func TestConnectionLimitLetsOthersWait(t *testing.T) {
 	s := start(t, &Server{Limits: Limits{Connections: 2}})
-	dial(t, s.secure)
+	// Each listener accepts on its own: a connection counts when something
+	// came back on it, not when it was dialed.
+	held := tls.Client(dial(t, s.secure), &tls.Config{RootCAs: s.roots, ServerName: "127.0.0.1"})
+	if err := held.Handshake(); err != nil {
+		t.Fatal(err)
+	}
 	c := dial(t, s.plain)
 	rd := bufio.NewReader(c)
 	get(t, c, rd, "/")

@@ -19,6 +19,7 @@ import (
 
 	"peel/clock"
 	"peel/evidence/capture"
+	"peel/internal/needs"
 )
 
 // way is one way to reach a server.
@@ -163,7 +164,7 @@ func parallel(t *testing.T, c *http.Client, base string) {
 }
 
 func TestCurl(t *testing.T) {
-	tool(t, "curl")
+	needs.Tool(t, "curl")
 	s := start(t, &Server{})
 	big := filepath.Join(t.TempDir(), "big")
 	content, _ := io.ReadAll(io.LimitReader(pattern{}, 1<<20))
@@ -217,7 +218,7 @@ func TestCurl(t *testing.T) {
 }
 
 func TestNghttp(t *testing.T) {
-	tool(t, "nghttp")
+	needs.Tool(t, "nghttp")
 	s := start(t, &Server{})
 	out := runTool(t, "nghttp", "-v", "http://"+s.plain+"/trailer", "http://"+s.plain+"/hints", "http://"+s.plain+"/big?100000")
 	for _, wanted := range []string{":status: 103", "x-sum: 42"} {
@@ -232,6 +233,7 @@ func TestNghttp(t *testing.T) {
 }
 
 func TestLoadTools(t *testing.T) {
+	needs.Long(t)
 	s := start(t, &Server{})
 	t.Run("h2load", func(t *testing.T) {
 		for _, base := range []string{"https://" + s.secure, "http://" + s.plain} {
@@ -257,7 +259,8 @@ var specResult = regexp.MustCompile(`(\d+) tests, (\d+) passed, \d+ skipped, (\d
 
 // TestRFC9113_h2spec runs the conformance suite, strict, in clear and over TLS.
 func TestRFC9113_h2spec(t *testing.T) {
-	tool(t, "h2spec")
+	needs.Long(t)
+	needs.Tool(t, "h2spec")
 	s := start(t, &Server{Versions: OnlyHTTP2})
 	for _, form := range [][]string{{s.plain}, {s.secure, "-t", "-k"}} {
 		host, port, _ := strings.Cut(form[0], ":")

@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"peel/internal/needs"
 	"peel/wire/httpfield"
 )
 
@@ -191,26 +192,12 @@ func writePEM(t testing.TB, file string, der []byte) {
 	}
 }
 
-// tool returns the path of a program that a test needs.
-func tool(t testing.TB, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not installed", name)
-	}
-	t.Skipf("SKIPPED: %s is not installed", name)
-	return ""
-}
-
 // runTool runs a program and returns what it printed on stdout.
 func runTool(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, tool(t, name), args...)
+	cmd := exec.CommandContext(ctx, needs.Tool(t, name), args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 )
 
 // tap is the socket under TLS and HTTP. It puts the bytes into the capture,
@@ -93,11 +94,12 @@ func (t *tap) receive(p []byte) (int, error) {
 	}
 	t.rec.Stream(t.socket, capture.In, p[:n])
 	if err != nil && !isTimeout(err) && !errors.Is(err, net.ErrClosed) {
-		how := "reset"
+		about := capture.About{Socket: t.socket}
 		if errors.Is(err, io.EOF) {
-			how = "eof"
+			t.rec.Decide(about, &decision.SocketEOF{})
+		} else {
+			t.rec.Decide(about, &decision.SocketReset{Error: err.Error()})
 		}
-		t.rec.Decide(capture.Decision{Name: "socket." + how, Socket: t.socket, Attrs: []capture.Attr{{Key: "error", Value: err.Error()}}})
 	}
 	return n, err
 }

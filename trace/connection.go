@@ -16,7 +16,9 @@ type Connection struct {
 	LocalAddr  netip.AddrPort `json:"local_addr,omitzero"`
 	RemoteAddr netip.AddrPort `json:"remote_addr,omitzero"`
 	// Protocol is what was spoken on it.
-	Protocol Protocol  `json:"protocol,omitempty"`
+	Protocol Protocol `json:"protocol,omitempty"`
+	// Proxy is set when what is spoken only passes through the peer.
+	Proxy    *Proxy    `json:"proxy,omitempty"`
 	Process  *Process  `json:"process,omitempty"`
 	Attempts []Attempt `json:"attempts,omitempty"`
 	Opened   Time      `json:"opened"`
@@ -55,6 +57,16 @@ type Sent struct {
 	Packet int
 	At     int32
 	Length int32
+}
+
+// Proxy is a peer that passes bytes on to another.
+type Proxy struct {
+	// Protocol is how it was asked.
+	Protocol ProxyProtocol `json:"protocol"`
+	// Address is the proxy's own; Target is the host and port that it was
+	// asked to connect to, as the client wrote them.
+	Address netip.AddrPort `json:"address"`
+	Target  string         `json:"target"`
 }
 
 // Process is the owner of a socket.

@@ -20,6 +20,8 @@ type Exchange struct {
 	// asked for one; Pool says in words which connection and why.
 	Reused bool   `json:"reused"`
 	Pool   string `json:"pool,omitempty"`
+	// Proxy is the one that the request went through, in a tunnel.
+	Proxy *Proxy `json:"proxy,omitempty"`
 	// Predecessor is the exchange that led here; Cause says how.
 	Predecessor int   `json:"predecessor,omitempty"`
 	Cause       Cause `json:"cause,omitempty"`

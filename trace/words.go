@@ -94,9 +94,20 @@ const (
 	ProtocolHTTP2     Protocol = "HTTP/2"
 	ProtocolTLS       Protocol = "TLS"
 	ProtocolDNS       Protocol = "DNS"
+	ProtocolSOCKS     Protocol = "SOCKS"
 	ProtocolWebSocket Protocol = "WebSocket"
 	// ProtocolUnknown is one that peel does not read.
 	ProtocolUnknown Protocol = "unknown"
+)
+
+// ProxyProtocol is how a proxy was asked to connect on.
+type ProxyProtocol string
+
+// Proxy protocols.
+const (
+	ProxyCONNECT ProxyProtocol = "HTTP CONNECT"
+	ProxySOCKS4  ProxyProtocol = "SOCKS4"
+	ProxySOCKS5  ProxyProtocol = "SOCKS5"
 )
 
 // Cause says why an exchange followed another.

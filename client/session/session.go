@@ -14,6 +14,7 @@ import (
 	"peel/client"
 	"peel/clock"
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	"peel/internal/content"
 	"peel/internal/cookie"
 	"peel/internal/netrc"
@@ -90,7 +91,7 @@ func (s *Session) Fetch(ctx context.Context, r *Request) (*Response, error) {
 	cur := *r
 	first := r.URL
 	var before uint32
-	var cause trace.Cause
+	var cause decision.Cause
 	for hop := 0; ; hop++ {
 		creq, err := s.prepare(&cur, first)
 		if err != nil {
@@ -115,7 +116,7 @@ func (s *Session) Fetch(ctx context.Context, r *Request) (*Response, error) {
 				Try:  "look at the chain: the server may loop because of a cookie or a proxy's scheme; else allow more", Hint: trace.HintRedirects}}
 		}
 		if err != nil {
-			s.decide("request.failed", resp.Exchange, failureAttrs(err)...)
+			s.decide(resp.Exchange, failed(err))
 		}
 		if err != nil || next == nil {
 			body, derr := s.decoded(resp)
@@ -124,25 +125,24 @@ func (s *Session) Fetch(ctx context.Context, r *Request) (*Response, error) {
 			}
 			return &Response{Response: resp, URL: cur.URL, Body: body}, err
 		}
-		s.decide("redirect.followed", resp.Exchange, capture.Attr{Key: "text", Value: why})
+		s.decide(resp.Exchange, &decision.Redirected{Text: why})
 		// The rest of a redirect's body is of no use; a short one is read so
 		// that the connection can be used again.
 		resp.Body.Close()
-		before, cause = resp.Exchange, trace.CauseRedirect
+		before, cause = resp.Exchange, decision.CauseRedirect
 		cur = *next
 	}
 }
 
-func failureAttrs(err error) []capture.Attr {
-	e, ok := err.(*client.Error)
-	if !ok {
-		return []capture.Attr{{Key: "layer", Value: string(trace.LayerHTTP)}, {Key: "code", Value: string(trace.FailOther)}, {Key: "seen", Value: err.Error()}}
+func failed(err error) *decision.RequestFailed {
+	if e, ok := err.(*client.Error); ok {
+		return &decision.RequestFailed{Failure: e.Failure}
 	}
-	return []capture.Attr{{Key: "layer", Value: string(e.Layer)}, {Key: "code", Value: string(e.Code)}, {Key: "seen", Value: e.Seen}, {Key: "try", Value: e.Try}, {Key: "hint", Value: string(e.Hint)}}
+	return &decision.RequestFailed{Failure: trace.Failure{Layer: trace.LayerHTTP, Code: trace.FailOther, Seen: err.Error()}}
 }
 
-func (s *Session) decide(name string, exchange uint32, attrs ...capture.Attr) {
-	s.o.Recorder.Decide(capture.Decision{Name: name, Exchange: exchange, Attrs: attrs})
+func (s *Session) decide(exchange uint32, d decision.Decision) {
+	s.o.Recorder.Decide(capture.About{Exchange: exchange}, d)
 }
 
 // prepare makes the request that is sent: its default fields in the order in
@@ -232,11 +232,11 @@ func (s *Session) keepCookies(resp *client.Response, u weburl.URL) {
 	}
 	for _, line := range resp.Header.Values("Set-Cookie") {
 		d := s.o.Jar.SetFrom(u.Scheme, u.Host, u.Path, line, s.o.Clock.Now())
-		name := "cookie.stored"
-		if !d.Accepted() {
-			name = "cookie.rejected"
+		if d.Accepted() {
+			s.decide(resp.Exchange, &decision.CookieStored{Text: d.String()})
+		} else {
+			s.decide(resp.Exchange, &decision.CookieRejected{Text: d.String()})
 		}
-		s.decide(name, resp.Exchange, capture.Attr{Key: "text", Value: d.String()})
 	}
 }
 
@@ -307,12 +307,12 @@ func (b *decodedBody) Read(p []byte) (int, error) {
 	n, err := b.d.Read(p)
 	if err != nil && !b.told {
 		b.told = true
-		b.s.decide("body.decoded", b.exchange, capture.Attr{Key: "size", Value: strconv.FormatInt(b.d.Decoded(), 10)})
+		b.s.decide(b.exchange, &decision.BodyDecoded{Size: b.d.Decoded()})
 		if err != io.EOF {
 			if _, ours := err.(*client.Error); !ours {
 				err = &client.Error{Err: err, Failure: trace.Failure{Layer: trace.LayerHTTP, Code: trace.FailContentEncoding,
 					Seen: err.Error(), Try: "take the body as it came", Hint: trace.HintRaw}}
-				b.s.decide("request.failed", b.exchange, failureAttrs(err)...)
+				b.s.decide(b.exchange, failed(err))
 			}
 		}
 	}

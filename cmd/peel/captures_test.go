@@ -20,6 +20,7 @@ import (
 	"peel/evidence/analyze"
 	"peel/evidence/capture"
 	"peel/internal/content"
+	"peel/internal/needs"
 	"peel/internal/pki"
 	"peel/trace"
 	"peel/wire/ip"
@@ -35,7 +36,7 @@ type captured struct {
 
 func newCaptured(t *testing.T) *captured {
 	t.Helper()
-	tool(t, "nginx")
+	needs.Tool(t, "nginx")
 	s := &captured{dir: t.TempDir(), files: map[string][]byte{}, ports: map[string]string{}}
 	os.Chmod(s.dir, 0o755)
 	add := func(name string, b []byte) {
@@ -89,8 +90,8 @@ func (s *captured) url(way, host, path string) string {
 // record lets tcpdump capture what happens on the captured's ports during f.
 func (s *captured) record(t *testing.T, f func()) (file string) {
 	t.Helper()
-	tool(t, "tcpdump")
-	needRoot(t)
+	needs.Tool(t, "tcpdump")
+	needs.Root(t)
 	var ports []string
 	for _, p := range s.ports {
 		ports = append(ports, "tcp port "+p)
@@ -198,7 +199,8 @@ func readCapture(t *testing.T, file, keys string, change func([]capture.Record) 
 // What curl fetched from nginx is what the capture shows: same requests, same
 // bytes; and still so after what networks and captures do to packets.
 func TestCapturesOfCurl(t *testing.T) {
-	tool(t, "curl")
+	needs.Long(t)
+	needs.Tool(t, "curl")
 	s := newCaptured(t)
 	keys := filepath.Join(t.TempDir(), "keys")
 	paths := []string{"/index.html", "/a.css", "/a.bin", "/empty"}
@@ -243,7 +245,7 @@ func TestCapturesOfCurl(t *testing.T) {
 		t.Run(name, func(t *testing.T) { check(t, readCapture(t, file, keys, change)) })
 	}
 	t.Run("tshark", func(t *testing.T) {
-		tool(t, "tshark")
+		needs.Tool(t, "tshark")
 		dir := t.TempDir()
 		args := []string{"-n", "-r", file, "-o", "tls.keylog_file:" + keys, "-o", "tcp.reassemble_out_of_order:TRUE", "-q", "--export-objects", "http," + dir}
 		for way, port := range s.ports { // a port can be somebody else's by chance
@@ -402,7 +404,8 @@ func fragmented(l []capture.Record) (out []capture.Record) {
 
 // A page that Chromium loads, over HTTP/2 and HTTP/1.1.
 func TestCapturesOfChromium(t *testing.T) {
-	tool(t, "chromium")
+	needs.Long(t)
+	needs.Tool(t, "chromium")
 	s := newCaptured(t)
 	keys := filepath.Join(t.TempDir(), "keys")
 	for _, way := range []string{"h2", "tls13", "http"} {

@@ -11,17 +11,17 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"peel/internal/needs"
 )
 
 // h2specd plays a server that breaks RFC 9113 in 57 ways and watches how the
 // client answers.
 func TestH2specd(t *testing.T) {
+	needs.Long(t)
 	h2specd, err := exec.LookPath("h2specd")
 	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("h2specd is not installed: go install github.com/summerwind/h2spec/cmd/h2specd@v2.2.1+incompatible")
-		}
-		t.Skip("SKIPPED: h2specd is not installed: go install github.com/summerwind/h2spec/cmd/h2specd@v2.2.1+incompatible")
+		needs.Missing(t, "h2specd is not installed: go install github.com/summerwind/h2spec/cmd/h2specd@v2.2.1+incompatible")
 	}
 	peel := filepath.Join(t.TempDir(), "peel")
 	if out, err := exec.Command("go", "build", "-o", peel, ".").CombinedOutput(); err != nil {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"peel/client"
+	"peel/client/doh"
 	"peel/dns"
 	dnsclient "peel/dns/client"
 	"peel/dns/stub"
@@ -51,7 +52,7 @@ func (d *dnsCommand) ask(ctx context.Context) error {
 	}
 	httpClient := client.New(client.Options{Roots: tlsConfig.RootCAs, Insecure: d.insecure, Resolver: &client.Resolver{Config: cfg}})
 	defer httpClient.Close()
-	c := &dnsclient.Client{Network: kernel.Network{}, HTTP: httpClient, TLS: tlsConfig, Timeout: d.timeout, Tries: d.tries, KeepTruncated: d.keepTC}
+	c := &dnsclient.Client{Network: kernel.Network{}, HTTPS: doh.Post(httpClient), TLS: tlsConfig, Timeout: d.timeout, Tries: d.tries, KeepTruncated: d.keepTC}
 	names := []dns.Name{name}
 	if d.search && !strings.HasSuffix(d.name, ".") && cfg.Resolv != nil {
 		for _, suffix := range cfg.Resolv.Search {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"peel/internal/needs"
 	"peel/internal/pki"
 	"peel/trace"
 )
@@ -114,6 +115,7 @@ func says(text string) func(net.Conn) {
 func untilGone(c net.Conn) { io.Copy(io.Discard, c) }
 
 func TestFailureOfConnection(t *testing.T) {
+	needs.Long(t)
 	t.Run("refused", func(t *testing.T) {
 		wantFailure(t, "tcp", "refused", "http://127.0.0.1:"+freePort(t)+"/")
 	})
@@ -216,6 +218,7 @@ func TestFailureOfHTTP(t *testing.T) {
 
 // A server with one fault in its TLS, and what peel says of it.
 func TestFailureOfTLS(t *testing.T) {
+	needs.Long(t)
 	year := 365 * 24 * time.Hour
 	for _, c := range []struct {
 		name    string
@@ -455,6 +458,7 @@ func TestInterrupt(t *testing.T) {
 
 // Ctrl-C while nothing comes: in each layer it ends the wait at once.
 func TestInterruptWhileWaiting(t *testing.T) {
+	needs.Long(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,6 +18,7 @@ import (
 	"peel/clock"
 	"peel/evidence/analyze"
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	"peel/evidence/explain"
 	"peel/internal/kernel"
 	"peel/lab"
@@ -111,7 +111,7 @@ func (g *get) run(ctx context.Context) int {
 	if packets != nil {
 		received, dropped = packets.stop()
 		if dropped > 0 {
-			rec.Decide(capture.Decision{Name: "capture.dropped", Attrs: []capture.Attr{{Key: "packets", Value: strconv.FormatUint(dropped, 10)}}})
+			rec.Decide(capture.About{}, &decision.CaptureDropped{Packets: int64(dropped)})
 		}
 	}
 	rec.Close()

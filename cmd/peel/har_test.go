@@ -7,17 +7,19 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"peel/internal/needs"
 )
 
 // harSchema fetches the JSON Schema of HAR 1.2 that tools validate with.
 func harSchema(t *testing.T) string {
 	t.Helper()
-	tool(t, "npm")
+	needs.Tool(t, "npm")
 	dir := t.TempDir()
 	c := exec.Command("npm", "pack", "har-schema@2.0.0", "--silent")
 	c.Dir = dir
 	if out, err := c.CombinedOutput(); err != nil {
-		missing(t, "npm's har-schema ("+string(out)+")")
+		needs.Missing(t, "npm's har-schema is not installed (%s)", out)
 	}
 	if out, err := exec.Command("tar", "xzf", filepath.Join(dir, "har-schema-2.0.0.tgz"), "-C", dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -27,6 +29,7 @@ func harSchema(t *testing.T) string {
 
 // A HAR of each kind of run passes the schema, and says what was seen.
 func TestHAR(t *testing.T) {
+	needs.Long(t)
 	schema := harSchema(t)
 	check := filepath.Join(t.TempDir(), "schemacheck")
 	build := exec.Command("go", "build", "-o", check, ".")

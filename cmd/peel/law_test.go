@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"peel/internal/needs"
 )
 
 // The law of captures: what --pcap stores and peel read reads is the trace
@@ -27,7 +29,7 @@ func TestStoredCaptureGivesTheSameTrace(t *testing.T) {
 		for _, packets := range []string{"on", "off"} {
 			t.Run(name+"/packets="+packets, func(t *testing.T) {
 				if packets == "on" {
-					needRoot(t)
+					needs.Root(t)
 				}
 				dir := t.TempDir()
 				file, live, read := filepath.Join(dir, "f.pcapng"), filepath.Join(dir, "live.json"), filepath.Join(dir, "read.json")
@@ -53,7 +55,7 @@ func TestStoredCaptureGivesTheSameTrace(t *testing.T) {
 
 // The packets and the bytes of the sockets tell the same of a request.
 func TestPacketsAndSocketsTellTheSame(t *testing.T) {
-	needRoot(t)
+	needs.Root(t)
 	args := []string{"--lab", "-s", "-o", os.DevNull, "-d", "x=y", "https://example.com/echo", "https://example.com/bytes/300000", "http://example.com/api/users"}
 	var told [2]map[string]any
 	for i, packets := range []string{"on", "off"} {
@@ -96,10 +98,10 @@ func TestPacketsAndSocketsTellTheSame(t *testing.T) {
 
 // tshark opens a stored capture decrypted, made-up packets too.
 func TestStoredCaptureOpensInTshark(t *testing.T) {
-	tool(t, "tshark")
+	needs.Tool(t, "tshark")
 	for _, packets := range []string{"on", "off"} {
 		if packets == "on" {
-			needRoot(t)
+			needs.Root(t)
 		}
 		file := filepath.Join(t.TempDir(), "f.pcapng")
 		plain(t, "--lab", "-s", "-o", os.DevNull, "--packets="+packets, "--pcap", file, "--pcap-secrets", "https://example.com/api/users")
@@ -111,17 +113,6 @@ func TestStoredCaptureOpensInTshark(t *testing.T) {
 			t.Errorf("the file with secrets is open to others: %v %v", fi.Mode(), err)
 		}
 	}
-}
-
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("capturing packets needs root")
-	}
-	t.Skip("SKIPPED: capturing packets needs root")
 }
 
 func traceFile(t *testing.T, name string) map[string]any {
@@ -157,7 +148,7 @@ func plain(t *testing.T, args ...string) ran {
 // At full loopback speed, no packet is dropped by peel, and the packets carry
 // every byte.
 func TestLiveCaptureKeepsUp(t *testing.T) {
-	needRoot(t)
+	needs.Root(t)
 	for _, url := range []string{"http://example.com/bytes/100000000", "https://example.com/bytes/100000000"} {
 		r := peel(t, "--lab", "-s", "-o", os.DevNull, "--packets=on", url)
 		if r.code != 0 || len(r.trace.Exchanges) != 1 {

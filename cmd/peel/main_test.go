@@ -105,25 +105,6 @@ func withTrace(t *testing.T, r ran, file string) ran {
 	return r
 }
 
-// tool finds another program; a machine without it skips the test, but never
-// in CI.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	p, err := exec.LookPath(name)
-	if err != nil {
-		missing(t, name)
-	}
-	return p
-}
-
-func missing(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not installed", what)
-	}
-	t.Skipf("SKIPPED: %s is not installed", what)
-}
-
 // freePort is a TCP port of 127.0.0.1 that was free a moment ago.
 func freePort(t *testing.T) string {
 	t.Helper()

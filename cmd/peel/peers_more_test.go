@@ -9,11 +9,13 @@ import (
 	"strings"
 	"testing"
 
+	"peel/internal/needs"
 	"peel/internal/pki"
 )
 
 func TestNghttpd(t *testing.T) {
-	bin := tool(t, "nghttpd")
+	needs.Long(t)
+	bin := needs.Tool(t, "nghttpd")
 	certs := newCertificates(t, pki.Leaf{Names: []string{"127.0.0.1"}})
 	root := filepath.Join(t.TempDir(), "root")
 	fill(t, root)
@@ -56,10 +58,11 @@ Redirect 302 /redirect /small.html
 `
 
 func TestApache(t *testing.T) {
-	bin := tool(t, "apache2")
+	needs.Long(t)
+	bin := needs.Tool(t, "apache2")
 	const modules = "/usr/lib/apache2/modules"
 	if _, err := os.Stat(modules); err != nil {
-		missing(t, modules)
+		needs.Missing(t, "%s is not there", modules)
 	}
 	dir := t.TempDir()
 	fill(t, filepath.Join(dir, "root"))
@@ -85,7 +88,8 @@ func TestApache(t *testing.T) {
 // openssl s_server can be told exactly which TLS to speak; the trace must say
 // the same.
 func TestOpenSSL(t *testing.T) {
-	openssl := tool(t, "openssl")
+	needs.Long(t)
+	openssl := needs.Tool(t, "openssl")
 	type tlsCase struct {
 		name                  string
 		key                   pki.KeyType

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"peel/internal/needs"
 	"peel/internal/pki"
 	"peel/trace"
 )
@@ -85,7 +86,7 @@ const nginxServer = `
 
 func nginx(t *testing.T) *site {
 	t.Helper()
-	bin := tool(t, "nginx")
+	bin := needs.Tool(t, "nginx")
 	certs := newCertificates(t, pki.Leaf{Names: []string{"127.0.0.1", "localhost"}})
 	dir := t.TempDir()
 	root := filepath.Join(dir, "root")
@@ -150,7 +151,7 @@ func head(s string) (status string, fields []string, body string) {
 func sameAsCurl(t *testing.T, w way, path string, args ...string) ran {
 	t.Helper()
 	args = append(slices.Clone(args), "-s", w.base+path)
-	c := finish(t, command(t, tool(t, "curl"), slices.Concat(w.curl, []string{"-i", "-A", "same", "-H", "Accept-Encoding:"}, args)...))
+	c := finish(t, command(t, needs.Tool(t, "curl"), slices.Concat(w.curl, []string{"-i", "-A", "same", "-H", "Accept-Encoding:"}, args)...))
 	p := peel(t, slices.Concat(w.peel, []string{"-i", "-A", "same", "--raw"}, args)...)
 	if c.code != 0 || p.code != 0 {
 		t.Fatalf("curl: exit code %d %s; peel: %d %s", c.code, c.stderr, p.code, p.stderr)
@@ -258,6 +259,7 @@ func tcpConnections(tr *trace.Trace) (list []*trace.Connection) {
 }
 
 func TestNginx(t *testing.T) {
+	needs.Long(t)
 	s := nginx(t)
 	for _, w := range s.ways() {
 		t.Run(w.name, func(t *testing.T) {
@@ -316,8 +318,8 @@ func statuses(tr *trace.Trace) (list []int) {
 // wantGzip asks for compression: by default the body is taken out of it, with
 // --raw and the field given by hand it is left as it comes.
 func wantGzip(t *testing.T, w way) {
-	plain := finish(t, command(t, tool(t, "curl"), slices.Concat(w.curl, []string{"-s", w.base + "/text.txt"})...))
-	packed := finish(t, command(t, tool(t, "curl"), slices.Concat(w.curl, []string{"-s", "-H", "Accept-Encoding: gzip", w.base + "/text.txt"})...))
+	plain := finish(t, command(t, needs.Tool(t, "curl"), slices.Concat(w.curl, []string{"-s", w.base + "/text.txt"})...))
+	packed := finish(t, command(t, needs.Tool(t, "curl"), slices.Concat(w.curl, []string{"-s", "-H", "Accept-Encoding: gzip", w.base + "/text.txt"})...))
 	if plain.stdout == packed.stdout {
 		t.Fatal("the server does not compress")
 	}
@@ -341,7 +343,7 @@ func wantGzip(t *testing.T, w way) {
 func wantJar(t *testing.T, w way) {
 	dir := t.TempDir()
 	url := w.base + "/cookie"
-	curl := tool(t, "curl")
+	curl := needs.Tool(t, "curl")
 	one := peel(t, slices.Concat(w.peel, []string{"-s", "-c", filepath.Join(dir, "peel"), url})...)
 	two := finish(t, command(t, curl, slices.Concat(w.curl, []string{"-s", "-c", filepath.Join(dir, "curl"), url})...))
 	if one.stdout != two.stdout || one.stdout != "you sent: \n" {

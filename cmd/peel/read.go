@@ -17,6 +17,7 @@ import (
 
 	"peel/evidence/analyze"
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	"peel/evidence/explain"
 	"peel/trace"
 	"peel/view/jsontrace"
@@ -186,10 +187,10 @@ func (r *read) run(ctx context.Context) int {
 		if !ok {
 			break
 		}
-		if rec.Kind == capture.Decided && rec.Decision.Name == "capture.damage" {
+		if d, ok := rec.Decision.(*decision.CaptureDamaged); ok {
 			r.damaged++
 			show.end()
-			fmt.Fprintf(r.std.err, "peel: %s: %s\n", r.files[0], rec.Decision.Get("text"))
+			fmt.Fprintf(r.std.err, "peel: %s: %s\n", r.files[0], d.Text)
 		}
 		if file != nil {
 			kept := rec

@@ -12,13 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"peel/internal/needs"
 	"peel/wire/pcap"
 )
 
 // stored is a capture of a few requests to the lab, with packets.
 func stored(t *testing.T) string {
 	t.Helper()
-	needRoot(t)
+	needs.Root(t)
 	file := filepath.Join(t.TempDir(), "f.pcapng")
 	r := plain(t, "--lab", "-s", "-o", os.DevNull, "--packets=on", "--pcap", file, "--pcap-secrets", "https://example.com/api/users", "https://example.com/nothing/here", "http://www.example.com/bytes/50000")
 	if r.code != 0 {
@@ -262,7 +263,7 @@ func TestReadOfWhatIsWrong(t *testing.T) {
 
 // Without secrets the connection has its row, with the reason.
 func TestReadWithoutKeys(t *testing.T) {
-	needRoot(t)
+	needs.Root(t)
 	file := filepath.Join(t.TempDir(), "f.pcapng")
 	plain(t, "--lab", "-s", "-o", os.DevNull, "--packets=on", "--pcap", file, "https://example.com/api/users")
 	raw, err := os.ReadFile(file)

@@ -27,6 +27,7 @@ import (
 	"peel/internal/kernel"
 	"peel/internal/pki"
 	"peel/server"
+	"peel/server/doh"
 )
 
 const serveUsage = `peel serve dns is a name server: from zone files, recursive, or both.
@@ -218,7 +219,7 @@ func (s *serveDNS) open(ctx context.Context) error {
 		if err != nil {
 			return listenHint(err)
 		}
-		web := &server.Server{Handler: s.server.Handler(), Clock: clock.NewReal(), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}}
+		web := &server.Server{Handler: doh.Handler(s.server), Clock: clock.NewReal(), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}}
 		go web.ServeTLS(n)
 		go func() { <-ctx.Done(); web.Close() }()
 		s.say("serving DNS over HTTPS on https://%s/dns-query", n.Addr())

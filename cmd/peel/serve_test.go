@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"peel/internal/needs"
 )
 
 // serveInBackground runs peel serve dns until the test ends, and returns what
@@ -62,6 +64,7 @@ func said(t *testing.T, lines <-chan string, pattern string) string {
 }
 
 func TestServeDNS(t *testing.T) {
+	needs.Long(t)
 	file := filepath.Join(t.TempDir(), "zone")
 	zone := func(serial, addr string) {
 		t.Helper()

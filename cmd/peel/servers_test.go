@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"peel/internal/needs"
 	"peel/internal/pki"
 )
 
@@ -40,10 +41,11 @@ hosts:
 // Two more servers, of other families: Caddy is Go's own HTTP, h2o a third
 // HTTP/2 in C.
 func TestCaddyAndH2o(t *testing.T) {
+	needs.Long(t)
 	for name, serve := range map[string]func(t *testing.T, port, root string, certs *certificates){
 		"caddy": func(t *testing.T, port, root string, certs *certificates) {
 			conf := writeFile(t, "Caddyfile", fmt.Appendf(nil, caddyConf, port, certs.chain, certs.key, root))
-			c := command(t, tool(t, "caddy"), "run", "--config", conf, "--adapter", "caddyfile")
+			c := command(t, needs.Tool(t, "caddy"), "run", "--config", conf, "--adapter", "caddyfile")
 			c.Env = append(c.Environ(), "HOME="+t.TempDir(), "XDG_DATA_HOME="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir())
 			background(t, c, port)
 		},
@@ -53,7 +55,7 @@ func TestCaddyAndH2o(t *testing.T) {
 				user = "user: root"
 			}
 			conf := writeFile(t, "h2o.conf", fmt.Appendf(nil, h2oConf, port, certs.chain, certs.key, root, user))
-			background(t, command(t, tool(t, "h2o"), "-m", "worker", "-c", conf), port)
+			background(t, command(t, needs.Tool(t, "h2o"), "-m", "worker", "-c", conf), port)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -30,20 +30,11 @@ func createPcap(name string, secrets bool, mode redact.Mode) (*pcapFile, error) 
 	p := &pcapFile{f: f, buf: bufio.NewWriterSize(f, 1<<18)}
 	o := capture.FileOptions{Application: "peel " + version, Secrets: secrets}
 	if mode == redact.On {
-		o.Redact = redactDecision
+		// What the packets carry in the clear is in the file all the same.
+		o.Redact = redact.Text
 	}
 	p.w = capture.NewFileWriter(p.buf, o)
 	return p, nil
-}
-
-// redactDecision takes what is private out of what was decided. What the
-// packets carry in the clear is in the file all the same.
-func redactDecision(d *capture.Decision) {
-	attrs := make([]capture.Attr, len(d.Attrs))
-	for i, a := range d.Attrs {
-		attrs[i] = capture.Attr{Key: a.Key, Value: redact.Text(a.Value)}
-	}
-	d.Attrs = attrs
 }
 
 func (p *pcapFile) write(r capture.Record) {

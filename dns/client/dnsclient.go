@@ -1,4 +1,4 @@
-// Package dnsclient sends one DNS message to one server and brings back what
+// Package client sends one DNS message to one server and brings back what
 // it answers: over UDP, TCP, TLS (RFC 7858) and HTTPS (RFC 8484).
 package client
 
@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -15,10 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"peel/client"
 	"peel/dns"
-	"peel/internal/weburl"
-	"peel/wire/httpfield"
 )
 
 // Transport says how messages travel.
@@ -50,11 +46,19 @@ func (s Server) String() string {
 	return s.Addr.String()
 }
 
+// Network is where queries are sent.
+type Network interface {
+	DialTCP(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
+	DialUDP(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
+}
+
 // Client asks. The zero value has no network and no limits.
 type Client struct {
-	Network client.Network
-	// HTTP is used for HTTPS servers.
-	HTTP *client.Client
+	Network Network
+	// HTTPS brings a message to an HTTPS server and its answer back
+	// (RFC 8484); package client/doh has it. Without it there are no such
+	// servers.
+	HTTPS func(ctx context.Context, url string, message []byte) ([]byte, error)
 	// TLS is the configuration for TLS servers.
 	TLS *tls.Config
 	// Timeout bounds one try, and Tries is how many there are over UDP; 0
@@ -254,16 +258,13 @@ func (c *Client) exchange(ctx context.Context, s Server, query *dns.Message, msg
 	defer stop()
 	sent := time.Now()
 	conn.SetDeadline(sent.Add(c.timeout()))
-	if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(msg))), msg...)); err != nil {
+	if _, err := conn.Write(dns.AppendStream(nil, msg)); err != nil {
 		return err
 	}
+	var b []byte // reply keeps a copy
 	for {
-		var size [2]byte
-		if _, err := io.ReadFull(conn, size[:]); err != nil {
-			return ended(err)
-		}
-		b := make([]byte, binary.BigEndian.Uint16(size[:]))
-		if _, err := io.ReadFull(conn, b); err != nil {
+		var err error
+		if b, err = dns.ReadStream(conn, b); err != nil {
 			return ended(err)
 		}
 		conn.SetDeadline(time.Now().Add(c.timeout()))
@@ -332,29 +333,15 @@ func incremental(r *Reply, records int) bool {
 }
 
 func (c *Client) https(ctx context.Context, s Server, query *dns.Message, msg []byte) (*Reply, error) {
-	u, err := weburl.Parse(s.URL)
-	if err != nil {
-		return nil, err
+	if c.HTTPS == nil {
+		return nil, errors.New("this client speaks no HTTPS")
 	}
 	ctx, cancel := context.WithTimeout(ctx, 4*c.timeout())
 	defer cancel()
-	req := &client.Request{
-		Method: "POST", Origin: client.Origin{Scheme: u.Scheme, Host: u.Host, Port: u.Port}, Authority: u.Authority, Target: u.Target,
-		Header: httpfield.List{{Name: "Accept", Value: "application/dns-message"}, {Name: "Content-Type", Value: "application/dns-message"}},
-		Body:   bytes.NewReader(msg), ContentLength: int64(len(msg)),
-	}
 	sent := time.Now()
-	resp, err := c.HTTP.Do(ctx, req)
+	b, err := c.HTTPS(ctx, s.URL, msg)
 	if err != nil {
 		return nil, err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, dns.MaxMessage+1))
-	if err != nil {
-		return nil, err
-	}
-	if resp.Status != 200 {
-		return nil, fmt.Errorf("the server said %d to a DNS message: %.100q", resp.Status, b)
 	}
 	if r := reply(s, HTTPS, query, b, sent); r != nil {
 		return r, nil

@@ -13,6 +13,7 @@ import (
 
 	"peel/dns"
 	"peel/dns/zone"
+	"peel/internal/needs"
 )
 
 const sample = `$TTL 300
@@ -35,20 +36,9 @@ multi A 192.0.2.5
 multi A 192.0.2.7
 `
 
-func tool(t *testing.T, name string) string {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is not installed", name)
-		}
-		t.Skipf("SKIPPED: %s is not installed", name)
-	}
-	return path
-}
-
 func run(t *testing.T, dir, name string, args ...string) {
 	t.Helper()
-	cmd := exec.Command(tool(t, name), args...)
+	cmd := exec.Command(needs.Tool(t, name), args...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", name, err, out)
@@ -81,6 +71,7 @@ func setOf(records []dns.Resource, name dns.Name, typ dns.Type) (set []dns.Resou
 // BIND signs a zone with every algorithm; each signature is found good, and
 // none when a bit of it or of what it covers is another.
 func TestRFC4035_5_3_SignaturesOfBIND(t *testing.T) {
+	needs.Long(t)
 	for algorithm, number := range map[string]uint8{
 		"RSASHA1": 5, "NSEC3RSASHA1": 7, "RSASHA256": 8, "RSASHA512": 10, "ECDSAP256SHA256": 13, "ECDSAP384SHA384": 14, "ED25519": 15, "ED448": 16,
 	} {

@@ -379,8 +379,8 @@ func (x *exchange) timedOut() {
 	x.troubled("timeout", 22, fmt.Sprintf("no answer within %s", x.t.r.now.Sub(x.start).Round(time.Millisecond)), nil)
 }
 
-// Failed takes the end of a socket that brought no answer.
-func (r *Resolver) Failed(socket int, err error, now clock.Time) {
+// InputError takes the end of a socket that brought no answer.
+func (r *Resolver) InputError(now clock.Time, socket int, err error) {
 	r.now = now
 	x := r.exchanges[socket]
 	if x == nil {
@@ -398,9 +398,9 @@ func (r *Resolver) Failed(socket int, err error, now clock.Time) {
 	x.troubled(outcome, 23, err.Error(), nil)
 }
 
-// Receive takes a message that came in on a socket: a datagram, or what
+// Input takes a message that came in on a socket: a datagram, or what
 // followed a length on TCP. from is its sender.
-func (r *Resolver) Receive(socket int, from netip.AddrPort, msg []byte, now clock.Time) {
+func (r *Resolver) Input(now clock.Time, socket int, from netip.AddrPort, msg []byte) {
 	r.now = now
 	x := r.exchanges[socket]
 	if x == nil {

@@ -55,7 +55,7 @@ type Workspace struct {
 // Cached fills m with the answer to a question if it is in the cache, checked
 // as far as unchecked asks for it. refresh tells that the answer is in its
 // last tenth, and is wanted: it should be asked for again (prefetching).
-func (r *Resolver) Cached(w *Workspace, m *dns.Message, q dns.Question, do, ad, unchecked bool, now clock.Time) (ok, refresh bool) {
+func (r *Resolver) Cached(now clock.Time, w *Workspace, m *dns.Message, q dns.Question, do, ad, unchecked bool) (ok, refresh bool) {
 	if q.Class != dns.ClassIN || q.Type == dns.TypeANY {
 		return false, false
 	}

@@ -210,7 +210,7 @@ func (r *Resolver) Flush(name dns.Name, below bool) int {
 // Ask begins to resolve a question and returns its number, under which an
 // Answered action brings the result. unchecked takes an answer that fails
 // validation as well (the CD bit).
-func (r *Resolver) Ask(q dns.Question, unchecked bool, now clock.Time) int {
+func (r *Resolver) Ask(now clock.Time, q dns.Question, unchecked bool) int {
 	r.now = now
 	r.nextAsk++
 	id := r.nextAsk
@@ -232,7 +232,7 @@ func (r *Resolver) prime() {
 }
 
 // Refresh asks for what is in the cache anew, before it ends.
-func (r *Resolver) Refresh(q dns.Question, now clock.Time) {
+func (r *Resolver) Refresh(now clock.Time, q dns.Question) {
 	r.now = now
 	if r.tasks[taskKey{q.Name.Fold(), q.Type}] != nil {
 		return

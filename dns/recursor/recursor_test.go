@@ -430,16 +430,16 @@ func TestPrefetchAsksBeforeTheEnd(t *testing.T) {
 	w.ask("www.example.com", dns.TypeA)
 	q := dns.Question{Name: dns.MustName("www.example.com"), Type: dns.TypeA, Class: dns.ClassIN}
 	var ws Workspace
-	if ok, refresh := w.r.Cached(&ws, &dns.Message{}, q, false, false, false, w.now.Add(50*time.Second)); !ok || refresh {
+	if ok, refresh := w.r.Cached(w.now.Add(50*time.Second), &ws, &dns.Message{}, q, false, false, false); !ok || refresh {
 		t.Error(ok, refresh)
 	}
 	w.now = w.now.Add(95 * time.Second)
-	if ok, refresh := w.r.Cached(&ws, &dns.Message{}, q, false, false, false, w.now); !ok || !refresh {
+	if ok, refresh := w.r.Cached(w.now, &ws, &dns.Message{}, q, false, false, false); !ok || !refresh {
 		t.Error(ok, refresh)
 	}
 	n := len(w.queries)
-	w.r.Refresh(q, w.now)
-	w.r.Refresh(q, w.now) // once is enough
+	w.r.Refresh(w.now, q)
+	w.r.Refresh(w.now, q) // once is enough
 	w.run(time.Second)
 	e, _ := w.r.cache.Get(q.Name, q.Type, w.now, false)
 	if len(w.queries) != n+1 || e.Records[0].TTL < 98 {
@@ -661,7 +661,7 @@ func TestBogusZones(t *testing.T) {
 			t.Errorf("%s: %s %s %q %v", name, res.Rcode, res.Security, res.Reason, res.Errors)
 		}
 		// CD takes it all the same.
-		id := w.r.Ask(dns.Question{Name: dns.MustName(c.ask), Type: dns.TypeA, Class: dns.ClassIN}, true, w.now)
+		id := w.r.Ask(w.now, dns.Question{Name: dns.MustName(c.ask), Type: dns.TypeA, Class: dns.ClassIN}, true)
 		w.run(time.Minute)
 		if res := w.results[id]; res.Rcode == dns.RcodeServFail {
 			t.Errorf("%s, unchecked: %s %q", name, res.Rcode, res.Reason)

@@ -180,9 +180,9 @@ func (w *world) run(most time.Duration) {
 				continue
 			}
 			if e.err != nil {
-				w.r.Failed(e.socket, e.err, w.now)
+				w.r.InputError(w.now, e.socket, e.err)
 			} else {
-				w.r.Receive(e.socket, e.from, e.msg, w.now)
+				w.r.Input(w.now, e.socket, e.from, e.msg)
 			}
 		}
 	}
@@ -227,7 +227,7 @@ func (w *world) act(a Action) {
 }
 
 func (w *world) start(name string, t dns.Type) int {
-	return w.r.Ask(dns.Question{Name: dns.MustName(name), Type: t, Class: dns.ClassIN}, false, w.now)
+	return w.r.Ask(w.now, dns.Question{Name: dns.MustName(name), Type: t, Class: dns.ClassIN}, false)
 }
 
 // ask resolves one question to its end.

@@ -14,6 +14,7 @@ import (
 	"peel/dns/cache"
 	"peel/dns/recursor"
 	"peel/dns/zone"
+	"peel/internal/needs"
 )
 
 type noNetwork struct{}
@@ -84,9 +85,7 @@ func BenchmarkAnswer(b *testing.B) {
 
 // A million cached names stay within 400 MB.
 func TestMillionCachedNames(t *testing.T) {
-	if testing.Short() {
-		t.Skip("SKIPPED: -short")
-	}
+	needs.Long(t)
 	c := cache.New()
 	now := clock.Time(time.Hour)
 	for i := range 1_000_000 {

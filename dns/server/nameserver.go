@@ -1,17 +1,14 @@
-// Package nameserver answers DNS on sockets: UDP, TCP, TLS (RFC 7858) and
-// HTTPS (RFC 8484), from zones, from a recursive resolver, or from both.
+// Package server answers DNS on sockets: UDP, TCP and TLS (RFC 7858), from
+// zones, from a recursive resolver, or from both. Package server/doh puts it
+// behind HTTPS (RFC 8484).
 package server
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
-	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +16,6 @@ import (
 	"peel/dns"
 	"peel/dns/zone"
 	"peel/internal/kernel"
-	"peel/server"
 )
 
 // Server answers queries. Set it up before the first Serve.
@@ -175,7 +171,6 @@ func (s *Server) connection(c net.Conn) {
 	peer, _ := netip.ParseAddrPort(c.RemoteAddr().String())
 	var (
 		w       workspace
-		buf     [2]byte
 		writing sync.Mutex
 		pending = make(chan struct{}, maxPipelined)
 	)
@@ -183,16 +178,13 @@ func (s *Server) connection(c net.Conn) {
 		writing.Lock()
 		defer writing.Unlock()
 		c.SetWriteDeadline(time.Now().Add(idle))
-		_, err := c.Write(append(binary.BigEndian.AppendUint16(make([]byte, 0, len(msg)+2), uint16(len(msg))), msg...))
+		_, err := c.Write(dns.AppendStream(nil, msg))
 		return err
 	}
 	for {
 		c.SetReadDeadline(time.Now().Add(idle))
-		if _, err := io.ReadFull(c, buf[:]); err != nil {
-			break
-		}
-		query := make([]byte, binary.BigEndian.Uint16(buf[:]))
-		if _, err := io.ReadFull(c, query); err != nil {
+		query, err := dns.ReadStream(c, nil)
+		if err != nil {
 			break
 		}
 		if s.Zones != nil {
@@ -230,68 +222,25 @@ func (s *Server) connection(c net.Conn) {
 	}
 }
 
-// Handler answers DNS over HTTPS (RFC 8484) on any path.
-func (s *Server) Handler() server.Handler {
-	return server.HandlerFunc(func(w *server.ResponseWriter, r *server.Request) {
-		refuse := func(status int, why string) {
-			w.Header.Set("Content-Type", "text/plain; charset=utf-8")
-			w.WriteHeader(status)
-			_, _ = io.WriteString(w, why+"\n")
-		}
-		query, status, why := dohQuery(r)
-		if status != 0 {
-			refuse(status, why)
-			return
-		}
-		var work workspace
-		out := s.now(&work, nil, query, dns.MaxMessage)
-		if len(out) == 0 {
-			done := make(chan []byte, 1)
-			peer, _ := netip.ParseAddrPort(r.RemoteAddr.String())
-			if !s.later(query, peer, dns.MaxMessage, func(msg []byte) { done <- msg }) {
-				refuse(400, "the message is no DNS query")
-				return
-			}
-			select {
-			case out = <-done:
-			case <-r.Context().Done():
-				return
-			}
-		}
-		w.Header.Set("Content-Type", dohMedia)
-		if age, ok := freshness(out); ok { // RFC 8484 §5.1
-			w.Header.Set("Cache-Control", "max-age="+age)
-		}
-		_, _ = w.Write(out)
-	})
-}
+var errNoQuery = errors.New("the message is no DNS query")
 
-const dohMedia = "application/dns-message"
-
-// dohQuery takes the message out of a request, or gives the status to refuse
-// it with.
-func dohQuery(r *server.Request) (query []byte, status int, why string) {
-	switch r.Method {
-	case "GET", "HEAD":
-		values, err := url.ParseQuery(r.Query)
-		if err == nil {
-			query, err = base64.RawURLEncoding.DecodeString(strings.TrimRight(values.Get("dns"), "="))
-		}
-		if err != nil || len(query) == 0 {
-			return nil, 400, "the query parameter dns holds a DNS message in base64url (RFC 8484 section 4.1)"
-		}
-	case "POST":
-		if media, _ := r.Header.Get("Content-Type"); media != dohMedia {
-			return nil, 415, "the content type is " + dohMedia
-		}
-		var err error
-		if query, err = io.ReadAll(io.LimitReader(r.Body, dns.MaxMessage+1)); err != nil || len(query) > dns.MaxMessage {
-			return nil, 400, "the message is too long or cut short"
-		}
-	default:
-		return nil, 405, "GET or POST"
+// Answer answers one message that came by a road of the caller's, such as DNS
+// over HTTPS. It fails on what is no query, and with ctx.
+func (s *Server) Answer(ctx context.Context, query []byte, peer netip.AddrPort) ([]byte, error) {
+	var w workspace
+	if out := s.now(&w, nil, query, dns.MaxMessage); len(out) > 0 {
+		return out, nil
 	}
-	return query, 0, ""
+	done := make(chan []byte, 1)
+	if !s.later(query, peer, dns.MaxMessage, func(msg []byte) { done <- msg }) {
+		return nil, errNoQuery
+	}
+	select {
+	case out := <-done:
+		return out, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // track notes what Close has to close.

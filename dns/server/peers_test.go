@@ -19,8 +19,10 @@ import (
 	"peel/dns"
 	"peel/dns/dnssec"
 	"peel/dns/zone"
+	"peel/internal/needs"
 	"peel/internal/pki"
 	"peel/server"
+	"peel/server/doh"
 )
 
 const peerZone = `$TTL 300
@@ -90,7 +92,7 @@ func TestClientProgramsReadOurAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := &server.Server{Handler: s.Handler(), Clock: clock.NewReal(), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}}
+	web := &server.Server{Handler: doh.Handler(s), Clock: clock.NewReal(), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}}
 	go web.ServeTLS(https)
 	t.Cleanup(func() { web.Close() })
 	for _, c := range []struct {
@@ -119,7 +121,7 @@ func TestClientProgramsReadOurAnswers(t *testing.T) {
 	} {
 		f := strings.Fields(c.args)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		out, err := exec.CommandContext(ctx, tool(t, f[0]), f[1:]...).CombinedOutput()
+		out, err := exec.CommandContext(ctx, needs.Tool(t, f[0]), f[1:]...).CombinedOutput()
 		cancel()
 		for _, w := range c.want {
 			if !strings.Contains(string(out), w) {
@@ -137,6 +139,7 @@ func TestClientProgramsReadOurAnswers(t *testing.T) {
 // NSD, BIND and Knot are secondaries of ours: they transfer the zone, take
 // the notice of a new version and its difference, and serve the same.
 func TestRFC5936_RFC1995_SecondariesFollow(t *testing.T) {
+	needs.Long(t)
 	zones := zone.NewServer()
 	zones.Put(signedZone(t, "peer.test", 1))
 	zones.Transfer = func(_ *zone.Zone, peer string) bool { return strings.HasPrefix(peer, "127.") }
@@ -231,6 +234,7 @@ func full(m *dns.Message) string {
 
 // Zones change under load, and no query is lost or answered wrongly.
 func TestReloadDropsNoQuery(t *testing.T) {
+	needs.Long(t)
 	zones := zone.NewServer()
 	zones.Put(signedZone(t, "peer.test", 1))
 	s := &Server{Zones: zones}

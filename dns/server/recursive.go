@@ -2,12 +2,10 @@ package server
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -109,14 +107,13 @@ func (d *Resolver) send(a recursor.Action) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			if ctx.Err() == nil {
-				d.engine.Failed(a.Socket, err, d.clock.Now())
+				d.engine.InputError(d.clock.Now(), a.Socket, err)
 				d.poll()
 			}
 		}
-		tcp := a.Kind == recursor.SendTCP
-		dial, msg := d.net.DialUDP, a.Msg
-		if tcp {
-			dial, msg = d.net.DialTCP, append(binary.BigEndian.AppendUint16(nil, uint16(len(a.Msg))), a.Msg...)
+		dial, msg, next := d.net.DialUDP, a.Msg, readDatagram
+		if a.Kind == recursor.SendTCP {
+			dial, msg, next = d.net.DialTCP, dns.AppendStream(nil, a.Msg), dns.ReadStream
 		}
 		c, err := dial(ctx, a.Server)
 		if err != nil {
@@ -132,26 +129,22 @@ func (d *Resolver) send(a recursor.Action) {
 		}
 		buf := make([]byte, 4096)
 		for ctx.Err() == nil {
-			n, err := 0, error(nil)
-			if tcp {
-				if _, err = io.ReadFull(c, buf[:2]); err == nil {
-					size := int(binary.BigEndian.Uint16(buf))
-					buf = slices.Grow(buf[:0], size)[:size]
-					n, err = io.ReadFull(c, buf)
-				}
-			} else {
-				n, err = c.Read(buf)
-			}
+			answer, err := next(c, buf)
 			if err != nil {
 				failed(err)
 				return
 			}
 			d.mu.Lock()
-			d.engine.Receive(a.Socket, a.Server, buf[:n], d.clock.Now())
+			d.engine.Input(d.clock.Now(), a.Socket, a.Server, answer)
 			d.poll()
 			d.mu.Unlock()
 		}
 	})
+}
+
+func readDatagram(c io.Reader, buf []byte) ([]byte, error) {
+	n, err := c.Read(buf)
+	return buf[:n], err
 }
 
 // maxWaiting bounds the questions of clients that wait for servers.
@@ -163,7 +156,7 @@ var errNoAnswer = errors.New("the resolver was closed")
 func (d *Resolver) Lookup(ctx context.Context, q dns.Question, unchecked bool) (*recursor.Result, error) {
 	done := make(chan *recursor.Result, 1)
 	d.mu.Lock()
-	id := d.engine.Ask(q, unchecked, d.clock.Now())
+	id := d.engine.Ask(d.clock.Now(), q, unchecked)
 	d.waiting[id] = func(r *recursor.Result) { done <- r }
 	d.poll()
 	d.mu.Unlock()
@@ -249,12 +242,12 @@ func (d *Resolver) Cached(q *dns.Message, dst, query []byte, limit int) []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.clock.Now()
-	ok, refresh := d.engine.Cached(&d.work, m, q.Questions[0], r.do, r.ad, r.unchecked, now)
+	ok, refresh := d.engine.Cached(now, &d.work, m, q.Questions[0], r.do, r.ad, r.unchecked)
 	if !ok {
 		return dst
 	}
 	if refresh {
-		d.engine.Refresh(q.Questions[0], now)
+		d.engine.Refresh(now, q.Questions[0])
 		d.poll()
 	}
 	return r.finish(dst, m, nil)
@@ -278,7 +271,7 @@ func (d *Resolver) Resolve(query []byte, _ netip.AddrPort, limit int, reply func
 		reply(r.finish(nil, m, []dns.ExtendedError{{Code: 0, Text: "too many questions at once"}}))
 		return
 	}
-	id := d.engine.Ask(q.Questions[0], r.unchecked, d.clock.Now())
+	id := d.engine.Ask(d.clock.Now(), q.Questions[0], r.unchecked)
 	d.waiting[id] = func(res *recursor.Result) {
 		m := r.response()
 		res.Fill(m, r.do, r.ad)

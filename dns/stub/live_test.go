@@ -1,10 +1,8 @@
 package stub
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -32,7 +30,7 @@ func drive(t *testing.T, cfg *Config, host string) *Lookup {
 	real := clock.NewReal()
 	events := make(chan event, 100)
 	conns := map[int]net.Conn{}
-	l := NewLookup(cfg, host, 80, rand.Uint64, real.Now())
+	l := NewLookup(real.Now(), cfg, host, 80, rand.Uint64)
 	for {
 		actions, next := l.Poll(real.Now())
 		for _, a := range actions {
@@ -40,7 +38,7 @@ func drive(t *testing.T, cfg *Config, host string) *Lookup {
 			case SendUDP, SendTCP:
 				network, msg := "udp", a.Msg
 				if a.Kind == SendTCP {
-					network, msg = "tcp", append(binary.BigEndian.AppendUint16(nil, uint16(len(a.Msg))), a.Msg...)
+					network, msg = "tcp", dns.AppendStream(nil, a.Msg)
 				}
 				c, err := net.Dial(network, a.Server.String())
 				if err != nil {
@@ -55,7 +53,7 @@ func drive(t *testing.T, cfg *Config, host string) *Lookup {
 						var n int
 						var err error
 						if network == "tcp" {
-							buf, err = readTCP(c)
+							buf, err = dns.ReadStream(c, nil)
 							n = len(buf)
 						} else {
 							n, err = c.Read(buf)
@@ -84,9 +82,9 @@ func drive(t *testing.T, cfg *Config, host string) *Lookup {
 		select {
 		case e := <-events:
 			if e.err != nil {
-				l.Failed(e.socket, e.err, real.Now())
+				l.InputError(real.Now(), e.socket, e.err)
 			} else {
-				l.Receive(e.socket, e.from, e.msg, real.Now())
+				l.Input(real.Now(), e.socket, e.from, e.msg)
 			}
 		case <-time.After(wait):
 		}
@@ -227,14 +225,4 @@ remote-control:
 	if got := addrsOf(t, drive(t, tcp, "www.corp.test")); got != "192.0.2.1, 2001:db8::1" {
 		t.Error(got)
 	}
-}
-
-func readTCP(c io.Reader) ([]byte, error) {
-	var size [2]byte
-	if _, err := io.ReadFull(c, size[:]); err != nil {
-		return nil, err
-	}
-	msg := make([]byte, binary.BigEndian.Uint16(size[:]))
-	_, err := io.ReadFull(c, msg)
-	return msg, err
 }

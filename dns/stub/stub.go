@@ -81,7 +81,7 @@ type Action struct {
 }
 
 // Lookup turns one host name into addresses, as the operating system would.
-// It is a state machine: Poll tells what to send, Receive and Failed take
+// It is a state machine: Poll tells what to send, Input and InputError take
 // what came of it.
 type Lookup struct {
 	cfg    Config
@@ -167,7 +167,7 @@ func (l *Lookup) Early() []Address {
 
 // NewLookup begins a lookup of host, for a connection to port. random gives
 // 64 random bits a call; query IDs come from it.
-func NewLookup(cfg *Config, host string, port uint16, random func() uint64, now clock.Time) *Lookup {
+func NewLookup(now clock.Time, cfg *Config, host string, port uint16, random func() uint64) *Lookup {
 	l := &Lookup{cfg: *cfg, random: random, host: host, port: port, start: now}
 	if l.cfg.Nsswitch == nil {
 		l.cfg.Nsswitch = ParseNsswitch(nil)
@@ -224,9 +224,9 @@ func (l *Lookup) Poll(now clock.Time) (actions []Action, next clock.Time) {
 	return actions, next
 }
 
-// Receive takes a message that came in on a socket: a datagram, or what
+// Input takes a message that came in on a socket: a datagram, or what
 // followed a length on TCP. from is its sender.
-func (l *Lookup) Receive(socket int, from netip.AddrPort, msg []byte, now clock.Time) {
+func (l *Lookup) Input(now clock.Time, socket int, from netip.AddrPort, msg []byte) {
 	if l.done || socket < 0 || socket >= len(l.sockets) || l.sockets[socket].closed {
 		return
 	}
@@ -285,9 +285,9 @@ func (l *Lookup) ignore(s *socket, from netip.AddrPort, now clock.Time, text str
 		Attempt: sent.Attempt, Start: now, End: now, Text: text})
 }
 
-// Failed takes the end of a socket that brought no answer: an ICMP error, a
+// InputError takes the end of a socket that brought no answer: an ICMP error, a
 // refused connection, a stream that was closed.
-func (l *Lookup) Failed(socket int, err error, now clock.Time) {
+func (l *Lookup) InputError(now clock.Time, socket int, err error) {
 	if l.done || socket < 0 || socket >= len(l.sockets) || l.sockets[socket].closed {
 		return
 	}

@@ -52,7 +52,7 @@ func play(t *testing.T, cfg Config, host string, script func(q sent) reply) *net
 	t.Helper()
 	seed := uint64(0)
 	n := &network{t: t, open: map[int]bool{}}
-	n.l = NewLookup(&cfg, host, 443, func() uint64 { seed += 0x9e3779b97f4a7c15; return seed >> 16 }, epoch)
+	n.l = NewLookup(epoch, &cfg, host, 443, func() uint64 { seed += 0x9e3779b97f4a7c15; return seed >> 16 })
 	type event struct {
 		at     clock.Time
 		socket int
@@ -112,9 +112,9 @@ func play(t *testing.T, cfg Config, host string, script func(q sent) reply) *net
 			events = events[1:]
 			now = e.at
 			if e.err != nil {
-				n.l.Failed(e.socket, e.err, now)
+				n.l.InputError(now, e.socket, e.err)
 			} else {
-				n.l.Receive(e.socket, e.from, e.msg, now)
+				n.l.Input(now, e.socket, e.from, e.msg)
 			}
 			continue
 		}
@@ -555,7 +555,7 @@ func TestResolvConfOptionsReachTheWire(t *testing.T) {
 	started := map[string]bool{}
 	for i := range 8 {
 		cfg := Config{Resolv: resolv("options rotate\n" + two), WantA: true}
-		l := NewLookup(&cfg, "www.example.com", 1, func() uint64 { return uint64(i) }, epoch)
+		l := NewLookup(epoch, &cfg, "www.example.com", 1, func() uint64 { return uint64(i) })
 		actions, _ := l.Poll(epoch)
 		started[actions[0].Server.String()] = true
 	}
@@ -703,7 +703,7 @@ func FuzzLookup(f *testing.F) {
 	f.Add([]byte{3, 2, 1, 0}, "printer.local")
 	f.Fuzz(func(t *testing.T, b []byte, host string) {
 		cfg := Config{Resolv: resolv("search a.example b.example\n" + two), WantHTTPS: true, Nsswitch: ParseNsswitch([]byte("hosts: files mdns [NOTFOUND=continue] dns"))}
-		l := NewLookup(&cfg, host, 443, func() uint64 { return 1 }, epoch)
+		l := NewLookup(epoch, &cfg, host, 443, func() uint64 { return 1 })
 		now := epoch
 		var last []byte
 		var server netip.AddrPort
@@ -720,9 +720,9 @@ func FuzzLookup(f *testing.F) {
 			if len(b) > 1 && len(last) > 3 {
 				last[2] |= 0x80
 				last[3] = b[1]
-				l.Receive(int(b[0]%8), server, append(last, b[2:]...), now)
+				l.Input(now, int(b[0]%8), server, append(last, b[2:]...))
 				if b[0]&1 != 0 {
-					l.Failed(int(b[1]%8), os.ErrClosed, now)
+					l.InputError(now, int(b[1]%8), os.ErrClosed)
 				}
 				b = b[2:]
 				continue

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os/exec"
@@ -14,6 +13,7 @@ import (
 	"testing"
 
 	"peel/dns"
+	"peel/internal/needs"
 )
 
 func testZone(t testing.TB) *Zone {
@@ -204,12 +204,12 @@ func serve(t *testing.T, z *Zone) netip.AddrPort {
 			go func() {
 				defer c.Close()
 				for {
-					q, err := readTCP(c)
+					q, err := dns.ReadStream(c, nil)
 					if err != nil {
 						return
 					}
 					out := z.Answer(q, dns.MaxMessage)
-					_, _ = c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(out))), out...))
+					_, _ = c.Write(dns.AppendStream(nil, out))
 				}
 			}()
 		}
@@ -217,18 +217,8 @@ func serve(t *testing.T, z *Zone) netip.AddrPort {
 	return addr
 }
 
-func readTCP(c io.Reader) ([]byte, error) {
-	var size [2]byte
-	if _, err := io.ReadFull(c, size[:]); err != nil {
-		return nil, err
-	}
-	msg := make([]byte, binary.BigEndian.Uint16(size[:]))
-	_, err := io.ReadFull(c, msg)
-	return msg, err
-}
-
 func TestDigReadsTheAnswerer(t *testing.T) {
-	dig := tool(t, "dig")
+	dig := needs.Tool(t, "dig")
 	addr := serve(t, testZone(t))
 	for _, c := range []struct {
 		args string

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"peel/dns"
+	"peel/internal/needs"
 )
 
 // everything uses all of the syntax that BIND knows as well.
@@ -81,21 +82,10 @@ func lines(records []dns.Resource) []string {
 	return out
 }
 
-func tool(t *testing.T, name string) string {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is not installed", name)
-		}
-		t.Skipf("SKIPPED: %s is not installed", name)
-	}
-	return path
-}
-
 // BIND compiles the same file to one record a line; both have the same
 // records. ldns reads what it can of it.
 func TestRFC1035_5_ZoneFileAgainstBIND(t *testing.T) {
-	compile := tool(t, "named-compilezone")
+	compile := needs.Tool(t, "named-compilezone")
 	origin := dns.MustName("example.com")
 	ours, err := Read(strings.NewReader(everything), "example.zone", ReadOptions{Origin: origin, Open: opener(map[string]string{"included.zone": included})})
 	if err != nil {
@@ -137,7 +127,7 @@ func TestRFC1035_5_ZoneFileAgainstBIND(t *testing.T) {
 
 // What we print, ldns reads as the same zone.
 func TestLDNSReadsOurZones(t *testing.T) {
-	read := tool(t, "ldns-read-zone")
+	read := needs.Tool(t, "ldns-read-zone")
 	ours, err := Read(strings.NewReader(everything), "example.zone", ReadOptions{Origin: dns.MustName("example.com"), Open: opener(map[string]string{"included.zone": included})})
 	if err != nil {
 		t.Fatal(err)

@@ -50,6 +50,7 @@ type Limits struct {
 // Analyzer builds a trace from records. It is not safe for concurrent use.
 type Analyzer struct {
 	lim       Limits
+	protocols []*protocol
 	start     clock.Time
 	now       clock.Time
 	conns     map[uint32]*conn
@@ -86,7 +87,7 @@ func New(l Limits) *Analyzer {
 	setDefault(&l.Bodies, 512<<20)
 	setDefault(&l.Exchanges, 50_000)
 	setDefault(&l.Connections, 50_000)
-	return &Analyzer{lim: l, conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{}, sessions: map[string][]byte{}, keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}}}
+	return &Analyzer{lim: l, protocols: protocols, conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{}, sessions: map[string][]byte{}, keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}}}
 }
 
 // OnPacket has f called for each packet as it comes, after it was analysed.
@@ -116,6 +117,11 @@ func (a *Analyzer) Add(r capture.Record) {
 		a.lost += r.Length
 		for _, c := range a.conns {
 			c.gap()
+			if c.flow == nil && c.tr.Network != "udp" {
+				// What comes next need not be what its first bytes were to
+				// be: it would be taken for another request's.
+				c.root.broken = true
+			}
 		}
 		return
 	}
@@ -126,10 +132,17 @@ func (a *Analyzer) Add(r capture.Record) {
 	a.rec = r // so that nothing is allocated for each
 	switch r.Kind {
 	case capture.Decided:
-		a.decided(r.Time, &a.rec.Decision)
+		a.decided(&a.rec)
 	case capture.Stream:
 		c := a.conn(r.Socket)
-		c.bytes(r.Time, r.Dir, r.Data)
+		if a.lost > 0 && !c.tr.RemoteAddr.IsValid() {
+			c.root.broken = true // its beginning was lost
+		}
+		dir := r.Dir
+		if c.accepted {
+			dir = capture.Out + capture.In - dir // a trace takes the client's view
+		}
+		c.bytes(r.Time, dir, r.Data)
 	case capture.Packet:
 		a.packet(&a.rec)
 	case capture.Secret:
@@ -210,6 +223,18 @@ func (a *Analyzer) newExchange() *exchange {
 	return x
 }
 
+// ExchangeID returns the ID that the trace has for the exchange which the
+// recorded program numbered n (capture.Decision.Exchange). It is false when
+// no evidence names that number, as it was dropped or has not come yet. The
+// exchange is not in the trace when it is past Limits.Exchanges.
+func (a *Analyzer) ExchangeID(n uint32) (id int, ok bool) {
+	x := a.exchanges[n]
+	if x == nil {
+		return 0, false
+	}
+	return x.tr.ID, true
+}
+
 func emptyBody() trace.Body {
 	return trace.Body{Framing: trace.FramingNone, DecodedSize: -1, Announced: -1}
 }
@@ -233,7 +258,10 @@ const (
 	TraceCut    trace.FindingID = "TRACE-CUT"
 )
 
-// Trace returns what the records so far tell. The Analyzer can go on.
+// Trace returns what the records so far tell. The Analyzer can go on: it does
+// not change what it has returned, which others may read meanwhile. So what it
+// changes in its place is copied; a list that only gets longer is shared, cut
+// to its length.
 func (a *Analyzer) Trace() *trace.Trace {
 	t := &trace.Trace{
 		SchemaVersion: trace.SchemaVersion,

@@ -29,8 +29,8 @@ func (a *Analyzer) carriers(t *trace.Trace, c *trace.Connection, e *trace.Event)
 // content.
 func (c *conn) split(to *trace.Account, stream int64) {
 	plain := stream
-	if c.tls != nil && c.tls.active {
-		plain = c.tls.plain[0] + c.tls.plain[1]
+	if c.secure {
+		plain = c.plain
 		to.TLS = stream - plain
 	}
 	to.Content = min(c.content, plain)

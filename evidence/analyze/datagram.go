@@ -37,7 +37,6 @@ func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 			}
 			c.tr.LocalAddr, c.tr.RemoteAddr = client, server
 			c.tr.Opened = a.time(a.now)
-			c.speak(protoDNS)
 		}
 	}
 	dir := capture.Out
@@ -55,34 +54,19 @@ func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 	c.bytes(a.now, dir, d.Payload())
 }
 
-// isDNS tells the ports of DNS, multicast DNS and LLMNR.
-func isDNS(port uint16) bool { return port == 53 || port == 5353 || port == 5355 }
-
 // missing tells that n bytes of one direction were not captured.
 func (c *conn) missing(now clock.Time, dir capture.Direction, n int64) {
 	if c.tr.Failure == nil {
 		c.tr.Failure = &trace.Failure{Layer: trace.LayerCapture, Code: trace.FailNotCaptured, Seen: "bytes of the connection are missing from the capture", Try: "capture without a snap length, with a larger buffer, and on the machine itself"}
 	}
-	c.broken = true
+	c.root.gap(now, dir, n)
 }
 
 // release lets go of what only a running connection needs.
 func (c *conn) release() {
 	c.released = true
-	c.wire, c.early = [2]stretch{}, [2][]chunk{}
-	for d := range c.app {
-		c.app[d].buf = nil
-	}
-	c.broken = true
-	if c.tls != nil {
-		c.tls.release()
-	}
-	if c.h1 != nil {
-		c.h1.release()
-	}
-	if c.h2 != nil {
-		c.h2.release()
-	}
+	c.secrets = nil
+	c.root.release()
 }
 
 // carriers are the packets that the current datagram came in.

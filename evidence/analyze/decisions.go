@@ -3,12 +3,12 @@ package analyze
 import (
 	"fmt"
 	"net/netip"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
-	"peel/clock"
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	"peel/trace"
 )
 
@@ -22,6 +22,7 @@ type lookup struct {
 
 func (l *lookup) trace() *trace.Lookup {
 	t := l.tr
+	t.Steps, t.Addresses = slices.Clip(t.Steps), slices.Clip(t.Addresses)
 	if t.Steps == nil {
 		t.Steps = []trace.Step{}
 	}
@@ -32,121 +33,110 @@ func (l *lookup) trace() *trace.Lookup {
 }
 
 // decided takes a decision: what no wire shows.
-func (a *Analyzer) decided(t clock.Time, d *capture.Decision) {
-	if strings.HasPrefix(d.Name, "capture.") {
-		a.captureDecision(t, d)
-		return
+func (a *Analyzer) decided(r *capture.Record) {
+	switch d := r.Decision.(type) {
+	case *decision.CaptureDamaged, *decision.CaptureDropped, *decision.CaptureNames, *decision.CaptureComment:
+		a.captureDecision(r)
+		return // it tells nothing of requests
+	case *decision.RequestStarted, *decision.RequestBound, *decision.RequestFailed, *decision.BodyDecoded, *decision.BodyAbandoned,
+		*decision.Redirected, *decision.CookieStored, *decision.CookieRejected:
+		a.requestDecision(r)
+	case *decision.PoolNew, *decision.PoolReused, *decision.PoolWaited:
+		a.poolDecision(r)
+	case *decision.LookupStarted, *decision.LookupStep, *decision.LookupEarly, *decision.LookupEnded:
+		a.lookupDecision(r)
+	case *decision.ConnectTo:
+		e := a.event(r.Time, trace.LayerTCP, d.Name(), fmt.Sprintf("connect to %s instead of %s: %s", d.To, d.From, d.Why))
+		e.Exchange = a.exchange(r.Exchange).tr.ID
+	case *decision.ConnectStarted, *decision.ConnectDone, *decision.ConnectFailed:
+		a.connectDecision(r)
+	case *decision.SocketBound, *decision.SocketOpened, *decision.SocketAccepted, *decision.SocketEOF, *decision.SocketReset, *decision.SocketClosed, *decision.TCPInfo:
+		a.socketDecision(r)
+	case *decision.TLSStarted, *decision.TLSDone, *decision.TLSFailed, *decision.TLSVerdict:
+		a.tlsDecision(r)
+	case *decision.FrameHandled, *decision.HostDecided:
+		a.event(r.Time, trace.LayerPeel, d.Name(), decision.Note(d))
+	case *decision.TCPDecided:
+		a.event(r.Time, trace.LayerPeel, d.Name(), d.Text)
+	case *decision.Unknown:
+		a.event(r.Time, trace.LayerPeel, d.Name(), "a decision that this version cannot read")
 	}
 	a.decisions = true
-	switch family, _, _ := strings.Cut(d.Name, "."); family {
-	case "request", "body", "redirect", "cookie", "auth":
-		a.requestDecision(t, d)
-	case "pool":
-		a.poolDecision(t, d)
-	case "lookup":
-		a.lookupDecision(t, d)
-	case "connect", "socket", "tcp":
-		a.socketDecision(t, d)
-	case "tls":
-		a.tlsDecision(t, d)
-	default:
-		a.event(t, trace.LayerPeel, d.Name, d.Get("text"))
-	}
 }
 
-func (a *Analyzer) requestDecision(t clock.Time, d *capture.Decision) {
-	x := a.exchange(d.Exchange)
-	switch d.Name {
-	case "request.start":
-		x.tr.Method = d.Get("method")
-		x.tr.URL = d.Get("scheme") + "://" + d.Get("authority") + d.Get("target")
-		x.tr.Input = d.Get("input")
-		x.tr.Normalised = d.All("normalised")
-		x.tr.Cause = trace.Cause(d.Get("cause"))
-		if n := number(d, "predecessor"); n > 0 {
-			x.tr.Predecessor = a.exchange(uint32(n)).tr.ID
+func (a *Analyzer) requestDecision(r *capture.Record) {
+	t, x, name := r.Time, a.exchange(r.Exchange), r.Decision.Name()
+	switch d := r.Decision.(type) {
+	case *decision.RequestStarted:
+		x.tr.Method = d.Method
+		x.tr.URL = d.Scheme + "://" + d.Authority + d.Target
+		x.tr.Input = d.Input
+		x.tr.Normalised = d.Normalised
+		x.tr.Cause = d.Cause
+		if d.Predecessor > 0 {
+			x.tr.Predecessor = a.exchange(d.Predecessor).tr.ID
 		}
 		text := x.tr.Method + " " + x.tr.URL
 		if x.tr.Cause != "" {
 			text += fmt.Sprintf(" (%s of exchange %d)", x.tr.Cause, x.tr.Predecessor)
 		}
-		x.start = a.event(t, trace.LayerInput, d.Name, text)
+		x.start = a.event(t, trace.LayerInput, name, text)
 		x.start.Exchange = x.tr.ID
 		if len(x.tr.Normalised) > 0 {
 			e := a.event(t, trace.LayerURL, "url.normalised", strings.Join(x.tr.Normalised, "; "))
 			e.Exchange = x.tr.ID
 		}
-	case "request.bind":
-		c := a.conn(d.Socket)
+	case *decision.RequestBound:
+		c := a.conn(r.Socket)
 		x.conn = c
 		x.tr.Connection = c.tr.ID
-		x.tr.Stream = d.Stream
-		c.bind(x, d.Stream)
-	case "request.failed":
-		x.tr.Failure = failureOf(d)
-		text := x.tr.Failure.Seen
-		if next := d.Get("next"); next != "" {
-			text += "; " + next
+		x.tr.Stream = r.Stream
+		c.bind(x, r.Stream)
+	case *decision.RequestFailed:
+		x.tr.Failure = &d.Failure
+		text := d.Failure.Seen
+		if d.Next != "" {
+			text += "; " + d.Next
 		}
-		x.failed = a.event(t, x.tr.Failure.Layer, d.Name, text)
+		x.failed = a.event(t, d.Failure.Layer, name, text)
 		x.failed.Exchange = x.tr.ID
 		x.failed.Connection = x.tr.Connection
-	case "body.decoded":
-		if n, err := strconv.ParseInt(d.Get("size"), 10, 64); err == nil {
-			x.decoded = &n
-		}
+	case *decision.BodyDecoded:
+		x.decoded = &d.Size
 	default:
-		e := a.event(t, trace.LayerHTTP, d.Name, d.Get("text"))
+		e := a.event(t, trace.LayerHTTP, name, decision.Note(d))
 		e.Exchange = x.tr.ID
 	}
 }
 
-func failureOf(d *capture.Decision) *trace.Failure {
-	return &trace.Failure{Layer: trace.LayerName(d.Get("layer")), Code: trace.FailureCode(d.Get("code")), Seen: d.Get("seen"), Try: d.Get("try"), Hint: trace.Hint(d.Get("hint"))}
-}
-
-func number(d *capture.Decision, key string) int64 {
-	n, _ := strconv.ParseInt(d.Get(key), 10, 64)
-	return n
-}
-
-// address reads an address of a decision; a network that has no IP addresses
-// gives none.
-func address(d *capture.Decision, key string) netip.AddrPort {
-	a, _ := netip.ParseAddrPort(d.Get(key))
-	return a
-}
-
-func (a *Analyzer) poolDecision(t clock.Time, d *capture.Decision) {
-	x := a.exchange(d.Exchange)
+func (a *Analyzer) poolDecision(r *capture.Record) {
+	x := a.exchange(r.Exchange)
 	var text string
-	switch d.Name {
-	case "pool.new":
-		text = "new connection: " + d.Get("why")
+	switch d := r.Decision.(type) {
+	case *decision.PoolNew:
+		text = "new connection: " + d.Why
 		x.tr.Pool = text
-	case "pool.reuse":
-		c := a.conn(d.Socket)
+	case *decision.PoolReused:
+		c := a.conn(r.Socket)
 		x.tr.Reused = true
-		text = fmt.Sprintf("reused connection #%d", d.Socket)
-		if trace.Protocol(d.Get("protocol")) == trace.ProtocolHTTP2 {
+		text = fmt.Sprintf("reused connection #%d", r.Socket)
+		if d.Protocol == decision.HTTP2 {
 			text += ", shared by HTTP/2 streams"
-		} else if idle := number(d, "idle_ns"); idle > 0 {
-			text += fmt.Sprintf(", idle for %v", short(time.Duration(idle)))
+		} else if d.Idle > 0 {
+			text += fmt.Sprintf(", idle for %v", short(d.Idle))
 		}
 		x.tr.Connection = c.tr.ID
-		if w := d.Get("waited"); w != "" {
-			text += "; waited " + w
+		if d.Waited != "" {
+			text += "; waited " + d.Waited
 		}
 		x.tr.Pool = text
-	case "pool.wait":
-		text = "waiting " + d.Get("why")
-	default:
-		text = d.Get("text")
+	case *decision.PoolWaited:
+		text = "waiting " + d.Why
 	}
-	e := a.event(t, trace.LayerPool, d.Name, text)
+	e := a.event(r.Time, trace.LayerPool, r.Decision.Name(), text)
 	e.Exchange = x.tr.ID
-	e.Connection = int(d.Socket)
-	if d.Name != "pool.wait" {
+	e.Connection = int(r.Socket)
+	if _, waits := r.Decision.(*decision.PoolWaited); !waits {
 		x.pooled = e
 	}
 }
@@ -161,219 +151,228 @@ func short(d time.Duration) time.Duration {
 	return d.Round(100 * time.Nanosecond)
 }
 
-func (a *Analyzer) lookupDecision(t clock.Time, d *capture.Decision) {
-	l := a.lookup(d.Lookup)
-	name := func(e *trace.Event) *trace.Event {
+func (a *Analyzer) lookupDecision(r *capture.Record) {
+	t, l := r.Time, a.lookup(r.Lookup)
+	event := func(text string) *trace.Event {
+		e := a.event(t, trace.LayerDNS, r.Decision.Name(), text)
 		e.Lookup = l.tr.ID
 		return e
 	}
-	switch d.Name {
-	case "lookup.start":
-		l.tr.Name = d.Get("name")
-		l.start = name(a.event(t, trace.LayerDNS, d.Name, "look up "+l.tr.Name))
-		if d.Exchange != 0 {
-			x := a.exchange(d.Exchange)
+	switch d := r.Decision.(type) {
+	case *decision.LookupStarted:
+		l.tr.Name = d.Host
+		l.start = event("look up " + d.Host)
+		if r.Exchange != 0 {
+			x := a.exchange(r.Exchange)
 			x.lookup, x.tr.Lookup = l, l.tr.ID
 			l.start.Exchange = x.tr.ID
 		}
-	case "lookup.step":
-		s := trace.Step{Source: trace.StepSource(d.Get("source")), Server: address(d, "server"), Transport: d.Get("transport"),
-			Attempt: int(number(d, "attempt")), Outcome: trace.StepOutcome(d.Get("outcome")), Rcode: d.Get("rcode"), Text: d.Get("text"),
-			Duration: trace.Duration(number(d, "duration_ns"))}
-		s.Question.UnmarshalText([]byte(d.Get("question")))
+	case *decision.LookupStep:
+		s := trace.Step{Source: d.Source, Server: d.Server, Transport: d.Transport, Attempt: int(d.Attempt),
+			Outcome: d.Outcome, Rcode: d.Rcode, Text: d.Text, Duration: trace.Duration(d.Duration)}
+		s.Question.UnmarshalText([]byte(d.Question))
 		s.Time = a.time(t) - trace.Time(s.Duration)
-		for _, rr := range d.All("answer") {
-			if f := strings.SplitN(rr, "\t", 4); len(f) == 4 {
-				ttl, _ := strconv.ParseUint(f[1], 10, 32)
-				s.Answers = append(s.Answers, trace.Record{Name: f[0], TTL: uint32(ttl), Type: f[2], Data: f[3]})
-			}
+		for _, rr := range d.Answers {
+			s.Answers = append(s.Answers, trace.Record{Name: rr.Name, TTL: rr.TTL, Type: rr.Type, Data: rr.Data})
 		}
 		l.tr.Steps = append(l.tr.Steps, s)
-		name(a.event(t, trace.LayerDNS, d.Name, s.Text))
-	case "lookup.early":
-		var ips []string
-		for _, ad := range d.All("address") {
-			ip, _, _ := strings.Cut(ad, "\t")
-			ips = append(ips, ip)
-		}
-		l.early = name(a.event(t, trace.LayerDNS, d.Name, strings.Join(ips, ", ")+" will do for a start; the other family's answer is still out"))
-	case "lookup.end":
+		event(s.Text)
+	case *decision.LookupEarly:
+		l.early = event(ipList(d.Addresses) + " will do for a start; the other family's answer is still out")
+	case *decision.LookupEnded:
 		l.tr.End = a.time(t)
-		for _, ad := range d.All("address") {
-			if f := strings.SplitN(ad, "\t", 4); len(f) == 4 {
-				ttl, err := strconv.ParseInt(f[2], 10, 64)
-				if err != nil {
-					ttl = -1
-				}
-				ip, _ := netip.ParseAddr(f[0])
-				l.tr.Addresses = append(l.tr.Addresses, trace.Address{IP: ip, Source: f[1], TTL: ttl, Why: f[3]})
-			}
+		for _, ad := range d.Addresses {
+			l.tr.Addresses = append(l.tr.Addresses, trace.Address{IP: ad.IP, Source: ad.Source, TTL: ad.TTL, Why: ad.Why})
 		}
 		text := "no address"
-		if d.Get("seen") != "" {
-			l.tr.Failure = failureOf(d)
-			text = l.tr.Failure.Seen
-		} else if len(l.tr.Addresses) > 0 {
-			var ips []string
-			for _, ad := range l.tr.Addresses {
-				ips = append(ips, ad.IP.String())
-			}
-			text = l.tr.Name + " is " + strings.Join(ips, ", ")
+		if d.Failure != (trace.Failure{}) {
+			l.tr.Failure = &d.Failure
+			text = d.Failure.Seen
+		} else if len(d.Addresses) > 0 {
+			text = l.tr.Name + " is " + ipList(d.Addresses)
 		}
-		if more := d.Get("text"); more != "" {
-			text += "; " + more
+		if d.Partly {
+			text += "; the other family's answer was not waited for"
 		}
-		l.end = name(a.event(t, trace.LayerDNS, d.Name, text))
+		l.end = event(text)
 	}
 }
 
-func (a *Analyzer) socketDecision(t clock.Time, d *capture.Decision) {
-	if d.Name == "connect.to" {
-		e := a.event(t, trace.LayerTCP, d.Name, fmt.Sprintf("connect to %s instead of %s: %s", d.Get("to"), d.Get("from"), d.Get("why")))
-		e.Exchange = a.exchange(d.Exchange).tr.ID
-		return
+func ipList(list []decision.Address) string {
+	var ips []string
+	for _, ad := range list {
+		ips = append(ips, ad.IP.String())
 	}
-	c := a.conn(d.Socket)
-	var e *trace.Event
-	switch d.Name {
-	case "connect.start":
-		c.tr.Opened = a.time(t)
-		c.tr.RemoteAddr = address(d, "address")
-		c.tr.Origin = d.Get("origin")
-		c.tr.Attempts = []trace.Attempt{{Address: address(d, "address"), Start: a.time(t), Outcome: trace.AttemptPending}}
-		e = a.event(t, trace.LayerTCP, d.Name, "connect to "+d.Get("address"))
-		c.start = e
-		if d.Exchange != 0 {
-			x := a.exchange(d.Exchange)
+	return strings.Join(ips, ", ")
+}
+
+// addrText is empty for an address that is not known.
+func addrText(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+func (a *Analyzer) connectDecision(r *capture.Record) {
+	c, at := a.conn(r.Socket), a.time(r.Time)
+	event := func(text string) *trace.Event {
+		e := a.event(r.Time, trace.LayerTCP, r.Decision.Name(), text)
+		c.about(e)
+		return e
+	}
+	switch d := r.Decision.(type) {
+	case *decision.ConnectStarted:
+		c.tr.Opened = at
+		c.tr.RemoteAddr = d.Address
+		c.tr.Origin = d.Origin
+		c.tr.Attempts = []trace.Attempt{{Address: d.Address, Start: at, Outcome: trace.AttemptPending}}
+		c.start = event("connect to " + addrText(d.Address))
+		if r.Exchange != 0 {
+			x := a.exchange(r.Exchange)
 			x.attempts = append(x.attempts, c)
-			e.Exchange = x.tr.ID
+			c.start.Exchange = x.tr.ID
 		}
-	case "connect.done":
-		at := a.time(t)
+	case *decision.ConnectDone:
 		c.tr.Connected = &at
-		c.tr.LocalAddr, c.tr.RemoteAddr = address(d, "local"), address(d, "remote")
+		c.tr.LocalAddr, c.tr.RemoteAddr = d.Local, d.Remote
 		c.attemptEnded(at, trace.AttemptConnected, "")
-		e = a.event(t, trace.LayerTCP, d.Name, "connected: "+d.Get("local")+" → "+d.Get("remote"))
-		c.done = e
-	case "connect.failed":
-		at := a.time(t)
-		c.attemptEnded(at, trace.AttemptOutcome(d.Get("outcome")), d.Get("error"))
+		c.done = event("connected: " + addrText(d.Local) + " → " + addrText(d.Remote))
+	case *decision.ConnectFailed:
+		c.attemptEnded(at, d.Outcome, d.Error)
 		c.tr.Closed = &at
-		e = a.event(t, trace.LayerTCP, d.Name, d.Get("error"))
-	case "socket.bound":
-		a.wireOf().bound[uint16(number(d, "port"))] = d.Socket
-		return
-	case "socket.open":
-		if ap := address(d, "local"); ap.IsValid() && c.flow == nil {
-			a.wireOf().bound[ap.Port()] = d.Socket
-		}
-		c.tr.Network = d.Get("network")
-		c.tr.LocalAddr, c.tr.RemoteAddr = address(d, "local"), address(d, "remote")
-		c.tr.Opened = a.time(t)
-		if d.Get("for") == "dns" {
-			c.speak(protoDNS)
-			c.lookup = a.lookup(d.Lookup)
-		}
-		return
-	case "socket.eof":
-		c.endedBySocket(t, capture.In)
-		if c.tr.ClosedBy == "" {
-			c.tr.ClosedBy = trace.ByServer
-		}
-		e = a.event(t, trace.LayerTCP, d.Name, "the server closed its side")
-		e.Direction = trace.In
-	case "socket.reset":
-		c.endedBySocket(t, capture.In)
-		c.tr.ClosedBy = trace.ByReset
-		e = a.event(t, trace.LayerTCP, d.Name, "the connection broke: "+d.Get("error"))
-		e.Direction = trace.In
-	case "socket.closed":
-		c.endedBySocket(t, capture.In)
-		c.endedBySocket(t, capture.Out)
-		at := a.time(t)
-		c.tr.Closed = &at
-		if c.tr.ClosedBy == "" {
-			c.tr.ClosedBy = trace.Closer(d.Get("by"))
-		}
-		if c.tr.Network != "tcp" {
-			return
-		}
-		e = a.event(t, trace.LayerTCP, d.Name, "closed: "+d.Get("why"))
-		e.Direction = trace.Out
-	case "tcp.info":
-		c.tr.TCP = tcpInfo(d)
-		e = a.event(t, trace.LayerTCP, d.Name, tcpInfoText(c.tr.TCP))
-	default:
-		return
+		event(d.Error)
 	}
+}
+
+// about says of an event which connection it is about.
+func (c *conn) about(e *trace.Event) {
 	e.Connection = c.tr.ID
 	if c.lookup != nil {
 		e.Lookup = c.lookup.tr.ID
 	}
 }
 
-// captureDecision takes what is told of the capture itself.
-func (a *Analyzer) captureDecision(t clock.Time, d *capture.Decision) {
-	switch d.Name {
-	case "capture.damage":
-		a.damage++
-		a.event(t, trace.LayerCapture, d.Name, d.Get("text"))
-	case "capture.dropped":
-		a.dropped += number(d, "packets")
-		a.event(t, trace.LayerCapture, d.Name, d.Get("packets")+" packets were dropped by the capture")
-	case "capture.names":
-		if a.decisions {
-			return // the lookups tell them
+func (a *Analyzer) socketDecision(r *capture.Record) {
+	t, c := r.Time, a.conn(r.Socket)
+	event := func(text string) *trace.Event {
+		e := a.event(t, trace.LayerTCP, r.Decision.Name(), text)
+		c.about(e)
+		return e
+	}
+	switch d := r.Decision.(type) {
+	case *decision.SocketAccepted:
+		c.accepted = true
+		c.tr.LocalAddr, c.tr.RemoteAddr = d.Remote, d.Local
+		c.tr.Opened = a.time(t)
+	case *decision.SocketBound:
+		a.wireOf().bound[d.Port] = r.Socket
+	case *decision.SocketOpened:
+		if d.Local.IsValid() && c.flow == nil {
+			a.wireOf().bound[d.Local.Port()] = r.Socket
 		}
-		a.event(t, trace.LayerCapture, d.Name, fmt.Sprintf("names of %d addresses", len(d.Attrs)))
-	default:
-		a.event(t, trace.LayerCapture, d.Name, d.Get("text"))
+		c.tr.Network = string(d.Transport)
+		c.tr.LocalAddr, c.tr.RemoteAddr = d.Local, d.Remote
+		c.tr.Opened = a.time(t)
+		if d.For == decision.ForDNS {
+			c.root.open(&dnsProtocol, nil)
+			c.lookup = a.lookup(r.Lookup)
+		}
+	case *decision.SocketEOF:
+		c.endedBySocket(t, c.peer())
+		if c.tr.ClosedBy == "" {
+			c.tr.ClosedBy = sideName(c.peer())
+		}
+		event("the " + string(sideName(c.peer())) + " closed its side").Direction = dirNames[c.peer()]
+	case *decision.SocketReset:
+		c.endedBySocket(t, c.peer())
+		c.tr.ClosedBy = trace.ByReset
+		event("the connection broke: " + d.Error).Direction = dirNames[c.peer()]
+	case *decision.SocketClosed:
+		c.endedBySocket(t, capture.In)
+		c.endedBySocket(t, capture.Out)
+		at := a.time(t)
+		c.tr.Closed = &at
+		if c.tr.ClosedBy == "" {
+			c.tr.ClosedBy = d.By
+		}
+		if c.tr.Network == string(decision.TCP) {
+			text := "closed"
+			if d.Why != "" {
+				text += ": " + d.Why
+			}
+			event(text).Direction = dirNames[1-c.peer()]
+		}
+	case *decision.TCPInfo:
+		c.tr.TCP = &trace.TCP{Source: trace.FromKernel, State: d.State,
+			RTT: trace.Duration(d.RTT), RTTVar: trace.Duration(d.RTTVar), MinRTT: trace.Duration(d.MinRTT), RTO: trace.Duration(d.RTO),
+			SendMSS: d.SendMSS, ReceiveMSS: d.ReceiveMSS, AdvertMSS: d.AdvertMSS, PathMTU: d.PathMTU,
+			CwndSegs: d.Cwnd, Retransmits: d.Retransmits, Lost: d.Lost, SegmentsOut: d.SegmentsOut, SegmentsIn: d.SegmentsIn,
+			Options: d.Options}
+		event(tcpInfoText(d))
 	}
 }
 
-func tcpInfo(d *capture.Decision) *trace.TCP {
-	u := func(k string) uint32 { return uint32(number(d, k)) }
-	return &trace.TCP{Source: trace.FromKernel, State: d.Get("state"),
-		RTT: trace.Duration(number(d, "rtt_ns")), RTTVar: trace.Duration(number(d, "rtt_var_ns")),
-		MinRTT: trace.Duration(number(d, "min_rtt_ns")), RTO: trace.Duration(number(d, "rto_ns")),
-		SendMSS: u("send_mss"), ReceiveMSS: u("receive_mss"), AdvertMSS: u("advertised_mss"), PathMTU: u("path_mtu"),
-		CwndSegs: u("cwnd"), Retransmits: u("retransmits"), Lost: u("lost"), SegmentsOut: u("segments_out"), SegmentsIn: u("segments_in"),
-		Options: d.All("option")}
+// peer is the direction in which the other side of the recorded program's
+// socket sends.
+func (c *conn) peer() capture.Direction {
+	if c.accepted {
+		return capture.Out
+	}
+	return capture.In
 }
 
-func tcpInfoText(t *trace.TCP) string {
-	s := fmt.Sprintf("kernel TCP_INFO: %s, RTT %v ± %v, MSS %d, cwnd %d segments, %d retransmitted", t.State, short(t.RTT.Std()), short(t.RTTVar.Std()), t.SendMSS, t.CwndSegs, t.Retransmits)
-	if len(t.Options) > 0 {
-		s += ", " + strings.Join(t.Options, ", ")
+func tcpInfoText(d *decision.TCPInfo) string {
+	s := fmt.Sprintf("kernel TCP_INFO: %s, RTT %v ± %v, MSS %d, cwnd %d segments, %d retransmitted", d.State, short(d.RTT), short(d.RTTVar), d.SendMSS, d.Cwnd, d.Retransmits)
+	if len(d.Options) > 0 {
+		s += ", " + strings.Join(d.Options, ", ")
 	}
 	return s
 }
 
-func (a *Analyzer) tlsDecision(t clock.Time, d *capture.Decision) {
-	c := a.conn(d.Socket)
-	c.facts()
-	var e *trace.Event
-	switch d.Name {
-	case "tls.start":
-		e = a.event(t, trace.LayerTLS, d.Name, "TLS handshake for "+d.Get("server_name")+", offering "+d.Get("alpn"))
-		c.tlsStart = e
-	case "tls.done":
-		e = a.event(t, trace.LayerTLS, d.Name, "TLS handshake complete")
-		c.tlsDone = e
-	case "tls.failed":
-		e = a.event(t, trace.LayerTLS, d.Name, d.Get("error"))
-		c.tlsFailed = e
-		c.tr.Failure = &trace.Failure{Layer: trace.LayerTLS, Code: trace.FailureCode(d.Get("code")), Seen: d.Get("error")}
-	case "tls.verdict":
-		c.tr.TLS.Verdict = &trace.Verdict{OK: d.Get("ok") == "true", Code: trace.VerdictCode(d.Get("code")), Reason: d.Get("reason"),
-			Explanation: d.Get("explanation"), Try: d.Get("try"), Hint: trace.Hint(d.Get("hint")), Ignored: d.Get("ignored") == "true"}
-		text := "certificate: " + d.Get("reason")
-		if c.tr.TLS.Verdict.Ignored {
+// captureDecision takes what is told of the capture itself.
+func (a *Analyzer) captureDecision(r *capture.Record) {
+	var text string
+	switch d := r.Decision.(type) {
+	case *decision.CaptureDamaged:
+		a.damage++
+		text = d.Text
+	case *decision.CaptureDropped:
+		a.dropped += d.Packets
+		text = fmt.Sprintf("%d packets were dropped by the capture", d.Packets)
+	case *decision.CaptureNames:
+		if a.decisions {
+			return // the lookups tell them
+		}
+		text = fmt.Sprintf("names of %d addresses", len(d.Hosts))
+	case *decision.CaptureComment:
+		text = d.Text
+	}
+	a.event(r.Time, trace.LayerCapture, r.Decision.Name(), text)
+}
+
+func (a *Analyzer) tlsDecision(r *capture.Record) {
+	c := a.conn(r.Socket)
+	event := func(text string) *trace.Event {
+		e := a.event(r.Time, trace.LayerTLS, r.Decision.Name(), text)
+		e.Connection = c.tr.ID
+		return e
+	}
+	facts := c.facts()
+	switch d := r.Decision.(type) {
+	case *decision.TLSStarted:
+		c.tlsStart = event("TLS handshake for " + d.ServerName + ", offering " + strings.Join(d.ALPN, ","))
+	case *decision.TLSDone:
+		c.tlsDone = event("TLS handshake complete")
+	case *decision.TLSFailed:
+		c.tlsFailed = event(d.Seen)
+		c.tr.Failure = &trace.Failure{Layer: trace.LayerTLS, Code: d.Code, Seen: d.Seen}
+	case *decision.TLSVerdict:
+		facts.Verdict = &trace.Verdict{OK: d.OK, Code: d.Code, Reason: d.Reason, Explanation: d.Explanation, Try: d.Try, Hint: d.Hint, Ignored: d.Ignored}
+		text := "certificate: " + d.Reason
+		if d.Ignored {
 			text += " (ignored, as asked)"
 		}
-		e = a.event(t, trace.LayerTLS, d.Name, text)
-	default:
-		return
+		event(text)
 	}
-	e.Connection = c.tr.ID
 }

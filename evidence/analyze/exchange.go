@@ -1,7 +1,8 @@
 package analyze
 
 import (
-	"peel/evidence/capture"
+	"slices"
+
 	"peel/trace"
 )
 
@@ -23,6 +24,7 @@ type exchange struct {
 // trace fills in what follows from the whole of the evidence.
 func (x *exchange) trace(a *Analyzer) *trace.Exchange {
 	t := x.tr
+	t.Request.Body = settled(t.Request.Body)
 	t.Timings = x.timings()
 	if t.Timings.Total != nil {
 		t.Start, t.End = t.Timings.Total.Start, t.Timings.Total.End
@@ -34,7 +36,8 @@ func (x *exchange) trace(a *Analyzer) *trace.Exchange {
 	}
 	if t.Response != nil {
 		r := *t.Response
-		r.Informational = x.informational
+		r.Body = settled(r.Body)
+		r.Informational = slices.Clip(x.informational)
 		if x.decoded != nil {
 			r.Body.DecodedSize = *x.decoded
 		}
@@ -49,6 +52,14 @@ func (x *exchange) trace(a *Analyzer) *trace.Exchange {
 		}
 	}
 	return &t
+}
+
+// settled is a body that the analysis does not change any more. Content only
+// gets longer; of the pieces the last one grows in its place.
+func settled(b trace.Body) trace.Body {
+	b.Content = slices.Clip(b.Content)
+	b.Pieces = slices.Clone(b.Pieces)
+	return b
 }
 
 // opened returns the connection that was opened for this exchange and that
@@ -130,39 +141,6 @@ func (x *exchange) timings() trace.Timings {
 	return t
 }
 
-// maxPieces bounds the pieces of one body whose places are kept.
-const maxPieces = 4096
-
-// piece takes data of a body that stands at offset of the application stream.
-func (c *conn) piece(b *trace.Body, dir capture.Direction, offset int64, data []byte) {
-	if len(data) == 0 {
-		return
-	}
-	c.content += int64(len(data))
-	at := b.WireSize
-	b.WireSize += int64(len(data))
-	c.a.keep(b, data)
-	if n := len(b.Pieces); n > 0 {
-		if l := &b.Pieces[n-1]; l.At+l.Length == at && l.Bytes.Offset+l.Length == offset {
-			l.Length += int64(len(data))
-			l.Bytes.Length = l.Length
-			return
-		} else if n == maxPieces {
-			return
-		}
-	}
-	r := trace.Range{Space: c.space(), Connection: c.tr.ID, Direction: dirNames[dir], Offset: offset, Length: int64(len(data))}
-	b.Pieces = append(b.Pieces, trace.Piece{At: at, Length: r.Length, Bytes: r})
-}
-
-// space is the one in which the application's bytes count.
-func (c *conn) space() trace.Space {
-	if c.tls != nil && c.tls.active {
-		return trace.SpaceTLS
-	}
-	return trace.SpaceStream
-}
-
 // keep keeps the beginning of a message's content, as far as is asked for.
 func (a *Analyzer) keep(b *trace.Body, data []byte) {
 	n := min(a.lim.Body-len(b.Content), a.lim.Bodies-a.bodies, len(data))
@@ -185,7 +163,7 @@ func (x *exchange) passive(c *conn, first bool) {
 	x.start = c.start
 	if l := c.resolved; l != nil && l.end != nil {
 		x.tr.Lookup = l.tr.ID
-		if !l.used && c.tr.Opened-l.tr.End < trace.Time(together) {
+		if !l.used && c.tr.Opened-l.tr.End < trace.Time(sameLookup) {
 			x.lookup, l.used = l, true
 			x.start = l.start
 		}

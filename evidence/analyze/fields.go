@@ -3,13 +3,9 @@ package analyze
 import (
 	"strings"
 
-	"peel/dns"
 	"peel/trace"
 	"peel/wire/arp"
-	"peel/wire/http1"
-	"peel/wire/http2"
 	"peel/wire/tlswire"
-	"peel/wire/websocket"
 )
 
 // Fields returns the tree of fields of the message that an event is about,
@@ -18,26 +14,23 @@ func Fields(t *trace.Trace, e *trace.Event) []trace.Field {
 	if len(e.Raw) == 0 {
 		return nil
 	}
-	switch e.Layer {
-	case trace.LayerDNS:
-		return dns.Fields(e.Raw)
-	case trace.LayerTLS:
-		if strings.HasPrefix(e.Name, "tls.handshake.") {
-			return tlswire.Fields(tlsVersion(t, e), e.Raw)
-		}
-		if e.Name == "tls.alert" {
-			return tlswire.AlertFields(e.Raw)
-		}
-	case trace.LayerWebSocket:
-		return websocket.Fields(e.Raw)
-	case trace.LayerARP:
+	if e.Layer == trace.LayerARP {
 		return arp.Fields(e.Raw, 0)
-	case trace.LayerHTTP1:
-		return http1.Fields(e.Raw)
-	case trace.LayerHTTP2:
-		if e.Name != "http2.preface" {
-			return append(http2.Fields(e.Raw), headerFields(t, e)...)
+	}
+	for _, p := range protocols {
+		if p.layer == e.Layer {
+			return p.fields(t, e)
 		}
+	}
+	return nil
+}
+
+func tlsFields(t *trace.Trace, e *trace.Event) []trace.Field {
+	switch {
+	case strings.HasPrefix(e.Name, "tls.handshake."):
+		return tlswire.Fields(tlsVersion(t, e), e.Raw)
+	case e.Name == "tls.alert":
+		return tlswire.AlertFields(e.Raw)
 	}
 	return nil
 }

@@ -223,9 +223,6 @@ func (a *Analyzer) newFlow(w *wire, p *packet, s tcp.Segment) *flow {
 	if !mine {
 		c.tr.Opened = a.time(a.now)
 		c.resolved = w.names.byAddr[server.Addr()]
-		if server.Port() == 53 {
-			c.speak(protoDNS)
-		}
 	}
 	return f
 }

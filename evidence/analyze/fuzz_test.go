@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	"peel/trace"
 	"peel/wire/pcap"
 )
@@ -165,7 +166,7 @@ func TestSeedsCutAnywhere(t *testing.T) {
 		for n := 0; n < len(b); n += 97 {
 			list := records(t, b[:n])
 			for _, r := range list {
-				if r.Kind == capture.Decided && r.Decision.Name == "capture.damage" && r.Decision.Get("text") == "" {
+				if d, ok := r.Decision.(*decision.CaptureDamaged); ok && d.Text == "" {
 					t.Fatalf("%s cut at %d: damage that says nothing", name, n)
 				}
 			}

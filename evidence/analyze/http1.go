@@ -1,6 +1,7 @@
 package analyze
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -13,7 +14,8 @@ import (
 
 // h1conn reads the HTTP/1 messages of one connection.
 type h1conn struct {
-	c       *conn
+	silent
+	l       *layer
 	reader  [2]http1.Reader
 	pending []*exchange // sent and not yet answered, oldest first
 	sending *exchange
@@ -23,39 +25,84 @@ type h1conn struct {
 	}
 	stopped [2]bool
 	over    [2]bool // no more bytes will come
-	// switched is the protocol that a 101 response has just changed to.
-	switched string
+	// switched is what a response has just changed to (RFC 9110 §7.8, §9.3.6).
+	switched func(t clock.Time)
 }
 
-func newH1(c *conn) *h1conn {
-	h := &h1conn{c: c}
+var http1Protocol = protocol{
+	name: trace.ProtocolHTTP11, layer: trace.LayerHTTP1,
+	fields:    func(_ *trace.Trace, e *trace.Event) []trace.Field { return http1.Fields(e.Raw) },
+	recognise: func(o *opening) guess { return looksLikeHTTP1(o.out) },
+	open:      func(l *layer, _ *exchange) decoder { return newH1(l) },
+}
+
+// maxMethod bounds the method of a request that is recognised.
+const maxMethod = 32
+
+// maxGuess bounds the bytes of a first line that is waited for.
+const maxGuess = 4096
+
+// looksLikeHTTP1 tells whether bytes begin a request line (RFC 9112 §3): a
+// token, a space, a target, and a version.
+func looksLikeHTTP1(b []byte) guess {
+	if len(b) == 0 {
+		return no
+	}
+	line, _, whole := bytes.Cut(b, []byte("\n"))
+	method, rest, ok := bytes.Cut(line, []byte(" "))
+	for _, ch := range method[:min(len(method), maxMethod+1)] {
+		if ch < '!' || ch > '~' || ch == ':' || ch == '"' || ch == '{' || ch == '<' {
+			return no
+		}
+	}
+	switch {
+	case len(method) > maxMethod || ok && len(method) == 0 || !ok && whole:
+		return no
+	case whole || len(b) > maxGuess:
+		if i := bytes.LastIndex(rest, []byte(" HTTP/1.")); i >= 0 || len(b) > maxGuess {
+			return yes
+		}
+		return no
+	}
+	return perhaps
+}
+
+func newH1(l *layer) *h1conn {
+	h := &h1conn{l: l}
 	h.reader[capture.Out].Reset(http1.ServerRole, http1.Limits{Observe: true})
 	h.reader[capture.In].Reset(http1.ClientRole, http1.Limits{Observe: true})
 	return h
 }
 
+func (h *h1conn) input(t clock.Time, dir capture.Direction, b []byte) {
+	h.l.in[dir].add(t, b)
+	h.run(t, dir)
+}
+
 // run takes what is there in one direction.
 func (h *h1conn) run(t clock.Time, dir capture.Direction) {
 	h.read(t, dir)
+	if h.l.dec != h {
+		return // the connection has changed to another protocol
+	}
 	if dir == capture.Out {
 		h.read(t, capture.In) // what waited for the request
 	}
 }
 
-// close takes the end of one direction.
-func (h *h1conn) close(t clock.Time, dir capture.Direction) {
+func (h *h1conn) end(t clock.Time, dir capture.Direction) {
 	h.over[dir] = true
 	h.run(t, dir)
 }
 
 func (h *h1conn) read(t clock.Time, dir capture.Direction) {
-	f := &h.c.app[dir]
+	f := &h.l.in[dir]
 	for !h.stopped[dir] {
 		if dir == capture.In && len(h.pending) == 0 {
 			// Bytes that no request asked for wait until there is one.
 			if h.over[capture.In] && h.over[capture.Out] && len(f.buf) > 0 {
 				h.stopped[dir] = true
-				e := h.c.message(t, trace.LayerHTTP1, "http1.unasked", fmt.Sprintf("%d bytes from the server that no request asked for", len(f.buf)), dir, f.offset, len(f.buf), f.buf)
+				e := h.l.message(t, trace.LayerHTTP1, "http1.unasked", fmt.Sprintf("%d bytes from the server that no request asked for", len(f.buf)), dir, f.offset, len(f.buf), f.buf)
 				e.RawLength = len(f.buf)
 			}
 			return
@@ -83,15 +130,14 @@ func (h *h1conn) read(t clock.Time, dir capture.Direction) {
 		case http1.Data:
 			h.data(dir, f.offset, ev.Data)
 		case http1.End:
-			h.end(t, dir, f.offset+int64(n), ev.Trailers)
+			h.ended(t, dir, f.offset+int64(n), ev.Trailers)
 		case http1.Tunnel, http1.Closed:
 			h.stopped[dir] = true
 		}
 		f.take(n, t)
-		if h.switched != "" {
-			to, x := h.switched, h.pending[0]
-			h.switched, h.pending = "", nil
-			h.c.upgrade(t, x, to)
+		if h.switched != nil {
+			h.stopped = [2]bool{true, true}
+			h.switched(t)
 			return
 		}
 	}
@@ -106,7 +152,7 @@ func (h *h1conn) request(first, t clock.Time, f *stretch, n int, head *http1.Hea
 		h.stopped[capture.Out] = true
 		return
 	}
-	x := h.c.request(0)
+	x := h.l.c.request(0)
 	h.sending = x
 	h.pending = append(h.pending, x)
 	h.message[capture.Out].offset, h.message[capture.Out].body = f.offset, 0
@@ -116,26 +162,40 @@ func (h *h1conn) request(first, t clock.Time, f *stretch, n int, head *http1.Hea
 	x.tr.Request = trace.Request{Method: head.Method, Target: head.Target, Headers: h.headers(capture.Out, f, n, head.Fields),
 		HeadersSize: int64(n), Body: body(head)}
 	if x.tr.URL == "" {
-		scheme := "http"
-		if h.c.tls != nil && h.c.tls.active {
-			scheme = "https"
-		}
-		x.tr.URL = scheme + "://" + head.Fields.Value("Host") + head.Target
+		x.tr.URL = h.url(head)
 	}
-	e := h.c.message(first, trace.LayerHTTP1, "http1.request", fmt.Sprintf("%s %s %s, %d fields, %d bytes", head.Method, head.Target, version(head.Minor), len(head.Fields), n), capture.Out, f.offset, n, f.buf[:n])
+	e := h.l.message(first, trace.LayerHTTP1, "http1.request", fmt.Sprintf("%s %s %s, %d fields, %d bytes", head.Method, head.Target, version(head.Minor), len(head.Fields), n), capture.Out, f.offset, n, f.buf[:n])
 	e.Exchange = x.tr.ID
 	x.sendFirst, x.sendLast = e, e
 	if first != t {
 		// The head came in pieces: its end is another event.
-		x.sendLast = h.c.a.event(t, trace.LayerHTTP1, "http1.request_head_end", "the request's head is complete")
-		x.sendLast.Exchange, x.sendLast.Connection = x.tr.ID, h.c.tr.ID
+		x.sendLast = h.l.c.a.event(t, trace.LayerHTTP1, "http1.request_head_end", "the request's head is complete")
+		x.sendLast.Exchange, x.sendLast.Connection = x.tr.ID, h.l.c.tr.ID
 	}
+}
+
+// url is the target URI of a request (RFC 9112 §3.3).
+func (h *h1conn) url(head *http1.Head) string {
+	switch {
+	case head.Method == "CONNECT":
+		return head.Target // the authority-form: no URL is asked for
+	case strings.Contains(head.Target, "://"):
+		return head.Target // the absolute-form, which proxies are asked with
+	}
+	scheme := "http"
+	if h.l.secure {
+		scheme = "https"
+	}
+	if head.Target == "*" {
+		return scheme + "://" + head.Fields.Value("Host")
+	}
+	return scheme + "://" + head.Fields.Value("Host") + head.Target
 }
 
 func (h *h1conn) response(first, t clock.Time, f *stretch, n int, head *http1.Head) {
 	x := h.pending[0]
 	h.message[capture.In].offset, h.message[capture.In].body = f.offset, 0
-	e := h.c.message(first, trace.LayerHTTP1, "http1.response", fmt.Sprintf("%s %d %s, %d fields, %d bytes", version(head.Minor), head.Status, head.Reason, len(head.Fields), n), capture.In, f.offset, n, f.buf[:n])
+	e := h.l.message(first, trace.LayerHTTP1, "http1.response", fmt.Sprintf("%s %d %s, %d fields, %d bytes", version(head.Minor), head.Status, head.Reason, len(head.Fields), n), capture.In, f.offset, n, f.buf[:n])
 	e.Exchange = x.tr.ID
 	if head.Status < 200 && head.Status != 101 {
 		x.informational = append(x.informational, head.Status)
@@ -144,14 +204,29 @@ func (h *h1conn) response(first, t clock.Time, f *stretch, n int, head *http1.He
 	x.respFirst, x.respLast = e, e
 	x.tr.Response = &trace.Response{Status: head.Status, Reason: head.Reason, Headers: h.headers(capture.In, f, n, head.Fields),
 		HeadersSize: int64(n), Body: body(head)}
-	if head.Status == 101 {
-		h.switched = strings.ToLower(strings.TrimSpace(head.Fields.Value("Upgrade")))
+	switch {
+	case head.Status == 101:
 		x.tr.Response.Body.Complete = true
+		h.switched = h.upgrade(x, strings.TrimSpace(head.Fields.Value("Upgrade")))
+	case x.tr.Method == "CONNECT" && head.Status/100 == 2:
+		// RFC 9110 §9.3.6: behind the head the connection is a tunnel.
+		x.tr.Response.Body.Complete = true
+		proxy := &trace.Proxy{Protocol: trace.ProxyCONNECT, Address: h.l.c.tr.RemoteAddr, Target: x.tr.Request.Target}
+		h.switched = func(t clock.Time) { h.l.tunnel(t, proxy) }
 	}
 	for _, d := range head.Deviations {
-		o := h.c.a.event(t, trace.LayerHTTP1, "http1.deviation", "the response bends the rules: "+d)
-		o.Exchange, o.Connection = x.tr.ID, h.c.tr.ID
+		o := h.l.c.a.event(t, trace.LayerHTTP1, "http1.deviation", "the response bends the rules: "+d)
+		o.Exchange, o.Connection = x.tr.ID, h.l.c.tr.ID
 	}
+}
+
+// upgrade goes on with another protocol where a 101 response ended HTTP/1.1.
+func (h *h1conn) upgrade(x *exchange, token string) func(t clock.Time) {
+	p := h.l.c.a.upgradeTo(token)
+	if p == nil {
+		return func(clock.Time) { h.l.ignore() }
+	}
+	return func(t clock.Time) { h.l.become(t, p, x) }
 }
 
 func version(minor int) trace.Protocol {
@@ -188,7 +263,7 @@ func (h *h1conn) headers(dir capture.Direction, f *stretch, n int, fields httpfi
 		hd := trace.Header{Name: fl.Name, Value: fl.Value, Size: len(fl.Name) + len(fl.Value) + 4}
 		if i < len(lines) {
 			hd.Size = lines[i].Length
-			r := h.c.ranges(dir, f.offset+int64(lines[i].Offset), int64(lines[i].Length))[0]
+			r := h.l.ranges(dir, f.offset+int64(lines[i].Offset), int64(lines[i].Length))[0]
 			hd.Bytes = &r
 		}
 		out = append(out, hd)
@@ -214,9 +289,9 @@ func (h *h1conn) data(dir capture.Direction, offset int64, b []byte) {
 	}
 	h.message[dir].body += int64(len(b))
 	if dir == capture.Out {
-		h.c.piece(&x.tr.Request.Body, dir, offset, b)
+		h.l.piece(&x.tr.Request.Body, dir, offset, b)
 	} else if x.tr.Response != nil {
-		h.c.piece(&x.tr.Response.Body, dir, offset, b)
+		h.l.piece(&x.tr.Response.Body, dir, offset, b)
 	}
 }
 
@@ -227,7 +302,7 @@ func (h *h1conn) release() {
 	h.pending, h.sending = nil, nil
 }
 
-func (h *h1conn) end(t clock.Time, dir capture.Direction, offset int64, trailers httpfield.List) {
+func (h *h1conn) ended(t clock.Time, dir capture.Direction, offset int64, trailers httpfield.List) {
 	x := h.current(dir)
 	if x == nil {
 		return
@@ -235,9 +310,9 @@ func (h *h1conn) end(t clock.Time, dir capture.Direction, offset int64, trailers
 	m := &h.message[dir]
 	var e *trace.Event
 	if m.body > 0 || len(trailers) > 0 {
-		e = h.c.a.event(t, trace.LayerHTTP1, "http1.body", fmt.Sprintf("body complete: %d bytes", m.body))
-		e.Connection, e.Exchange, e.Direction = h.c.tr.ID, x.tr.ID, dirNames[dir]
-		e.Bytes = h.c.ranges(dir, m.offset, offset-m.offset)
+		e = h.l.c.a.event(t, trace.LayerHTTP1, "http1.body", fmt.Sprintf("body complete: %d bytes", m.body))
+		e.Connection, e.Exchange, e.Direction = h.l.c.tr.ID, x.tr.ID, dirNames[dir]
+		e.Bytes = h.l.ranges(dir, m.offset, offset-m.offset)
 		e.RawLength = int(offset - m.offset)
 	}
 	var tr []trace.Header
@@ -265,8 +340,8 @@ func (h *h1conn) end(t clock.Time, dir capture.Direction, offset int64, trailers
 }
 
 func (h *h1conn) malformed(t clock.Time, dir capture.Direction, err error) {
-	e := h.c.a.event(t, trace.LayerHTTP1, "http1.malformed", strings.TrimPrefix(err.Error(), "http1: "))
-	e.Connection, e.Direction = h.c.tr.ID, dirNames[dir]
+	e := h.l.c.a.event(t, trace.LayerHTTP1, "http1.malformed", strings.TrimPrefix(err.Error(), "http1: "))
+	e.Connection, e.Direction = h.l.c.tr.ID, dirNames[dir]
 	if x := h.current(dir); x != nil {
 		e.Exchange = x.tr.ID
 		if dir == capture.In && x.respFirst != nil {

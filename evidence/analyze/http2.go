@@ -1,7 +1,10 @@
 package analyze
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"peel/clock"
@@ -14,7 +17,8 @@ import (
 
 // h2conn reads the HTTP/2 frames of one connection.
 type h2conn struct {
-	c       *conn
+	silent
+	l       *layer
 	dec     [2]*hpack.Decoder
 	streams map[uint32]*h2stream
 	open    int
@@ -65,8 +69,70 @@ type part struct {
 	offset int64
 }
 
-func newH2(c *conn) *h2conn {
-	h := &h2conn{c: c, streams: map[uint32]*h2stream{}}
+var http2Protocol = protocol{
+	name: trace.ProtocolHTTP2, layer: trace.LayerHTTP2, upgrade: "h2c",
+	fields: func(t *trace.Trace, e *trace.Event) []trace.Field {
+		if e.Name == "http2.preface" {
+			return nil
+		}
+		return append(http2.Fields(e.Raw), headerFields(t, e)...)
+	},
+	recognise: looksLikeHTTP2,
+	open:      openH2,
+}
+
+var preface = []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+
+// looksLikeHTTP2 tells the connection preface (RFC 9113 §3.4), or whole frames
+// where the beginning was not captured.
+func looksLikeHTTP2(o *opening) guess {
+	switch {
+	case len(o.out) == 0:
+		return no
+	case bytes.HasPrefix(o.out, preface), o.late && looksLikeFrames(o.out):
+		return yes
+	case bytes.HasPrefix(preface, o.out):
+		return perhaps
+	}
+	return no
+}
+
+// looksLikeFrames tells whether bytes are HTTP/2 frames from their first byte
+// on: one or more whole ones of known types.
+func looksLikeFrames(b []byte) bool {
+	n := 0
+	for len(b) >= http2.FrameHeaderLen {
+		h := http2.ParseFrameHeader(b)
+		if h.Type > http2.FrameContinuation || h.Length > 1<<14 || b[5]&0x80 != 0 || h.StreamID > 1<<24 {
+			return false
+		}
+		n++
+		b = b[min(http2.FrameHeaderLen+int(h.Length), len(b)):]
+	}
+	return n > 0
+}
+
+// openH2 begins HTTP/2: at its preface, in its middle, or where a request of
+// HTTP/1.1 was upgraded to it (RFC 7540 §3.2): that becomes stream 1.
+func openH2(l *layer, from *exchange) decoder {
+	h := newH2(l)
+	switch early := join(l.early[capture.Out]); {
+	case from != nil:
+		from.informational = append(from.informational, 101)
+		from.tr.Response, from.respFirst, from.respLast = nil, nil, nil
+		from.tr.Protocol, from.tr.Stream = "HTTP/2", 1
+		s := &h2stream{id: 1, x: from}
+		s.ended[capture.Out] = true
+		h.streams[1] = s
+		h.open++
+	case !bytes.HasPrefix(early, preface):
+		h.begun, h.late = true, true
+	}
+	return h
+}
+
+func newH2(l *layer) *h2conn {
+	h := &h2conn{l: l, streams: map[uint32]*h2stream{}}
 	// RFC 9113 §6.5.2 and §6.9.2: the defaults before any SETTINGS.
 	h.dec = [2]*hpack.Decoder{hpack.NewDecoder(4096), hpack.NewDecoder(4096)}
 	h.window = [2]int64{65535, 65535}
@@ -78,14 +144,14 @@ func newH2(c *conn) *h2conn {
 // peer that the engines reject, and nothing to store.
 const maxFrame = 1 << 20
 
-// run takes what is there in one direction.
-func (h *h2conn) run(t clock.Time, dir capture.Direction) {
-	f := &h.c.app[dir]
+func (h *h2conn) input(t clock.Time, dir capture.Direction, b []byte) {
+	f := &h.l.in[dir]
+	f.add(t, b)
 	if dir == capture.Out && !h.begun {
 		if len(f.buf) < len(preface) {
 			return
 		}
-		h.c.message(t, trace.LayerHTTP2, "http2.preface", "connection preface", dir, f.offset, len(preface), f.buf[:len(preface)])
+		h.l.message(t, trace.LayerHTTP2, "http2.preface", "connection preface", dir, f.offset, len(preface), f.buf[:len(preface)])
 		f.take(len(preface), t)
 		h.begun = true
 	}
@@ -94,7 +160,7 @@ func (h *h2conn) run(t clock.Time, dir capture.Direction) {
 		fh := http2.ParseFrameHeader(f.buf[pos:])
 		size := http2.FrameHeaderLen + int(fh.Length)
 		if size > maxFrame {
-			e := h.c.message(t, trace.LayerHTTP2, "http2.malformed", fmt.Sprintf("a frame of %d bytes is larger than is read", size), dir, f.offset+int64(pos), http2.FrameHeaderLen, f.buf[pos:])
+			e := h.l.message(t, trace.LayerHTTP2, "http2.malformed", fmt.Sprintf("a frame of %d bytes is larger than is read", size), dir, f.offset+int64(pos), http2.FrameHeaderLen, f.buf[pos:])
 			e.Stream = fh.StreamID
 			h.stopped[dir] = true
 			break
@@ -126,7 +192,7 @@ func (h *h2conn) frame(first, t clock.Time, dir capture.Direction, fh http2.Fram
 		return
 	}
 	text := http2.Describe(fh, payload)
-	e := h.c.message(t, trace.LayerHTTP2, "http2."+name, text, dir, offset, len(raw), raw)
+	e := h.l.message(t, trace.LayerHTTP2, "http2."+name, text, dir, offset, len(raw), raw)
 	e.Stream = fh.StreamID
 	s := h.streams[fh.StreamID]
 	if s != nil {
@@ -143,8 +209,8 @@ func (h *h2conn) frame(first, t clock.Time, dir capture.Direction, fh http2.Fram
 		}
 	case http2.FrameRSTStream:
 		if s != nil {
-			h.end(s, capture.In)
-			h.end(s, capture.Out)
+			h.close(s, capture.In)
+			h.close(s, capture.Out)
 			if s.x.respFirst != nil {
 				s.x.respLast = e
 			}
@@ -238,7 +304,7 @@ func (h *h2conn) headers(e *trace.Event, t clock.Time, dir capture.Direction, b 
 		fields = append(fields, r.Field)
 		hd := trace.Header{Name: r.Field.Name, Value: r.Field.Value, Size: r.Length, Coding: r.Coding()}
 		if off, ok := b.place(r.Offset); ok {
-			rg := h.c.ranges(dir, off, int64(r.Length))[0]
+			rg := h.l.ranges(dir, off, int64(r.Length))[0]
 			hd.Bytes = &rg
 		}
 		list = append(list, hd)
@@ -255,7 +321,7 @@ func (h *h2conn) headers(e *trace.Event, t clock.Time, dir capture.Direction, b 
 		if dir == capture.In || len(h.streams) >= maxStreams {
 			return
 		}
-		s = &h2stream{id: b.stream, x: h.c.request(b.stream)}
+		s = &h2stream{id: b.stream, x: h.l.c.request(b.stream)}
 		s.x.tr.Stream = b.stream
 		h.streams[b.stream] = s
 		h.open++
@@ -334,7 +400,7 @@ func (h *h2conn) data(first, t clock.Time, dir capture.Direction, fh http2.Frame
 	payload, err := http2.DataPayload(fh, raw[http2.FrameHeaderLen:])
 	s := h.streams[fh.StreamID]
 	if s == nil || err != nil {
-		e := h.c.message(t, trace.LayerHTTP2, "http2.data", http2.Describe(fh, raw[http2.FrameHeaderLen:]), dir, offset, len(raw), raw[:min(len(raw), 512)])
+		e := h.l.message(t, trace.LayerHTTP2, "http2.data", http2.Describe(fh, raw[http2.FrameHeaderLen:]), dir, offset, len(raw), raw[:min(len(raw), 512)])
 		e.Stream = fh.StreamID
 		return
 	}
@@ -344,27 +410,27 @@ func (h *h2conn) data(first, t clock.Time, dir capture.Direction, fh http2.Frame
 		at++
 	}
 	var e *trace.Event
-	if s.frames[dir] <= h.c.a.lim.DataEvents {
-		e = h.c.message(t, trace.LayerHTTP2, "http2.data", http2.Describe(fh, raw[http2.FrameHeaderLen:]), dir, offset, len(raw), raw[:min(len(raw), 512)])
+	if s.frames[dir] <= h.l.c.a.lim.DataEvents {
+		e = h.l.message(t, trace.LayerHTTP2, "http2.data", http2.Describe(fh, raw[http2.FrameHeaderLen:]), dir, offset, len(raw), raw[:min(len(raw), 512)])
 	} else {
 		if s.more[dir] == nil {
-			s.more[dir] = h.c.message(t, trace.LayerHTTP2, "http2.data", "", dir, offset, len(raw), raw[:min(len(raw), 64)])
+			s.more[dir] = h.l.message(t, trace.LayerHTTP2, "http2.data", "", dir, offset, len(raw), raw[:min(len(raw), 64)])
 		} else {
 			// The event moves on with the frames that it stands for.
-			s.more[dir].Time = h.c.a.time(t)
+			s.more[dir].Time = h.l.c.a.time(t)
 			s.more[dir].RawLength += len(raw)
 		}
 		e = s.more[dir]
-		e.Text = fmt.Sprintf("DATA, %d more frames, %d bytes in all", s.frames[dir]-h.c.a.lim.DataEvents, e.RawLength)
+		e.Text = fmt.Sprintf("DATA, %d more frames, %d bytes in all", s.frames[dir]-h.l.c.a.lim.DataEvents, e.RawLength)
 	}
 	e.Stream, e.Exchange = s.id, s.x.tr.ID
 	end := fh.Flags.Has(http2.FlagEndStream)
 	if dir == capture.Out {
-		h.c.piece(&s.x.tr.Request.Body, dir, at, payload)
+		h.l.piece(&s.x.tr.Request.Body, dir, at, payload)
 		s.x.tr.Request.Body.Complete = end
 		s.x.sendLast = e
 	} else if r := s.x.tr.Response; r != nil {
-		h.c.piece(&r.Body, dir, at, payload)
+		h.l.piece(&r.Body, dir, at, payload)
 		r.Body.Complete = end
 		s.x.respLast = e
 	}
@@ -380,11 +446,11 @@ func (h *h2conn) endStream(s *h2stream, dir capture.Direction) {
 	} else if s.x.tr.Response != nil {
 		s.x.tr.Response.Body.Complete = true
 	}
-	h.end(s, dir)
+	h.close(s, dir)
 }
 
-// end closes one side of a stream; with both closed it is forgotten.
-func (h *h2conn) end(s *h2stream, dir capture.Direction) {
+// close closes one side of a stream; with both closed it is forgotten.
+func (h *h2conn) close(s *h2stream, dir capture.Direction) {
 	s.ended[dir] = true
 	if s.ended[0] && s.ended[1] && h.streams[s.id] == s {
 		delete(h.streams, s.id)
@@ -410,6 +476,8 @@ func (h *h2conn) tables() {
 func (h *h2conn) finish(t *trace.Connection) {
 	h.tables()
 	f := h.facts
+	f.FramesOut, f.FramesIn = maps.Clone(f.FramesOut), maps.Clone(f.FramesIn)
+	f.ClientSettings, f.ServerSettings = slices.Clip(f.ClientSettings), slices.Clip(f.ServerSettings)
 	f.WindowOut, f.WindowIn = h.window[capture.Out], h.window[capture.In]
 	t.HTTP2 = &f
 }

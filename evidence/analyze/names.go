@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"peel/clock"
 	"peel/dns"
@@ -44,12 +45,12 @@ const (
 	maxNames     = 1 << 16
 )
 
-// together is how long questions for the same name by the same client belong
+// sameLookup is how long questions for the same name by the same client belong
 // to one lookup.
-const together = 5e9
+const sameLookup = clock.Time(5 * time.Second)
 
-// overheard takes a DNS message that no decision tells of.
-func (c *conn) overheard(t clock.Time, dir capture.Direction, msg []byte, e *trace.Event) {
+// unattributed takes a DNS message that no decision tells of.
+func (c *conn) unattributed(t clock.Time, dir capture.Direction, msg []byte, e *trace.Event) {
 	a := c.a
 	w := a.wireOf()
 	m, err := dns.Parse(msg)
@@ -58,7 +59,7 @@ func (c *conn) overheard(t clock.Time, dir capture.Direction, msg []byte, e *tra
 	}
 	q := m.Questions[0]
 	key := question{c.tr.LocalAddr, c.tr.RemoteAddr, m.Header.ID, strings.ToLower(q.Name.String()), q.Type}
-	if c.tr.Network == "udp" && !isDNS(c.tr.RemoteAddr.Port()) {
+	if _, server := c.ports(); c.tr.Network == "udp" && !isDNS(server) {
 		return
 	}
 	if !m.Header.Response {
@@ -131,7 +132,7 @@ func (c *conn) overheard(t clock.Time, dir capture.Direction, msg []byte, e *tra
 func (a *Analyzer) lookupFor(t clock.Time, c *conn, name string, e *trace.Event) *lookup {
 	w := a.wire
 	k := client{c.tr.LocalAddr.Addr(), name}
-	if l := w.names.open[k]; l != nil && a.time(t)-l.tr.Start < together {
+	if l := w.names.open[k]; l != nil && a.time(t)-l.tr.Start < trace.Time(sameLookup) {
 		return l
 	}
 	if len(w.names.open) >= maxNames {

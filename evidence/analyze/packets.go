@@ -60,10 +60,13 @@ func keyOf(src, dst netip.AddrPort) flowKey {
 type packet struct {
 	rec     *capture.Record
 	id      int
-	link    layer // where each header and payload stands; length 0 for none
-	net     layer
-	trans   layer
-	payload layer
+	layers  []trace.Layer // all headers, from the outside in
+	carrier int           // bytes of headers outside of link
+	depth   int           // packets inside packets
+	link    span          // where each header and payload stands; length 0 for none
+	net     span
+	trans   span
+	payload span
 	proto   string // of trans
 	eth     ethernet.Header
 	cooked  cooked.Header
@@ -88,7 +91,7 @@ type packet struct {
 	sum    ip.Verdict
 }
 
-type layer struct{ at, len int }
+type span struct{ at, len int }
 
 func (a *Analyzer) wireOf() *wire {
 	if a.wire == nil {
@@ -103,7 +106,7 @@ func (a *Analyzer) packet(r *capture.Record) {
 	w := a.wireOf()
 	w.packets++
 	p := &w.cur
-	*p = packet{rec: r, id: w.packets, notes: p.notes[:0], parts: p.parts[:0]}
+	*p = packet{rec: r, id: w.packets, notes: p.notes[:0], parts: p.parts[:0], layers: p.layers[:0]}
 	w.account.Packets++
 	w.account.Frames += int64(r.Length)
 	if w.last-r.Time > 1e9 && w.mentioned["clock"] < 8 {
@@ -156,22 +159,26 @@ func (a *Analyzer) malformedPacket(layer trace.LayerName, at int, err error) {
 	}
 }
 
+// linkLayer reads the header that the capture's link type says.
 func (a *Analyzer) linkLayer(w *wire, p *packet) {
 	b := p.rec.Data
 	var typ ethernet.Type
 	var err error
+	name := "eth"
 	switch p.rec.Link.Type {
 	case pcap.LinkEthernet:
-		p.eth, err = ethernet.Parse(b)
-		p.hasEth = err == nil
-		p.link.len, typ = p.eth.Len, p.eth.Type
+		a.frame(w, p, 0, b)
+		return
 	case pcap.LinkSLL:
+		name = "sll"
 		p.cooked, err = cooked.ParseSLL(b)
 		p.link.len, typ = p.cooked.Len, p.cooked.Type
 	case pcap.LinkSLL2:
+		name = "sll"
 		p.cooked, err = cooked.ParseSLL2(b)
 		p.link.len, typ = p.cooked.Len, p.cooked.Type
 	case pcap.LinkNull, pcap.LinkLoop:
+		name = "null"
 		p.cooked, err = cooked.ParseNull(b)
 		p.link.len, typ = p.cooked.Len, p.cooked.Type
 	case pcap.LinkRaw, pcap.LinkRawBSD, pcap.LinkRawOther, pcap.LinkIPv4, pcap.LinkIPv6:
@@ -191,28 +198,73 @@ func (a *Analyzer) linkLayer(w *wire, p *packet) {
 		a.malformedPacket(trace.LayerCapture, 0, err)
 		return
 	}
+	p.layer(name, p.link)
+	a.payload(w, p, typ, p.link.len, b[p.link.len:])
+}
+
+// frame reads an Ethernet frame, which stands at byte at; -1 when it was put
+// together from fragments.
+func (a *Analyzer) frame(w *wire, p *packet, at int, b []byte) {
+	var err error
+	if p.eth, err = ethernet.Parse(b); err != nil {
+		a.malformedPacket(trace.LayerCapture, max(at, 0), err)
+		return
+	}
+	p.hasEth = true
+	p.link = span{max(at, 0), p.eth.Len}
+	if at >= 0 {
+		p.layer("eth", p.link)
+	}
+	a.payload(w, p, p.eth.Type, behind(at, p.eth.Len), b[p.eth.Len:])
+}
+
+// behind is the place n bytes behind at; what was put together from fragments
+// has none, and stays at -1.
+func behind(at, n int) int {
+	if at < 0 {
+		return at
+	}
+	return at + n
+}
+
+// payload reads what a link header says that it carries.
+func (a *Analyzer) payload(w *wire, p *packet, typ ethernet.Type, at int, b []byte) {
 	switch typ {
 	case ethernet.TypeIPv4, ethernet.TypeIPv6:
-		a.network(w, p, p.link.len, b[p.link.len:])
+		a.network(w, p, at, b)
 	case ethernet.TypeARP:
-		p.net = layer{p.link.len, min(arp.Len, len(b)-p.link.len)}
-		m, err := arp.Parse(b[p.link.len:])
+		p.net = span{max(at, 0), min(arp.Len, len(b))}
+		m, err := arp.Parse(b)
 		if err != nil {
-			a.malformedPacket(trace.LayerARP, p.link.len, err)
+			a.malformedPacket(trace.LayerARP, max(at, 0), err)
 			return
 		}
+		if at >= 0 {
+			p.layer("arp", p.net)
+		}
 		e := a.aboutPacket(trace.LayerARP, arpName(m), m.String())
-		e.Raw, e.RawLength = append([]byte(nil), b[p.link.len:p.link.len+arp.Len]...), arp.Len
+		e.Raw, e.RawLength = append([]byte(nil), b[:arp.Len]...), arp.Len
 		if m.Operation == arp.Request || m.Operation == arp.Reply {
 			e.ARP = &trace.ARP{Request: m.Operation == arp.Request, Sender: m.SenderIP, Target: m.TargetIP, SenderMAC: m.SenderMAC.String()}
 		}
 		p.src, p.dst = netip.AddrPortFrom(m.SenderIP, 0), netip.AddrPortFrom(m.TargetIP, 0)
 		p.text = "ARP " + m.String()
 	default:
+		if c := carrierOf(func(c *carrier) bool { return typ != 0 && slices.Contains(c.types, typ) }); c != nil {
+			a.carried(w, p, c, at, b)
+			return
+		}
 		p.text = typ.String()
 		if typ == 0 {
 			p.text = "802.3 frame"
 		}
+	}
+}
+
+// layer notes a header.
+func (p *packet) layer(name string, s span) {
+	if s.len > 0 {
+		p.layers = append(p.layers, trace.Layer{Name: name, Offset: s.at, Length: s.len})
 	}
 }
 
@@ -227,11 +279,18 @@ func arpName(m arp.Message) string {
 func (a *Analyzer) network(w *wire, p *packet, at int, b []byte) {
 	h, err := ip.Parse(b)
 	if err != nil {
-		a.malformedPacket(trace.LayerIP, at, err)
+		a.malformedPacket(trace.LayerIP, max(at, 0), err)
 		return
 	}
 	p.ip, p.isIP = h, true
-	p.net = layer{at, h.HeaderLen}
+	p.net = span{max(at, 0), h.HeaderLen}
+	if at >= 0 {
+		name := "ip"
+		if h.Version == 6 {
+			name = "ipv6"
+		}
+		p.layer(name, p.net)
+	}
 	p.src, p.dst = netip.AddrPortFrom(h.Src, 0), netip.AddrPortFrom(h.Dst, 0)
 	payload := p.ip.Payload(b)
 	if !h.ChecksumOK {
@@ -243,10 +302,13 @@ func (a *Analyzer) network(w *wire, p *packet, at int, b []byte) {
 	whole := len(b) >= h.Total && h.Total > 0 || h.Total == 0 && len(p.rec.Data) >= p.rec.Length
 	length := h.Total - h.HeaderLen
 	if h.Total == 0 {
-		length = p.rec.Length - at - h.HeaderLen
+		length = len(b) - h.HeaderLen
+		if at >= 0 {
+			length = p.rec.Length - at - h.HeaderLen
+		}
 	}
 	if !h.Fragment {
-		a.transport(w, p, at+h.HeaderLen, payload, length, whole)
+		a.transport(w, p, behind(at, h.HeaderLen), payload, length, whole)
 		return
 	}
 	p.text = fmt.Sprintf("%v → %v ", h.Src, h.Dst)
@@ -255,11 +317,13 @@ func (a *Analyzer) network(w *wire, p *packet, at int, b []byte) {
 	if h.MoreFragments {
 		p.text += ", more follow"
 	}
-	p.payload = layer{at + h.HeaderLen, len(payload)}
+	if at >= 0 {
+		p.payload = span{at + h.HeaderLen, len(payload)}
+	}
 	if !whole {
 		return
 	}
-	full, ok := w.fragments.Add(&p.ip, payload, p.id, at+h.HeaderLen, p.rec.Time)
+	full, ok := w.fragments.Add(&p.ip, payload, p.id, max(behind(at, h.HeaderLen), 0), p.rec.Time)
 	if !ok {
 		return
 	}
@@ -306,6 +370,12 @@ func (a *Analyzer) transport(w *wire, p *packet, at int, b []byte, length int, w
 		if whole && d.Checksum() != 0 && int(d.Length()) == len(d) {
 			p.sum = ip.Check(p.ip.Src, p.ip.Dst, ip.ProtoUDP, d, 6)
 		}
+		if c := carrierOf(func(c *carrier) bool { return c.port != 0 && c.port == p.dst.Port() }); c != nil && p.sum != ip.Bad {
+			if _, err := c.parse(d.Payload()); err == nil {
+				a.carried(w, p, c, behind(at, udp.HeaderLen), d.Payload())
+				return
+			}
+		}
 		a.datagram(w, p, d)
 	case ip.ProtoICMP, ip.ProtoICMPv6:
 		p.proto = "icmp"
@@ -318,7 +388,11 @@ func (a *Analyzer) transport(w *wire, p *packet, at int, b []byte, length int, w
 		p.place(at, icmp.HeaderLen, len(b))
 		a.control(w, p, m, b)
 	default:
-		p.payload = layer{max(at, 0), len(b)}
+		if c := carrierOf(func(c *carrier) bool { return slices.Contains(c.protocols, p.ip.Protocol) }); c != nil {
+			a.carried(w, p, c, at, b)
+			return
+		}
+		p.payload = span{max(at, 0), len(b)}
 		p.text = fmt.Sprintf("%v → %v %v", p.ip.Src, p.ip.Dst, p.ip.Protocol)
 	}
 	if p.sum == ip.Bad {
@@ -331,8 +405,13 @@ func (p *packet) place(at, header, all int) {
 	if at < 0 {
 		return
 	}
-	p.trans = layer{at, header}
-	p.payload = layer{at + header, all - header}
+	p.trans = span{at, header}
+	p.payload = span{at + header, all - header}
+	name := p.proto
+	if name == "icmp" && p.ip.Version == 6 {
+		name = "icmpv6"
+	}
+	p.layer(name, p.trans)
 }
 
 // control takes an ICMP message.
@@ -374,7 +453,7 @@ func (a *Analyzer) account(w *wire, p *packet) {
 			to.Packets++
 			to.Frames += int64(p.rec.Length)
 		}
-		to.Link += int64(p.link.len)
+		to.Link += int64(p.carrier + p.link.len)
 		to.Network += int64(p.net.len)
 		if p.inflow {
 			to.Transport += int64(p.trans.len)
@@ -400,27 +479,9 @@ func (a *Analyzer) describe(w *wire, p *packet) *trace.Packet {
 			t.Direction = dirNames[p.dir]
 		}
 	}
-	add := func(name string, l layer) {
-		if l.len > 0 {
-			t.Layers = append(t.Layers, trace.Layer{Name: name, Offset: l.at, Length: l.len})
-		}
-	}
-	add(linkName(p.rec.Link.Type), p.link)
-	switch {
-	case p.isIP && p.ip.Version == 6:
-		add("ipv6", p.net)
-	case p.isIP:
-		add("ip", p.net)
-	default:
-		add("arp", p.net)
-	}
-	name := p.proto
-	if name == "icmp" && p.ip.Version == 6 {
-		name = "icmpv6"
-	}
-	add(name, p.trans)
+	t.Layers = append(t.Layers, p.layers...)
 	if p.payload.len > 0 {
-		add("data", p.payload)
+		t.Layers = append(t.Layers, trace.Layer{Name: "data", Offset: p.payload.at, Length: p.payload.len})
 	}
 	if a.hook == nil {
 		t.Layers = append([]trace.Layer{}, t.Layers...)
@@ -431,16 +492,6 @@ func (a *Analyzer) describe(w *wire, p *packet) *trace.Packet {
 	t.Text, t.Lead = a.packetText(p)
 	t.Notes = append([]string(nil), p.notes...)
 	return t
-}
-
-func linkName(l pcap.LinkType) string {
-	switch l {
-	case pcap.LinkSLL, pcap.LinkSLL2:
-		return "sll"
-	case pcap.LinkNull, pcap.LinkLoop:
-		return "null"
-	}
-	return "eth"
 }
 
 // packetText writes the packet in one line, much as tcpdump does. The first
@@ -550,6 +601,10 @@ func PacketFields(p *trace.Packet) []trace.Field {
 		case "icmp", "icmpv6":
 			f.Children = icmp.Fields(p.Raw[min(l.Offset, len(p.Raw)):], l.Name == "icmpv6", l.Offset)
 		default:
+			if c := carrierOf(func(c *carrier) bool { return string(c.layer) == l.Name }); c != nil {
+				f.Children = c.fields(b, l.Offset)
+				break
+			}
 			f.Value = strconv.Itoa(l.Length) + " bytes"
 		}
 		out = append(out, f)
@@ -559,7 +614,12 @@ func PacketFields(p *trace.Packet) []trace.Field {
 
 // checked says of a transport checksum whether it is right.
 func checked(p *trace.Packet, l trace.Layer, fields []trace.Field, name string, proto ip.Protocol) []trace.Field {
-	i := slices.IndexFunc(p.Layers, func(l trace.Layer) bool { return l.Name == "ip" || l.Name == "ipv6" })
+	i := -1 // the IP header before it
+	for j, x := range p.Layers {
+		if (x.Name == "ip" || x.Name == "ipv6") && x.Offset < l.Offset {
+			i = j
+		}
+	}
 	if i < 0 || p.Captured < p.Length {
 		return fields
 	}

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -23,8 +24,9 @@ import (
 // application protocol above.
 type tlsConn struct {
 	c         *conn
+	l         *layer // its own
+	above     *layer // what it holds
 	dec       *tlswire.Decoder
-	active    bool
 	records   [2][]trace.TLSRecord
 	plain     [2]int64 // application bytes so far
 	sessionID []byte   // of the ClientHello
@@ -48,6 +50,50 @@ const maxMessages = 1000
 // past it keep their place in the plaintext and lose the way to the record.
 const maxRecords = 1 << 16
 
+var tlsProtocol = protocol{
+	layer: trace.LayerTLS, fields: tlsFields,
+	recognise: func(o *opening) guess {
+		if o.datagram || o.secure {
+			return no // TLS in TLS is not read
+		}
+		return max(looksLikeTLS(o.out), looksLikeTLS(o.in))
+	},
+	open: func(l *layer, _ *exchange) decoder { return openTLS(l) },
+}
+
+// looksLikeTLS recognises the first bytes of a connection: a handshake or
+// alert record of version 3.x (RFC 8446 §5.1), or application data where the
+// handshake was before the capture.
+func looksLikeTLS(b []byte) guess {
+	switch {
+	case len(b) == 0 || len(b) > 1 && b[1] != 3:
+		return no
+	case len(b) == 1 && (b[0] == 0x16 || b[0] == 0x15):
+		return perhaps
+	case len(b) == 1:
+		return no
+	case b[0] == 0x16, b[0] == 0x15, b[0] == 0x17 && len(b) >= 5 && b[2] <= 4 && int(b[3])<<8|int(b[4]) <= 1<<14+2048:
+		return yes
+	}
+	return no
+}
+
+func openTLS(l *layer) *tlsConn {
+	c := &tlsConn{c: l.c, l: l, dec: tlswire.NewDecoder(tlswire.Limits{})}
+	first := join(l.early[capture.Out])
+	if len(first) == 0 {
+		first = join(l.early[capture.In])
+	}
+	c.midway = len(first) > 0 && first[0] == 0x17
+	c.above = &layer{c: l.c, space: trace.SpaceTLS, below: c.carried, secure: true, late: c.midway}
+	l.c.secure, l.c.keyed = true, c
+	for _, line := range l.c.secrets {
+		c.secret(line)
+	}
+	l.c.secrets = nil
+	return c
+}
+
 func (c *tlsConn) secret(line []byte) {
 	c.c.bySocket = true
 	if c.dec == nil {
@@ -62,7 +108,9 @@ func (c *tlsConn) secret(line []byte) {
 	c.take(c.dec.Drain())
 }
 
-func (c *tlsConn) input(t clock.Time, dir capture.Direction, b []byte, offset int64) {
+func (c *tlsConn) input(t clock.Time, dir capture.Direction, b []byte) {
+	offset := c.l.in[dir].offset
+	c.l.in[dir].offset += int64(len(b))
 	if c.dec == nil {
 		return
 	}
@@ -79,14 +127,20 @@ func (c *tlsConn) input(t clock.Time, dir capture.Direction, b []byte, offset in
 }
 
 // release lets go of the decoder of a connection that has ended.
-func (c *tlsConn) release() { c.dec = nil }
-
-func (c *tlsConn) close(dir capture.Direction) {
-	if c.dec == nil {
-		return
-	}
-	c.take(c.dec.Close(tlswire.Dir(dir)))
+func (c *tlsConn) release() {
+	c.dec = nil
+	c.above.release()
 }
+
+func (c *tlsConn) end(t clock.Time, dir capture.Direction) {
+	if c.dec != nil {
+		c.take(c.dec.Close(tlswire.Dir(dir)))
+	}
+	c.above.end(t, dir)
+}
+
+// gap: a record that is not whole cannot be opened, nor those behind it.
+func (c *tlsConn) gap(clock.Time, capture.Direction, int64) bool { return false }
 
 func (c *tlsConn) take(events []tlswire.Event) {
 	for i := range events {
@@ -112,8 +166,9 @@ func (c *tlsConn) event(ev *tlswire.Event) {
 				Offset: ev.Offset, Length: int64(ev.Length), Time: c.c.a.time(ev.Time)})
 		}
 		c.plain[dir] += int64(len(ev.Data))
+		c.c.plain += int64(len(ev.Data))
 		f.Decrypted = true
-		c.c.application(ev.Time, dir, ev.Data)
+		c.above.input(ev.Time, dir, ev.Data)
 	case tlswire.KindAlert:
 		text := ev.Alert.String()
 		if len(f.Alerts) < maxMessages {
@@ -292,11 +347,12 @@ func (c *tlsConn) carried(dir capture.Direction, offset, length int64) (trace.Ra
 	if i >= j {
 		return trace.Range{}, false
 	}
-	return trace.Range{Offset: recs[i].Offset, Length: recs[j-1].Offset + recs[j-1].Length - recs[i].Offset}, true
+	return c.l.place(dir, recs[i].Offset, recs[j-1].Offset+recs[j-1].Length-recs[i].Offset), true
 }
 
 func (c *tlsConn) finish(t *trace.Connection) {
-	t.RecordsOut, t.RecordsIn = c.records[capture.Out], c.records[capture.In]
+	t.RecordsOut, t.RecordsIn = slices.Clip(c.records[capture.Out]), slices.Clip(c.records[capture.In])
+	c.above.finish(t)
 	if t.TLS == nil {
 		return
 	}

@@ -26,21 +26,13 @@ import (
 	"peel/clock"
 	"peel/evidence/analyze"
 	"peel/evidence/capture"
+	"peel/internal/needs"
 	"peel/trace"
 	"peel/wire/httpfield"
 )
 
 // These tests let Wireshark read the same connections as peel does, from
 // packets instead of from inside, and compare what both saw.
-
-// missing skips a test for lack of a tool, but not where tests must all run.
-func missing(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(why)
-	}
-	t.Skip("SKIPPED: " + why)
-}
 
 // sniffer is a tcpdump of one port of the loopback interface.
 type sniffer struct {
@@ -51,11 +43,7 @@ type sniffer struct {
 
 func sniff(t *testing.T, port string) *sniffer {
 	t.Helper()
-	for _, tool := range []string{"tcpdump", "tshark"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			missing(t, tool+" is not installed")
-		}
-	}
+	needs.Tools(t, "tcpdump", "tshark")
 	s := &sniffer{file: filepath.Join(t.TempDir(), "packets")}
 	s.cmd = exec.Command("tcpdump", "-i", "lo", "-n", "--immediate-mode", "-U", "-B", "32768", "-w", s.file, "tcp port "+port)
 	pipe, err := s.cmd.StderrPipe()
@@ -73,7 +61,7 @@ func sniff(t *testing.T, port string) *sniffer {
 		}
 		if err != nil {
 			s.cmd.Wait()
-			missing(t, "tcpdump may not capture: "+line)
+			needs.Missing(t, "tcpdump may not capture: %s", line)
 		}
 	}
 }
@@ -97,7 +85,7 @@ func (s *sniffer) stop(t *testing.T) {
 		t.Fatalf("tcpdump: %v: %s", err, said)
 	}
 	if m := regexp.MustCompile(`(\d+) packets dropped by kernel`).FindSubmatch(said); m == nil || string(m[1]) != "0" {
-		missing(t, fmt.Sprintf("tcpdump lost packets: %s", said))
+		needs.Missing(t, "tcpdump lost packets: %s", said)
 	}
 }
 

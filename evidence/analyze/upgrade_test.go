@@ -12,6 +12,7 @@ import (
 
 	"peel/clock"
 	"peel/evidence/capture"
+	"peel/internal/needs"
 	"peel/trace"
 )
 
@@ -67,14 +68,8 @@ func TestWebSocketFrames(t *testing.T) {
 
 // HTTP/2 behind an Upgrade: curl and h2o.
 func TestUpgradeToH2C(t *testing.T) {
-	for _, tool := range []string{"h2o", "curl", "tcpdump"} {
-		if _, err := exec.LookPath(tool); err != nil || os.Geteuid() != 0 {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("needs root and %s", tool)
-			}
-			t.Skipf("SKIPPED: needs root and %s", tool)
-		}
-	}
+	needs.Root(t)
+	needs.Tools(t, "h2o", "curl", "tcpdump")
 	dir := t.TempDir()
 	os.WriteFile(filepath.Join(dir, "index.html"), []byte("upgraded\n"), 0o644)
 	const port = "17093"

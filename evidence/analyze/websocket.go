@@ -13,12 +13,19 @@ import (
 // wsconn lists the WebSocket frames of a connection that HTTP/1.1 was
 // upgraded on.
 type wsconn struct {
-	c      *conn
+	silent
+	l      *layer
 	x      *exchange
 	skip   [2]int64 // of a payload that is passed over
 	broken [2]bool
 	frames [2]int
 	more   [2]*trace.Event
+}
+
+var webSocketProtocol = protocol{
+	name: trace.ProtocolWebSocket, layer: trace.LayerWebSocket, upgrade: "websocket",
+	fields: func(_ *trace.Trace, e *trace.Event) []trace.Field { return websocket.Fields(e.Raw) },
+	open:   func(l *layer, from *exchange) decoder { return &wsconn{l: l, x: from} },
 }
 
 // maxFrames bounds the frames of one direction that become events of their
@@ -28,8 +35,9 @@ const maxFrames = 1000
 // shownPayload is how much of a payload is waited for to be shown.
 const shownPayload = 512
 
-func (w *wsconn) run(t clock.Time, dir capture.Direction) {
-	f := &w.c.app[dir]
+func (w *wsconn) input(t clock.Time, dir capture.Direction, b []byte) {
+	f := &w.l.in[dir]
+	f.add(t, b)
 	for !w.broken[dir] && len(f.buf) > 0 {
 		if n := min(w.skip[dir], int64(len(f.buf))); n > 0 {
 			w.skip[dir] -= n
@@ -38,7 +46,7 @@ func (w *wsconn) run(t clock.Time, dir capture.Direction) {
 		}
 		h, ok, err := websocket.ParseHeader(f.buf)
 		if err != nil {
-			e := w.c.message(t, trace.LayerWebSocket, "websocket.malformed", err.Error(), dir, f.offset, min(len(f.buf), websocket.MaxHeader), f.buf[:min(len(f.buf), websocket.MaxHeader)])
+			e := w.l.message(t, trace.LayerWebSocket, "websocket.malformed", err.Error(), dir, f.offset, min(len(f.buf), websocket.MaxHeader), f.buf[:min(len(f.buf), websocket.MaxHeader)])
 			e.Exchange = w.x.tr.ID
 			w.broken[dir] = true
 			return
@@ -48,7 +56,7 @@ func (w *wsconn) run(t clock.Time, dir capture.Direction) {
 			return
 		}
 		w.frame(t, dir, h, f, shown)
-		w.c.content += h.Length
+		w.l.c.content += h.Length
 		w.skip[dir] = h.Length
 		f.take(h.Len, t)
 	}
@@ -62,36 +70,9 @@ func (w *wsconn) frame(t clock.Time, dir capture.Direction, h websocket.Header, 
 	}
 	payload := bytes.Clone(f.buf[h.Len : h.Len+shown])
 	h.Unmask(payload, 0)
-	e := w.c.message(t, trace.LayerWebSocket, "websocket."+h.Opcode.String(), websocket.Describe(h, payload), dir, f.offset, int(min(int64(h.Len)+h.Length, 1<<31-1)), f.buf[:h.Len+shown])
+	e := w.l.message(t, trace.LayerWebSocket, "websocket."+h.Opcode.String(), websocket.Describe(h, payload), dir, f.offset, int(min(int64(h.Len)+h.Length, 1<<31-1)), f.buf[:h.Len+shown])
 	e.Exchange = w.x.tr.ID
 	if w.frames[dir] > maxFrames {
 		w.more[dir] = e
-	}
-}
-
-// upgrade goes on with another protocol where a 101 response ended HTTP/1.1.
-func (c *conn) upgrade(t clock.Time, x *exchange, protocol string) {
-	c.h1.stopped = [2]bool{true, true}
-	switch protocol {
-	case "websocket":
-		c.ws = &wsconn{c: c, x: x}
-		c.spoken, c.tr.Protocol = protoWebSocket, "WebSocket"
-		c.ws.run(t, capture.Out)
-		c.ws.run(t, capture.In)
-	case "h2c":
-		// RFC 7540 §3.2: the request becomes stream 1, answered there.
-		c.h2 = newH2(c)
-		c.spoken, c.tr.Protocol = protoHTTP2, protoNames[protoHTTP2]
-		x.informational = append(x.informational, 101)
-		x.tr.Response, x.respFirst, x.respLast = nil, nil, nil
-		x.tr.Protocol, x.tr.Stream = "HTTP/2", 1
-		s := &h2stream{id: 1, x: x}
-		s.ended[capture.Out] = true
-		c.h2.streams[1] = s
-		c.h2.open++
-		c.h2.run(t, capture.Out)
-		c.h2.run(t, capture.In)
-	default:
-		c.spoken = protoOther
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"peel/evidence/capture"
+	"peel/internal/needs"
 	"peel/trace"
 )
 
@@ -58,10 +59,7 @@ tar xf wireshark_*.orig.tar.* --wildcards '*/test/captures/*' '*/test/keys/*'
 rm -rf apt wireshark_*`
 	os.MkdirAll(dir, 0o755)
 	if out, err := exec.Command("sh", "-c", script, "sh", dir).CombinedOutput(); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("Wireshark's captures cannot be fetched: %v\n%s", err, out)
-		}
-		t.Skipf("SKIPPED: Wireshark's captures cannot be fetched: %v\n%s", err, out)
+		needs.Missing(t, "Wireshark's captures cannot be fetched: %v\n%s", err, out)
 	}
 	return find()
 }
@@ -127,13 +125,7 @@ func flatten(m map[string]string, fields []trace.Field) {
 
 func tsharkPackets(t *testing.T, file, keys string, fields []string, more ...string) [][]string {
 	t.Helper()
-	tshark, err := exec.LookPath("tshark")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("tshark is not installed")
-		}
-		t.Skip("SKIPPED: tshark is not installed")
-	}
+	tshark := needs.Tool(t, "tshark")
 	args := []string{"-n", "-r", file, "-T", "fields", "-E", "separator=/t", "-o", "tcp.reassemble_out_of_order:TRUE", "-o", "ip.defragment:TRUE"}
 	if keys != "" {
 		args = append(args, "-o", "tls.keylog_file:"+keys)
@@ -172,6 +164,7 @@ func same(a, b string) bool {
 // fields of every header from the link up to the transport; and packets
 // belong to the same TCP connections.
 func TestWiresharkCapturesPacketByPacket(t *testing.T) {
+	needs.Long(t)
 	t.Parallel()
 	dir := wiresharkCaptures(t)
 	files, _ := filepath.Glob(filepath.Join(dir, "*.pcap*"))
@@ -259,6 +252,7 @@ var more = map[string]string{
 
 // The requests in Wireshark's captures, with keys where there are some.
 func TestWiresharkCapturesRequests(t *testing.T) {
+	needs.Long(t)
 	t.Parallel()
 	dir := wiresharkCaptures(t)
 	files, _ := filepath.Glob(filepath.Join(dir, "*.pcap*"))
@@ -347,6 +341,7 @@ var analysisFields = []struct{ field, note string }{
 // What both say of TCP segments. They are judgements, and Wireshark's differ
 // in places where it cannot know: the counts of agreement are bars.
 func TestWiresharkCapturesAnalysis(t *testing.T) {
+	needs.Long(t)
 	t.Parallel()
 	dir := wiresharkCaptures(t)
 	files, _ := filepath.Glob(filepath.Join(dir, "*.pcap*"))

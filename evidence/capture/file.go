@@ -3,12 +3,13 @@ package capture
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net/netip"
-	"strconv"
 	"strings"
 
 	"peel/clock"
+	"peel/evidence/decision"
 	"peel/wire/pcap"
 )
 
@@ -25,7 +26,17 @@ import (
 // word that tells.
 const enterprise = 32473
 
-var mark = []byte("peel\x01")
+var mark = []byte("peel\x02")
+
+// format is the last byte of mark. Formats differ in how decisions are stored,
+// and in nothing else so far: in format 1 they were lists of words.
+const format = 2
+
+// marked tells that peel put a custom option or block into the file, in
+// whatever format.
+func marked(c pcap.Custom) bool {
+	return c.Number == enterprise && len(c.Data) >= len(mark) && bytes.HasPrefix(c.Data, mark[:len(mark)-1])
+}
 
 // streamsName is the interface that bytes of sockets are stored under.
 const streamsName = "sockets"
@@ -35,19 +46,6 @@ const streamsText = "bytes that sockets wrote and read; no packet was seen: the 
 // commentMark begins the packet comments that FileWriter adds for the readers
 // of other programs.
 const commentMark = "peel: "
-
-// appendDecision appends what parseDecision reads.
-func appendDecision(b []byte, d *Decision, attrs []Attr) []byte {
-	b = binary.LittleEndian.AppendUint32(b, d.Exchange)
-	b = binary.LittleEndian.AppendUint32(b, d.Lookup)
-	b = binary.LittleEndian.AppendUint32(b, d.Stream)
-	b = appendString(b, d.Name)
-	for i := range attrs {
-		b = appendString(b, attrs[i].Key)
-		b = appendString(b, attrs[i].Value)
-	}
-	return b
-}
 
 // block is the content of a custom block: mark, kind, direction, time, socket,
 // length and data of a record.
@@ -63,25 +61,24 @@ func block(r *Record, data []byte) []byte {
 
 const blockHead = 5 + 3 + 8 + 4 + 4 + 4
 
-// parseBlock reads what block wrote.
+// maxBlock is more than the data of any block.
+const maxBlock = decisionHead + 1 + maxName + decision.MaxEncoded
+
+// parseBlock reads what block wrote. A decision of another format is nil.
 func parseBlock(b []byte) (Record, bool) {
-	if len(b) < blockHead || !bytes.HasPrefix(b, mark) {
+	if len(b) < blockHead {
 		return Record{}, false
 	}
 	r := Record{Kind: Kind(b[5]), Dir: Direction(b[6] & 1), Time: clock.Time(binary.LittleEndian.Uint64(b[8:])), Socket: binary.LittleEndian.Uint32(b[16:]),
 		Length: int(binary.LittleEndian.Uint32(b[20:]))}
 	n := binary.LittleEndian.Uint32(b[24:])
-	if uint64(n) > uint64(len(b)-blockHead) || n > 2*maxDecision {
+	if uint64(n) > uint64(len(b)-blockHead) || n > maxBlock {
 		return Record{}, false
 	}
 	data := b[blockHead : blockHead+n]
 	switch r.Kind {
 	case Decided:
-		if len(data) < 12 {
-			return Record{}, false
-		}
-		r.Decision = parseDecision(data)
-		r.Decision.Socket = r.Socket
+		return r, b[len(mark)-1] != format || readDecision(&r, data)
 	case Secret, Stream:
 		r.Data = data
 	case Lost:
@@ -98,8 +95,8 @@ type FileOptions struct {
 	// Secrets are stored only when asked for: with them anyone can read what
 	// the packets carry.
 	Secrets bool
-	// Redact, when set, takes what is private out of a decision.
-	Redact func(*Decision)
+	// Redact, when set, takes what is private out of each text of a decision.
+	Redact func(text string) string
 }
 
 // FileWriter stores a capture. Records are held back up to 16 MiB: readers in
@@ -190,10 +187,10 @@ func (f *FileWriter) store(r *Record) {
 	case Decided:
 		d := r.Decision
 		if f.o.Redact != nil {
-			f.o.Redact(&d)
+			d = decision.Redact(d, f.o.Redact)
 		}
-		f.learn(r, &d)
-		f.w.Custom(pcap.Custom{Number: enterprise, Data: block(r, appendDecision(nil, &d, d.Attrs))})
+		f.learn(r, d)
+		f.w.Custom(pcap.Custom{Number: enterprise, Data: block(r, appendDecision(nil, About{Exchange: r.Exchange, Lookup: r.Lookup, Stream: r.Stream}, d))})
 	case Lost:
 		f.w.Custom(pcap.Custom{Number: enterprise, Data: block(r, nil)})
 	}
@@ -220,41 +217,41 @@ func (f *FileWriter) iface(where string, link pcap.LinkType, text string, custom
 const maxNotes = 16
 
 // learn keeps what a decision says for the packets and names to come.
-func (f *FileWriter) learn(r *Record, d *Decision) {
+func (f *FileWriter) learn(r *Record, d decision.Decision) {
 	if len(f.notes) < maxNotes {
-		s := commentMark + d.Name
-		for _, k := range []string{"why", "text", "error", "seen", "reason"} {
-			if v := d.Get(k); v != "" {
-				s += ": " + v
-				break
-			}
+		s := commentMark + d.Name()
+		if n := decision.Note(d); n != "" {
+			s += ": " + n
 		}
 		f.notes = append(f.notes, s)
 	}
-	switch d.Name {
-	case "connect.done", "socket.open":
-		local, err1 := netip.ParseAddrPort(d.Get("local"))
-		remote, err2 := netip.ParseAddrPort(d.Get("remote"))
-		if err1 == nil && err2 == nil {
-			f.sockets[r.Socket] = &socketPackets{local: local, remote: remote, udp: strings.HasPrefix(d.Get("network"), "udp")}
-		}
-	case "lookup.start":
-		f.lookups[d.Lookup] = strings.TrimSuffix(d.Get("name"), ".")
-	case "lookup.end":
-		name := f.lookups[d.Lookup]
-		delete(f.lookups, d.Lookup)
+	switch d := d.(type) {
+	case *decision.ConnectDone:
+		f.opened(r.Socket, d.Local, d.Remote, false)
+	case *decision.SocketOpened:
+		f.opened(r.Socket, d.Local, d.Remote, d.Transport == decision.UDP)
+	case *decision.LookupStarted:
+		f.lookups[r.Lookup] = strings.TrimSuffix(d.Host, ".")
+	case *decision.LookupEnded:
+		name := f.lookups[r.Lookup]
+		delete(f.lookups, r.Lookup)
 		names := map[netip.Addr][]string{}
 		var order []netip.Addr
-		for _, a := range d.All("address") {
-			ip, _, _ := strings.Cut(a, "\t")
-			if addr, err := netip.ParseAddr(ip); err == nil && name != "" && ip != name {
-				names[addr] = []string{name}
-				order = append(order, addr)
+		for _, a := range d.Addresses {
+			if a.IP.IsValid() && name != "" && a.IP.String() != name {
+				names[a.IP] = []string{name}
+				order = append(order, a.IP)
 			}
 		}
 		if len(order) > 0 {
 			f.w.Names(names, order)
 		}
+	}
+}
+
+func (f *FileWriter) opened(socket uint32, local, remote netip.AddrPort, udp bool) {
+	if local.IsValid() && remote.IsValid() {
+		f.sockets[socket] = &socketPackets{local: local, remote: remote, udp: udp}
 	}
 }
 
@@ -268,6 +265,7 @@ type FileReader struct {
 	// Damaged counts the places that could not be read.
 	Damaged int
 	last    clock.Time
+	other   bool // decisions of another format were met
 }
 
 // NewFileReader begins to read a capture file, which may be compressed with
@@ -287,7 +285,7 @@ func (f *FileReader) Close() { f.r.Close() }
 func (f *FileReader) Offset() int64 { return f.r.Offset() }
 
 // Next returns the next record, or false at the end. What is wrong with the
-// file comes as a decision named "capture.damage".
+// file comes as a decision.CaptureDamaged.
 func (f *FileReader) Next(bool) (Record, bool) {
 	for {
 		b, err := f.r.Next()
@@ -301,8 +299,22 @@ func (f *FileReader) Next(bool) (Record, bool) {
 	}
 }
 
-func (f *FileReader) decision(name string, attrs ...Attr) (Record, bool) {
-	return Record{Time: f.last, Kind: Decided, Decision: Decision{Name: name, Attrs: attrs}}, true
+func (f *FileReader) decided(d decision.Decision) (Record, bool) {
+	return Record{Time: f.last, Kind: Decided, Decision: d}, true
+}
+
+// custom reads a block of our own.
+func (f *FileReader) custom(b []byte) (Record, bool) {
+	r, ok := parseBlock(b)
+	if ok && r.Kind == Decided && r.Decision == nil {
+		if f.other {
+			return Record{}, false // one word about it is enough
+		}
+		f.other = true
+		return f.decided(&decision.CaptureComment{Text: fmt.Sprintf(
+			"what was decided is stored in format %d, which this version does not read (it reads %d): requests, lookups and connections are told by their bytes alone", b[len(mark)-1], format)})
+	}
+	return r, ok
 }
 
 func (f *FileReader) record(b *pcap.Block) (Record, bool) {
@@ -314,7 +326,7 @@ func (f *FileReader) record(b *pcap.Block) (Record, bool) {
 		i := &f.r.Interfaces()[b.Interface]
 		r := Record{Time: b.Time, Kind: Packet, Length: b.Length, Data: b.Data, Link: Link{Type: i.Link, Where: i.Name, Sent: b.Outbound, Received: b.Inbound}}
 		for _, c := range b.Custom {
-			if c.Number == enterprise && bytes.HasPrefix(c.Data, mark) {
+			if marked(c) {
 				r.Link.Partial = true
 			}
 		}
@@ -326,7 +338,7 @@ func (f *FileReader) record(b *pcap.Block) (Record, bool) {
 		return r, true
 	case pcap.KindInterface:
 		for _, c := range f.r.Interfaces()[b.Interface].Custom {
-			if c.Number == enterprise && bytes.HasPrefix(c.Data, mark) {
+			if marked(c) {
 				f.streams[b.Interface] = true
 			}
 		}
@@ -335,29 +347,29 @@ func (f *FileReader) record(b *pcap.Block) (Record, bool) {
 			return Record{Time: f.last, Kind: Secret, Data: b.Data, Length: len(b.Data)}, true
 		}
 	case pcap.KindCustom:
-		if b.Custom[0].Number == enterprise {
-			return parseBlock(b.Custom[0].Data)
+		if marked(b.Custom[0]) {
+			return f.custom(b.Custom[0].Data)
 		}
 	case pcap.KindNames:
-		var attrs []Attr
+		d := &decision.CaptureNames{}
 		for _, n := range b.Names {
 			if a, ok := netip.AddrFromSlice(n.Address); ok {
-				attrs = append(attrs, Attr{a.String(), strings.Join(n.Names, " ")})
+				d.Hosts = append(d.Hosts, decision.HostNames{IP: a, Names: n.Names})
 			}
 		}
-		return f.decision("capture.names", attrs...)
+		return f.decided(d)
 	case pcap.KindSection:
 		if len(b.Comments) > 0 {
-			return f.decision("capture.comment", Attr{"text", strings.Join(b.Comments, "; ")})
+			return f.decided(&decision.CaptureComment{Text: strings.Join(b.Comments, "; ")})
 		}
 	case pcap.KindStatistics:
 		f.Received, f.Dropped = max(f.Received, b.Received), max(f.Dropped, 0)+max(b.Dropped, 0)
 		if b.Dropped > 0 {
-			return f.decision("capture.dropped", Attr{"packets", strconv.FormatInt(b.Dropped, 10)}, Attr{"where", f.r.Interfaces()[b.Interface].Name})
+			return f.decided(&decision.CaptureDropped{Packets: b.Dropped, Where: f.r.Interfaces()[b.Interface].Name})
 		}
 	case pcap.KindDamage:
 		f.Damaged++
-		return f.decision("capture.damage", Attr{"text", strings.TrimPrefix(b.Err.Error(), "pcap: ")}, Attr{"cut", strconv.FormatBool(b.Err.Cut)})
+		return f.decided(&decision.CaptureDamaged{Text: strings.TrimPrefix(b.Err.Error(), "pcap: "), Cut: b.Err.Cut})
 	}
 	return Record{}, false
 }

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/netip"
 	"reflect"
+	"strings"
 	"testing"
 
 	"peel/clock"
+	"peel/evidence/decision"
 	"peel/wire/pcap"
 )
 
@@ -36,22 +39,19 @@ func drain(s Source) (out []Record) {
 
 // evidence has a record of each kind.
 func evidence() []Record {
-	decide := func(t clock.Time, socket uint32, name string, kv ...string) Record {
-		d := Decision{Name: name, Exchange: 1, Lookup: 2, Socket: socket}
-		for i := 0; i+1 < len(kv); i += 2 {
-			d.Attrs = append(d.Attrs, Attr{kv[i], kv[i+1]})
-		}
-		return Record{Time: t, Kind: Decided, Socket: socket, Decision: d}
+	decide := func(t clock.Time, socket uint32, d decision.Decision) Record {
+		return Record{Time: t, Kind: Decided, Socket: socket, Exchange: 1, Lookup: 2, Stream: 5, Decision: d}
 	}
+	at := netip.MustParseAddrPort
 	big := bytes.Repeat([]byte("0123456789"), 15000) // more than one made-up packet
 	return []Record{
-		decide(1_700_000_000_000_000_001, 0, "lookup.start", "name", "a.example."),
-		decide(1_700_000_000_000_000_002, 0, "lookup.end", "address", "192.0.2.7\tdns\t300\t"),
-		decide(1_700_000_000_000_000_003, 3, "connect.done", "local", "192.0.2.1:40000", "remote", "192.0.2.7:443"),
+		decide(1_700_000_000_000_000_001, 0, &decision.LookupStarted{Host: "a.example."}),
+		decide(1_700_000_000_000_000_002, 0, &decision.LookupEnded{Addresses: []decision.Address{{IP: netip.MustParseAddr("192.0.2.7"), Source: "dns", TTL: 300}}}),
+		decide(1_700_000_000_000_000_003, 3, &decision.ConnectDone{Local: at("192.0.2.1:40000"), Remote: at("192.0.2.7:443")}),
 		{Time: 1_700_000_000_000_000_004, Kind: Stream, Dir: Out, Socket: 3, Data: []byte("hello"), Length: 5},
 		{Time: 1_700_000_000_000_000_005, Kind: Secret, Socket: 3, Data: []byte("CLIENT_RANDOM 00 11"), Length: 19},
 		{Time: 1_700_000_000_000_000_006, Kind: Stream, Dir: In, Socket: 3, Data: big, Length: len(big)},
-		decide(1_700_000_000_000_000_007, 4, "socket.open", "network", "udp", "local", "[2001:db8::1]:5000", "remote", "[2001:db8::2]:53"),
+		decide(1_700_000_000_000_000_007, 4, &decision.SocketOpened{Transport: decision.UDP, Local: at("[2001:db8::1]:5000"), Remote: at("[2001:db8::2]:53")}),
 		{Time: 1_700_000_000_000_000_008, Kind: Stream, Dir: Out, Socket: 4, Data: []byte("query"), Length: 5},
 		{Time: 1_700_000_000_000_000_009, Kind: Stream, Dir: Out, Socket: 9, Data: []byte("of an unknown socket"), Length: 20},
 		{Time: 1_700_000_000_000_000_010, Kind: Packet, Data: []byte("a packet"), Length: 80, Link: Link{Type: pcap.LinkEthernet, Where: "eth0", Sent: true, Partial: true, Comments: []string{"seen"}}},
@@ -89,9 +89,11 @@ func TestFileRoundTrip(t *testing.T) {
 		case rec.Kind == Secret && rec.Socket == 0:
 			shared++ // the block that other readers understand
 			continue
-		case rec.Kind == Decided && rec.Decision.Name == "capture.names":
-			if rec.Decision.Get("192.0.2.7") != "a.example" {
-				t.Errorf("names %v", rec.Decision.Attrs)
+		}
+		if d, ok := rec.Decision.(*decision.CaptureNames); ok {
+			want := []decision.HostNames{{IP: netip.MustParseAddr("192.0.2.7"), Names: []string{"a.example"}}}
+			if !reflect.DeepEqual(d.Hosts, want) {
+				t.Errorf("names %v", d.Hosts)
 			}
 			continue
 		}
@@ -114,7 +116,44 @@ func TestFileRoundTrip(t *testing.T) {
 }
 
 func normal(r Record) string {
-	return fmt.Sprintf("%d %d %d %d %d %q %+v %+v", r.Time, r.Kind, r.Dir, r.Socket, r.Length, r.Data, r.Decision, r.Link)
+	return fmt.Sprintf("%d %d %d %d %d %q %d %d %d %T %+v %+v", r.Time, r.Kind, r.Dir, r.Socket, r.Length, r.Data, r.Exchange, r.Lookup, r.Stream, r.Decision, r.Decision, r.Link)
+}
+
+// Of a file that an older version stored all is read but the decisions, and
+// one remark says so.
+func TestFileOfFormatOne(t *testing.T) {
+	file := bytes.ReplaceAll(stored(t, FileOptions{Secrets: true}, evidence()), mark, []byte("peel\x01"))
+	r, err := NewFileReader(bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	comments, sockets, partial := 0, map[uint32]int{}, false
+	for _, rec := range drain(r) {
+		switch d := rec.Decision.(type) {
+		case nil:
+			sockets[rec.Socket] += len(rec.Data)
+			partial = partial || rec.Link.Partial
+		case *decision.CaptureComment:
+			comments++
+		case *decision.CaptureNames:
+		default:
+			t.Errorf("%+v", d)
+		}
+	}
+	if comments != 1 || sockets[3] < 150_000 || sockets[4] != 5 || !partial {
+		t.Errorf("%d remarks, bytes of sockets %v, partial checksums %v", comments, sockets, partial)
+	}
+}
+
+// What is private is taken out of what was decided before it is stored.
+func TestFileRedacts(t *testing.T) {
+	recs := []Record{{Kind: Decided, Exchange: 1, Decision: &decision.RequestStarted{Method: "GET", Target: "/?token=hunter2", Normalised: []string{"hunter2"}}},
+		{Kind: Decided, Decision: &decision.Unknown{Called: "later.thing", Raw: []byte("hunter2")}},
+		{Kind: Packet, Data: []byte("x"), Length: 1, Link: Link{Type: pcap.LinkRaw}}}
+	file := stored(t, FileOptions{Redact: func(s string) string { return strings.ReplaceAll(s, "hunter2", "-") }}, recs)
+	if bytes.Contains(file, []byte("hunter2")) || !bytes.Contains(file, []byte("/?token=-")) {
+		t.Errorf("%q", file)
+	}
 }
 
 // Secrets are stored only when asked for.
@@ -150,7 +189,7 @@ func TestSecretsComeFirst(t *testing.T) {
 
 // Packets are recorded later than decisions; in order they are told by time.
 func TestInOrder(t *testing.T) {
-	d := func(at clock.Time) Record { return Record{Time: at, Kind: Decided, Decision: Decision{Name: "d"}} }
+	d := func(at clock.Time) Record { return Record{Time: at, Kind: Decided, Decision: &decision.RequestBound{}} }
 	p := func(at clock.Time) Record { return Record{Time: at, Kind: Packet} }
 	m := func(at clock.Time) Record { return Record{Time: at, Kind: Mark} }
 	src := &list{[]Record{d(1), d(5), p(2), p(3), d(9), m(6), p(7), p(8), d(20), m(10), d(21)}}

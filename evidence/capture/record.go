@@ -5,6 +5,7 @@ package capture
 
 import (
 	"peel/clock"
+	"peel/evidence/decision"
 	"peel/wire/pcap"
 )
 
@@ -50,8 +51,10 @@ type Record struct {
 	// when only the beginning was kept.
 	Length int
 	Data   []byte
-	// Decision is set when Kind is Decided.
-	Decision Decision
+	// Decision is set when Kind is Decided, and Exchange, Lookup and Stream
+	// say what it is about, as in About.
+	Decision                 decision.Decision
+	Exchange, Lookup, Stream uint32
 	// Link is set when Kind is Packet.
 	Link Link
 }
@@ -71,43 +74,15 @@ type Link struct {
 	Comments []string
 }
 
-// Attr is one property of a decision.
-type Attr struct{ Key, Value string }
-
-// Decision is something that was decided and that no wire shows: which
-// source answered, which connection was taken and why, what the verifier
-// said. Name is a dotted word such as "pool.reuse"; the numbers tie it to
-// other evidence and are 0 where they do not apply.
-type Decision struct {
-	Name string
+// About ties a decision to other evidence. A number is 0 where it does not
+// apply.
+type About struct {
 	// Exchange numbers the request within the capture, from 1.
 	Exchange uint32
 	// Lookup numbers the name lookup within the capture, from 1.
 	Lookup uint32
-	// Socket is the connection it is about.
+	// Socket numbers the socket within the capture, from 1.
 	Socket uint32
-	// Stream is the HTTP/2 stream it is about.
+	// Stream is the HTTP/2 stream.
 	Stream uint32
-	Attrs  []Attr
-}
-
-// Get returns the value of an attribute, or "".
-func (d *Decision) Get(key string) string {
-	for _, a := range d.Attrs {
-		if a.Key == key {
-			return a.Value
-		}
-	}
-	return ""
-}
-
-// All returns the values of every attribute with that key, in order.
-func (d *Decision) All(key string) []string {
-	var out []string
-	for _, a := range d.Attrs {
-		if a.Key == key {
-			out = append(out, a.Value)
-		}
-	}
-	return out
 }

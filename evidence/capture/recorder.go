@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"peel/clock"
+	"peel/evidence/decision"
 	"peel/wire/pcap"
 )
 
@@ -34,9 +35,10 @@ type Options struct {
 }
 
 const (
-	chunkSize   = 256 << 10
-	headerSize  = 24
-	maxDecision = 32 << 10
+	chunkSize  = 256 << 10
+	headerSize = 24
+	// maxSecret is more than a line of a key log ever has.
+	maxSecret = 32 << 10
 )
 
 // chunk is a run of encoded records. Its bytes are written once and never
@@ -74,10 +76,13 @@ type Recorder struct {
 	closed   bool
 	read     bool // a cursor was made
 	reader   *Cursor
+	recorded int64 // records in all, those dropped too
 	lostRecs int64
 	lostLen  int64
 	last     clock.Time
 	wheres   []string // names of interfaces
+
+	scratch sync.Pool // of *[]byte, for decisions
 }
 
 // NewRecorder makes an empty capture that takes its times from c.
@@ -218,7 +223,7 @@ func (r *Recorder) Mark(at clock.Time) {
 
 // Secret records one key-log line of a socket, without its line end.
 func (r *Recorder) Secret(socket uint32, line []byte) {
-	if r == nil || len(line) == 0 || len(line) > maxDecision {
+	if r == nil || len(line) == 0 || len(line) > maxSecret {
 		return
 	}
 	r.mu.Lock()
@@ -244,35 +249,55 @@ func (k keyLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// Decide records a decision. Attributes past 32 KiB in all are left out. It
-// does not keep d.Attrs.
-func (r *Recorder) Decide(d Decision) {
+// Decide records a decision. It keeps nothing of d.
+func (r *Recorder) Decide(about About, d decision.Decision) {
 	if r == nil {
 		return
 	}
-	size := 16 + len(d.Name)
-	attrs := d.Attrs
-	for i := range attrs {
-		size += 8 + len(attrs[i].Key) + len(attrs[i].Value)
-		if size > maxDecision {
-			attrs = attrs[:i]
-			break
-		}
+	// Encoded before the lock is taken: making room may let go of it.
+	scratch, _ := r.scratch.Get().(*[]byte)
+	if scratch == nil {
+		scratch = new([]byte)
 	}
+	b := appendDecision((*scratch)[:0], about, d)
 	r.mu.Lock()
-	r.begin(Decided, Out, d.Socket, size)
-	b := r.newest.buf
-	start := len(b)
-	b = appendDecision(b, &d, attrs)
-	binary.LittleEndian.PutUint32(b[start-4:], uint32(len(b)-start))
-	r.newest.buf = b
+	r.begin(Decided, Out, about.Socket, len(b))
+	r.newest.buf = append(r.newest.buf, b...)
 	r.end()
 	r.mu.Unlock()
+	*scratch = b
+	r.scratch.Put(scratch)
 }
 
-func appendString(b []byte, s string) []byte {
-	b = binary.AppendUvarint(b, uint64(len(s)))
-	return append(b, s...)
+// maxName is more than the name of a decision ever has.
+const maxName = 255
+
+// decisionHead is the numbers before a decision.
+const decisionHead = 12
+
+// appendDecision appends what readDecision reads.
+func appendDecision(b []byte, about About, d decision.Decision) []byte {
+	b = binary.LittleEndian.AppendUint32(b, about.Exchange)
+	b = binary.LittleEndian.AppendUint32(b, about.Lookup)
+	b = binary.LittleEndian.AppendUint32(b, about.Stream)
+	name := d.Name()
+	name = name[:min(len(name), maxName)]
+	b = append(b, byte(len(name)))
+	b = append(b, name...)
+	return decision.Append(b, d)
+}
+
+// readDecision sets the decision of a record. It is false when b is none.
+func readDecision(r *Record, b []byte) bool {
+	if len(b) <= decisionHead || len(b) <= decisionHead+int(b[decisionHead]) {
+		return false
+	}
+	r.Exchange = binary.LittleEndian.Uint32(b)
+	r.Lookup = binary.LittleEndian.Uint32(b[4:])
+	r.Stream = binary.LittleEndian.Uint32(b[8:])
+	fields := decisionHead + 1 + int(b[decisionHead])
+	r.Decision = decision.Decode(string(b[decisionHead+1:fields]), b[fields:])
+	return true
 }
 
 // begin makes room for a record of at most size bytes and writes its header.
@@ -307,6 +332,7 @@ func (r *Recorder) header(now clock.Time, k Kind, dir Direction, socket uint32, 
 
 func (r *Recorder) end() {
 	r.newest.records++
+	r.recorded++
 	if r.waiting > 0 {
 		r.changed.Broadcast()
 	}
@@ -380,6 +406,20 @@ func (r *Recorder) Lost() (records, bytes int64) {
 	return r.lostRecs, r.lostLen
 }
 
+// Clock is the one that the times of records are taken from.
+func (r *Recorder) Clock() clock.Clock { return r.clock }
+
+// Await waits until more than seen records have been made, or until the
+// recorder is closed. It returns how many there are, and whether more can come.
+func (r *Recorder) Await(seen int64) (recorded int64, open bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.recorded <= seen && !r.closed {
+		r.wait()
+	}
+	return r.recorded, !r.closed
+}
+
 // Cursor reads a Recorder's records in order. It is not safe for concurrent
 // use.
 type Cursor struct {
@@ -387,16 +427,19 @@ type Cursor struct {
 	at  *chunk
 	buf []byte // what of the chunk may be read
 	pos int
+	// lost counts bytes dropped before the cursor was made, not told yet.
+	lost int
 
 	wheres []string
 }
 
-// Cursor returns a cursor at the oldest record kept. With WaitForReader the
+// Cursor returns a cursor at the oldest record kept; its first record tells
+// what was dropped before. With WaitForReader the
 // last cursor asked for is the reader that is waited for.
 func (r *Recorder) Cursor() *Cursor {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := &Cursor{r: r, at: r.oldest}
+	c := &Cursor{r: r, at: r.oldest, lost: int(r.lostLen)}
 	r.read = true
 	r.reader = c
 	return c
@@ -417,6 +460,10 @@ func (c *Cursor) Stop() {
 // nothing (more) to read. Records that were dropped before the cursor came to
 // them are told by one record of kind Lost.
 func (c *Cursor) Next(wait bool) (rec Record, ok bool) {
+	if lost := c.lost; lost > 0 {
+		c.lost = 0
+		return Record{Kind: Lost, Length: lost}, true
+	}
 	if c.pos >= len(c.buf) {
 		lost, ok := c.more(wait)
 		if !ok {
@@ -443,8 +490,7 @@ func (c *Cursor) Next(wait bool) (rec Record, ok bool) {
 			Sent: data[2]&flagSent != 0, Received: data[2]&flagReceived != 0, Partial: data[2]&flagPartial != 0}
 		rec.Data = data[packetHead:]
 	case Decided:
-		rec.Decision = parseDecision(data)
-		rec.Decision.Socket = rec.Socket
+		readDecision(&rec, data)
 	default:
 		rec.Data = data
 	}
@@ -493,29 +539,4 @@ func (c *Cursor) more(wait bool) (lost int, ok bool) {
 		}
 		r.wait()
 	}
-}
-
-func parseDecision(b []byte) Decision {
-	var d Decision
-	d.Exchange = binary.LittleEndian.Uint32(b)
-	d.Lookup = binary.LittleEndian.Uint32(b[4:])
-	d.Stream = binary.LittleEndian.Uint32(b[8:])
-	s := string(b[12:])
-	word := func() string {
-		n, w := binary.Uvarint([]byte(s[:min(len(s), binary.MaxVarintLen64)]))
-		if w <= 0 || uint64(len(s)-w) < n {
-			s = ""
-			return ""
-		}
-		v := s[w : w+int(n)]
-		s = s[w+int(n):]
-		return v
-	}
-	d.Name = word()
-	for s != "" {
-		k := word()
-		v := word()
-		d.Attrs = append(d.Attrs, Attr{k, v})
-	}
-	return d
 }

@@ -3,10 +3,13 @@ package capture
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"sync"
 	"testing"
+	"time"
 
 	"peel/clock"
+	"peel/evidence/decision"
 )
 
 type ticking struct{ t clock.Time }
@@ -15,7 +18,8 @@ func (c *ticking) Now() clock.Time { c.t++; return c.t }
 
 func TestRecordsComeBackInOrderAndWhole(t *testing.T) {
 	r := NewRecorder(&ticking{}, Options{})
-	r.Decide(Decision{Name: "pool.reuse", Exchange: 1, Lookup: 2, Socket: 3, Stream: 5, Attrs: []Attr{{"why", "idle"}, {"idle", "3ms"}, {"why", "again"}}})
+	reused := &decision.PoolReused{Protocol: decision.HTTP1, Idle: 3 * time.Millisecond, Waited: "for one of 6 connections"}
+	r.Decide(About{Exchange: 1, Lookup: 2, Socket: 3, Stream: 5}, reused)
 	r.Stream(3, Out, []byte("GET / HTTP/1.1\r\n"))
 	big := bytes.Repeat([]byte("0123456789abcdef"), 40000) // 640 kB: more than two chunks
 	r.Stream(3, In, big)
@@ -24,8 +28,7 @@ func TestRecordsComeBackInOrderAndWhole(t *testing.T) {
 
 	c := r.Cursor()
 	d, _ := c.Next(true)
-	if d.Kind != Decided || d.Socket != 3 || d.Decision.Name != "pool.reuse" || d.Decision.Exchange != 1 ||
-		d.Decision.Lookup != 2 || d.Decision.Stream != 5 || d.Decision.Get("idle") != "3ms" || len(d.Decision.All("why")) != 2 {
+	if d.Kind != Decided || d.Socket != 3 || d.Exchange != 1 || d.Lookup != 2 || d.Stream != 5 || !reflect.DeepEqual(d.Decision, reused) {
 		t.Fatalf("decision came back as %+v", d)
 	}
 	s, _ := c.Next(true)
@@ -141,7 +144,7 @@ func TestNilRecorderRecordsNothing(t *testing.T) {
 	var r *Recorder
 	r.Stream(1, Out, []byte("x"))
 	r.Secret(1, []byte("x"))
-	r.Decide(Decision{Name: "x"})
+	r.Decide(About{}, &decision.RequestBound{})
 	r.Close()
 	if r.NewSocket() != 0 {
 		t.Fatal("a nil recorder gave a number")
@@ -161,6 +164,6 @@ func BenchmarkDecision(b *testing.B) {
 	r := NewRecorder(clock.NewReal(), Options{Limit: 4 << 20})
 	b.ReportAllocs()
 	for b.Loop() {
-		r.Decide(Decision{Name: "pool.reuse", Exchange: 1, Socket: 2, Stream: 3, Attrs: []Attr{{"idle", "3"}}})
+		r.Decide(About{Exchange: 1, Socket: 2}, &decision.PoolReused{Protocol: decision.HTTP1, Idle: 3 * time.Millisecond})
 	}
 }

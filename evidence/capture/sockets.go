@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"peel/evidence/decision"
 	"peel/wire/ip"
 	"peel/wire/pcap"
 )
@@ -17,6 +18,9 @@ type socketPackets struct {
 	seq           [2]uint32
 }
 
+// maxPart is the most bytes of a socket that one custom block carries.
+const maxPart = 32 << 10
+
 // maxMadeUp is the most bytes that one made-up packet carries.
 const maxMadeUp = 60000
 
@@ -25,9 +29,9 @@ func (f *FileWriter) stream(r *Record) {
 	s := f.sockets[r.Socket]
 	if s == nil || s.local.Addr().Is4() != s.remote.Addr().Is4() {
 		// Its addresses are not known: only peel can read it.
-		for b := r.Data; len(b) > 0; b = b[min(len(b), maxDecision):] {
+		for b := r.Data; len(b) > 0; b = b[min(len(b), maxPart):] {
 			part := *r
-			part.Length = min(len(b), maxDecision)
+			part.Length = min(len(b), maxPart)
 			f.w.Custom(pcap.Custom{Number: enterprise, Data: block(&part, b[:part.Length])})
 		}
 		return
@@ -48,7 +52,7 @@ func (f *FileWriter) stream(r *Record) {
 // streamBytes reads back what stream stored.
 func (f *FileReader) streamBytes(b *pcap.Block) (Record, bool) {
 	for _, c := range b.Custom {
-		if c.Number != enterprise || !bytes.HasPrefix(c.Data, mark) || len(c.Data) < len(mark)+9 {
+		if !marked(c) || len(c.Data) < len(mark)+9 {
 			continue
 		}
 		v := c.Data[len(mark):]
@@ -59,7 +63,7 @@ func (f *FileReader) streamBytes(b *pcap.Block) (Record, bool) {
 		data := b.Data[at:]
 		return Record{Time: b.Time, Kind: Stream, Dir: Direction(v[0] & 1), Socket: binary.LittleEndian.Uint32(v[1:]), Length: len(data), Data: data}, true
 	}
-	return f.decision("capture.damage", Attr{"text", "a packet of the interface of sockets does not say which socket it is of"}, Attr{"cut", "false"})
+	return f.decided(&decision.CaptureDamaged{Text: "a packet of the interface of sockets does not say which socket it is of"})
 }
 
 // wrap puts bytes of one direction into an IP packet; it returns where they

@@ -7,13 +7,14 @@ import (
 	"compress/zlib"
 	"errors"
 	"io"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
+
+	"peel/internal/needs"
 )
 
 func encode(t testing.TB, coding string, p []byte) []byte {
@@ -69,22 +70,17 @@ func TestEachCodingComesOff(t *testing.T) {
 // The command-line tools are other implementations.
 func TestReadsWhatOtherToolsWrite(t *testing.T) {
 	for coding, cmd := range map[string][]string{"gzip": {"gzip", "-c"}, "br": {"brotli", "-c"}, "zstd": {"zstd", "-c"}} {
-		if _, err := exec.LookPath(cmd[0]); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("%s is not installed", cmd[0])
+		t.Run(coding, func(t *testing.T) {
+			c := exec.Command(needs.Tool(t, cmd[0]), cmd[1:]...)
+			c.Stdin = bytes.NewReader(body)
+			b, err := c.Output()
+			if err != nil {
+				t.Fatal(err)
 			}
-			t.Logf("SKIPPED %s: %s is not installed", coding, cmd[0])
-			continue
-		}
-		c := exec.Command(cmd[0], cmd[1:]...)
-		c.Stdin = bytes.NewReader(body)
-		b, err := c.Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, err := decode(b, coding, Limit{}); err != nil || !bytes.Equal(got, body) {
-			t.Errorf("%s: %d bytes, %v", coding, len(got), err)
-		}
+			if got, err := decode(b, coding, Limit{}); err != nil || !bytes.Equal(got, body) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+		})
 	}
 }
 

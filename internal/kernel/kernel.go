@@ -116,6 +116,19 @@ func (Network) Source(dst netip.Addr) (netip.Addr, bool) {
 	return a.AddrPort().Addr().Unmap(), true
 }
 
+// AddrPort returns the address and port of one end of a TCP or UDP socket, an
+// IPv4 address as one. It is not valid for other kinds of sockets.
+func AddrPort(a net.Addr) netip.AddrPort {
+	var ap netip.AddrPort
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		ap = a.AddrPort()
+	case *net.UDPAddr:
+		ap = a.AddrPort()
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
 // Files by which the resolver of the host is told what to do.
 const (
 	HostsFile    = "/etc/hosts"

@@ -13,13 +13,15 @@ import (
 	"time"
 
 	"golang.org/x/net/bpf"
+
+	"peel/internal/needs"
 )
 
 func openSniffer(t *testing.T, o SnifferOptions) *Sniffer {
 	t.Helper()
 	s, err := OpenSniffer(o)
-	if errors.Is(err, ErrNoRight) && os.Getenv("CI") != "true" {
-		t.Skip("SKIPPED: capturing packets needs root")
+	if errors.Is(err, ErrNoRight) {
+		needs.Missing(t, "capturing packets needs root")
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -146,9 +148,7 @@ func TestSnifferWithoutTheRight(t *testing.T) {
 		}
 		return
 	}
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: needs root, to become somebody else")
-	}
+	needs.Root(t) // to become somebody else
 	// Somewhere that everybody may read.
 	self, err := os.ReadFile(os.Args[0])
 	if err != nil {

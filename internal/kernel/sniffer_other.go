@@ -15,6 +15,8 @@ func OpenSniffer(SnifferOptions) (*Sniffer, error) {
 	return nil, errors.New("packets can be captured on Linux only")
 }
 
+// Watch, Wide, Next, Stats, InterfaceName and Stop do nothing, or fail: no
+// Sniffer was ever opened.
 func (*Sniffer) Watch(uint16) error { return errClosed }
 func (*Sniffer) Wide() bool         { return false }
 func (*Sniffer) Next(time.Duration) (SniffedPacket, bool, error) {
@@ -25,4 +27,5 @@ func (*Sniffer) InterfaceName(int) string          { return "" }
 func (*Sniffer) Stop()                             {}
 func (*Sniffer) Close() error                      { return nil }
 
+// Stopped is always true.
 func (*Sniffer) Stopped() bool { return true }

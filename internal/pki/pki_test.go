@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"peel/internal/needs"
 )
 
 var now = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
@@ -102,12 +104,7 @@ func TestJudgeNamesTheFault(t *testing.T) {
 
 // openssl verify is another implementation; its error numbers are the oracle.
 func TestAgreesWithOpenSSLVerify(t *testing.T) {
-	if _, err := exec.LookPath("openssl"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("openssl is not installed")
-		}
-		t.Skip("SKIPPED: openssl is not installed")
-	}
+	needs.Tool(t, "openssl")
 	a, list := cases(t)
 	dir := t.TempDir()
 	root := filepath.Join(dir, "root.pem")

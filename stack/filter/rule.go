@@ -36,6 +36,7 @@ func (c Chain) String() string {
 type Verdict uint8
 
 const (
+	// Accept lets it pass.
 	Accept Verdict = iota
 	// Drop says nothing to the sender.
 	Drop

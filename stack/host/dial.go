@@ -43,7 +43,7 @@ func (h *Host) Dial(local, remote netip.AddrPort, cfg *tcp.Config) (*TCP, error)
 	if cfg == nil {
 		cfg = &h.Options.TCP
 	}
-	s := h.newTCP(key, local, remote, n, zone, cfg, h.secret.ISS(local, remote, h.Now()))
+	s := h.newTCP(key, local, remote, n, zone, cfg, h.secret.ISS(h.Now(), local, remote))
 	h.Count.TCPActiveOpens++
 	s.Open(h.Now())
 	// The SYN goes out when the caller has let go: its port may be wanted

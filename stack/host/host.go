@@ -69,8 +69,13 @@ type Options struct {
 type ReversePath uint8
 
 const (
+	// Off: any source is taken.
 	Off ReversePath = iota
+	// Loose: a route to the source must lead out of some interface (RFC 3704
+	// §2.4).
 	Loose
+	// Strict: it must lead out of the interface that the packet came in by
+	// (RFC 3704 §2.2).
 	Strict
 )
 

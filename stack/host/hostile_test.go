@@ -32,7 +32,7 @@ func (u *stream) work() {
 	for did := true; did; {
 		did = false
 		if u.s.State() >= tcp.Established && len(u.toSend) > 0 {
-			if n, err := u.s.Write(u.toSend, now); err == nil && n > 0 {
+			if n, err := u.s.Write(now, u.toSend); err == nil && n > 0 {
 				u.toSend, did = u.toSend[n:], true
 			}
 		}
@@ -41,7 +41,7 @@ func (u *stream) work() {
 			u.s.CloseWrite(now)
 		}
 		var b [4096]byte
-		if n := u.s.Read(b[:], now); n > 0 {
+		if n := u.s.Read(now, b[:]); n > 0 {
 			u.got, did = append(u.got, b[:n]...), true
 		}
 		u.eof = u.eof || u.s.EOF()
@@ -203,7 +203,7 @@ func lost(t *testing.T, breakIt func(c *chain), want error) {
 	}
 	breakIt(c)
 	start := c.q.Now()
-	s.Write([]byte("anybody?"), start)
+	s.Write(start, []byte("anybody?"))
 	s.Flush()
 	for s.Err() == nil && c.q.Step(clock.Never) {
 	}
@@ -236,7 +236,7 @@ func FuzzFrames(f *testing.F) {
 		f.Fatal(err)
 	}
 	c.q.Run(c.q.Now().Add(time.Second))
-	s.Write(noise(3000, 1), c.q.Now())
+	s.Write(c.q.Now(), noise(3000, 1))
 	s.Flush()
 	c.q.Run(c.q.Now().Add(time.Second))
 	u, err := c.hosts[0].ListenUDP(netip.AddrPort{}, netip.MustParseAddrPort("10.1.0.2:9"))

@@ -485,7 +485,7 @@ func TestTheTableOfSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.q.Run(c.q.Now().Add(time.Second))
-	s.Write([]byte("hello"), c.q.Now())
+	s.Write(c.q.Now(), []byte("hello"))
 	s.Flush()
 	c.q.Run(c.q.Now().Add(7 * time.Millisecond))
 	for n, want := range []string{`Netid  State        Recv-Q  Send-Q  Local           Peer         Timer     Details

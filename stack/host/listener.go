@@ -174,11 +174,11 @@ func (l *Listener) syn(seg wiretcp.Segment, local, remote netip.AddrPort, i *Int
 		if remote.Addr().Is6() {
 			header = ip.Header6
 		}
-		hd := h.secret.SynAck(l.cfg, local, remote, seg, n.mtu-header-wiretcp.MinHeader, h.Now())
+		hd := h.secret.SynAck(h.Now(), l.cfg, local, remote, seg, n.mtu-header-wiretcp.MinHeader)
 		h.sendBare(&hd, local, remote, i)
 		return
 	}
-	s := h.newTCP(tupleOf(local, remote), local, remote, n, to.Zone(), l.cfg, h.secret.ISS(local, remote, h.Now()))
+	s := h.newTCP(tupleOf(local, remote), local, remote, n, to.Zone(), l.cfg, h.secret.ISS(h.Now(), local, remote))
 	s.listener = l
 	l.half++
 	h.Count.TCPPassiveOpens++
@@ -193,7 +193,7 @@ func (l *Listener) cookie(seg wiretcp.Segment, local, remote netip.AddrPort, i *
 		return false
 	}
 	irs, iss := seg.Seq()-1, seg.Ack()-1
-	mss, ok := h.secret.CheckCookie(local, remote, irs, iss, h.Now())
+	mss, ok := h.secret.CheckCookie(h.Now(), local, remote, irs, iss)
 	if !ok {
 		h.Count.SynCookiesFailed++
 		return false

@@ -35,12 +35,19 @@ type NeighbourOptions struct {
 type NeighbourState uint8
 
 const (
+	// Incomplete: asked, no answer yet; packets wait.
 	Incomplete NeighbourState = iota
+	// Reachable: confirmed a short time ago.
 	Reachable
+	// Stale: no longer sure, used until somebody sends.
 	Stale
+	// Delay: in use while stale: the layer above may still confirm it.
 	Delay
+	// Probe: asked again, by unicast.
 	Probe
+	// Failed: nobody answered; forgotten after a while.
 	Failed
+	// Permanent: set by hand, never asked for.
 	Permanent
 )
 

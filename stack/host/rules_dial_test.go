@@ -195,7 +195,7 @@ func TestICMPErrors(t *testing.T) {
 
 		r = newRig(t, Options{})
 		s, syn = r.connect(nil)
-		s.Write([]byte("x"), r.q.Now())
+		s.Write(r.q.Now(), []byte("x"))
 		s.Flush()
 		r.sent(wiretcp.PSH | wiretcp.ACK)
 		r.icmp(icmp.Unreachable4, c.code, 0, netip.AddrPortFrom(own, syn.SourcePort()), web, syn.Seq()+1)
@@ -223,7 +223,7 @@ func TestPathMTUDiscovery(t *testing.T) {
 	} {
 		r := newRig(t, Options{})
 		s, syn := r.connect([]byte{2, 4, 5, 0xb4})
-		s.Write(make([]byte, 1460), r.q.Now())
+		s.Write(r.q.Now(), make([]byte, 1460))
 		s.Flush()
 		if g := r.sent(wiretcp.PSH | wiretcp.ACK); len(g.Payload()) != 1460 || !g.dontCut {
 			t.Fatal("the segment:", len(g.Payload()), g.dontCut)
@@ -256,7 +256,7 @@ func TestECNOnTheWire(t *testing.T) {
 	}
 	r.input(segment{from: 9, to: 80, flags: wiretcp.ACK, seq: 101, ack: g.Seq() + 1})
 	s := l.Accept()
-	s.Write([]byte("x"), r.q.Now())
+	s.Write(r.q.Now(), []byte("x"))
 	s.Flush()
 	if g := r.sent(wiretcp.PSH | wiretcp.ACK); g.ecn != 2 {
 		t.Error("data is", g.ecn)

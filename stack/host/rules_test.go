@@ -343,7 +343,7 @@ func TestSYNCookies(t *testing.T) {
 			t.Errorf("TSval %x: %q, MSS %d, window %d", tsval, i.Options, i.MSS, i.SendWindow)
 		}
 		var b [9]byte
-		if n := s.Read(b[:], r.q.Now()); string(b[:n]) != "hello" {
+		if n := s.Read(r.q.Now(), b[:]); string(b[:n]) != "hello" {
 			t.Errorf("read %q", b[:n])
 		}
 		if a := r.sent(wiretcp.ACK); a.Ack() != 106 {

@@ -43,8 +43,8 @@ type Jitter struct {
 type Distribution uint8
 
 const (
-	Uniform Distribution = iota
-	Normal
+	Uniform Distribution = iota // all values within the spread are as likely
+	Normal                      // a bell curve, the spread is its standard deviation
 )
 
 // Loss is the ways in which frames get lost on the cable: a frame is lost if

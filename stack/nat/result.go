@@ -44,6 +44,7 @@ func (v Verdict) String() string {
 type Reason uint8
 
 const (
+	// None: it was translated.
 	None Reason = iota
 	// Malformed is not a whole packet, or quotes none.
 	Malformed
@@ -51,6 +52,8 @@ const (
 	Fragment
 	// Unsupported has no ports that could be mapped.
 	Unsupported
+	// SourceRoute: its destination is not the one that its checksums cover
+	// (RFC 7126 §4.3, RFC 8200 §8.1).
 	SourceRoute
 	// BadChecksum is an ICMP error that is damaged (RFC 5508 REQ-3).
 	BadChecksum
@@ -64,10 +67,14 @@ const (
 	// NotOpening came from inside and belongs to nothing known, but begins
 	// nothing either: a RST, or an answer to no echo.
 	NotOpening
+	// HairpinOff: from inside to an outside address of the NAT's own, which
+	// its options do not allow (RFC 4787 REQ-9).
 	HairpinOff
+	// TableFull, HostPorts, HostSessions: a bound of Options was reached.
 	TableFull
-	HostPorts
-	HostSessions
+	HostPorts    // MaxHostPorts
+	HostSessions // MaxHostSessions
+	// PortsExhausted: no outside port is free for the mapping.
 	PortsExhausted
 	reasons
 )

@@ -57,7 +57,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		if k := c.take(p); k > 0 {
 			return k, nil
 		}
-		if k := c.s.Read(p, n.Queue.Now()); k > 0 {
+		if k := c.s.Read(n.Queue.Now(), p); k > 0 {
 			c.s.Flush()
 			return k, nil
 		}
@@ -81,7 +81,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 func (c *Conn) take(p []byte) int {
 	var few [8]piece
 	pieces := few[:0]
-	k := c.s.Take(len(p), c.n.Queue.Now(), func(b []byte, o tcp.Owner) { pieces = append(pieces, piece{b, o}) })
+	k := c.s.Take(c.n.Queue.Now(), len(p), func(b []byte, o tcp.Owner) { pieces = append(pieces, piece{b, o}) })
 	if k == 0 {
 		return 0
 	}
@@ -130,7 +130,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 		woken := c.wr.woken
 		k, err := c.lend(p[done:])
 		if k == 0 && err == nil {
-			k, err = c.s.Write(p[done:], n.Queue.Now())
+			k, err = c.s.Write(n.Queue.Now(), p[done:])
 		}
 		done += k
 		if err != nil {
@@ -157,7 +157,7 @@ func (c *Conn) lend(p []byte) (int, error) {
 	if len(p) < lendFrom {
 		return 0, nil
 	}
-	k, err := c.s.Lend(p, c.n.Queue.Now())
+	k, err := c.s.Lend(c.n.Queue.Now(), p)
 	if k > 0 {
 		c.s.Flush()
 		c.n.settle()

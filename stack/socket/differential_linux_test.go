@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"peel/internal/needs"
 )
 
 // The differential test: one script, played by two Linux kernels and by two
@@ -59,7 +61,8 @@ type justified struct {
 }
 
 func TestLikeLinux(t *testing.T) {
-	needTool(t, "ip")
+	needs.Long(t)
+	needs.Tools(t, "ip")
 	defer hurry(t)()
 	var all []scenario
 	for _, sc := range scenarios() {
@@ -78,7 +81,7 @@ func TestLikeLinux(t *testing.T) {
 			r := linux[i]
 			bad := judge(sc, r, ours)
 			if no := (noRights{}); errors.As(r.err, &no) {
-				missing(t, no.Error())
+				needs.Missing(t, "%v", no)
 			}
 			// The kernel may have been held up by other work: once more, alone;
 			// and again only as long as the machine itself is seen to stop.

@@ -23,6 +23,7 @@ import (
 	"peel/dns/zone"
 	"peel/evidence/analyze"
 	"peel/evidence/capture"
+	"peel/evidence/network"
 	"peel/internal/pki"
 	"peel/server"
 	"peel/stack/filter"
@@ -53,7 +54,7 @@ type internet struct {
 
 func (in *internet) host(name string, o host.Options) Stack {
 	if in.rec != nil {
-		o.Observe = Decisions(in.rec)
+		o.Observe = network.Decisions(in.rec)
 	}
 	h := in.Network.Host(name, [32]byte{byte(len(name)), name[0]}, o)
 	h.Trace = in.trace
@@ -84,7 +85,7 @@ func newInternet(t testing.TB, record bool) *internet {
 	in := &internet{Network: NewNetwork(clock.NewReal()), trace: &link.Trace{}}
 	if record {
 		in.rec = capture.NewRecorder(in.Clock(), capture.Options{})
-		in.trace.Attach(Evidence(in.rec), "laptop:eth0")
+		in.trace.Attach(network.Evidence(in.rec), "laptop:eth0")
 		in.rec.ByPackets()
 	}
 	in.net = in.Link(in.trace)

@@ -20,6 +20,7 @@ import (
 
 	"peel/clock"
 	"peel/internal/kernel"
+	"peel/internal/needs"
 	"peel/stack/host"
 	"peel/stack/link"
 	"peel/stack/route"
@@ -55,33 +56,15 @@ var (
 	ours6, theirs6 = netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
 )
 
-// needTool skips a test for want of a tool, loudly; in CI that is a failure.
-func needTool(t testing.TB, names ...string) {
-	t.Helper()
-	for _, n := range names {
-		if _, err := exec.LookPath(n); err != nil {
-			missing(t, n+" is not installed")
-		}
-	}
-}
-
-func missing(t testing.TB, why string) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatal(why)
-	}
-	t.Skip("SKIPPED: " + why)
-}
-
 func newKernelPeer(t testing.TB, o peerOptions) *kernelPeer {
 	t.Helper()
 	if o.mtu == 0 {
 		o.mtu = 1500
 	}
-	needTool(t, "ip", "ethtool")
+	needs.Tools(t, "ip", "ethtool")
 	ns, err := kernel.NewNamespace()
 	if err != nil {
-		missing(t, err.Error())
+		needs.Missing(t, "%v", err)
 	}
 	t.Cleanup(func() { ns.Close() })
 	k := &kernelPeer{Network: NewNetwork(clock.NewReal()), ns: ns, dev: "tap0"}
@@ -100,7 +83,7 @@ func newKernelPeer(t testing.TB, o peerOptions) *kernelPeer {
 		err = ns.Do(func() error { dev, err = kernel.OpenTAP("tap0", o.offloads); return err })
 	}
 	if err != nil {
-		missing(t, err.Error())
+		needs.Missing(t, "%v", err)
 	}
 	k.run(t, "ip", "link", "set", "lo", "up")
 	k.run(t, "ip", "link", "set", k.dev, "mtu", fmt.Sprint(o.mtu), "up")
@@ -167,7 +150,8 @@ func eachDevice(t *testing.T, f func(t *testing.T, o peerOptions)) {
 }
 
 func TestKernelPings(t *testing.T) {
-	needTool(t, "ping")
+	needs.Long(t)
+	needs.Tools(t, "ping")
 	eachDevice(t, func(t *testing.T, o peerOptions) {
 		k := newKernelPeer(t, o)
 		for _, to := range []string{"192.0.2.1", "2001:db8::1", "fe80::70:65ff:fe65:6c01%" + k.dev} {
@@ -285,6 +269,7 @@ func (k *kernelPeer) transfer(t testing.TB, a [2]netip.Addr, kernelOpens bool, n
 }
 
 func TestKernelTransfers(t *testing.T) {
+	needs.Long(t)
 	eachDevice(t, func(t *testing.T, o peerOptions) {
 		k := newKernelPeer(t, o)
 		for _, a := range [][2]netip.Addr{{ours4, theirs4}, {ours6, theirs6}} {
@@ -298,6 +283,7 @@ func TestKernelTransfers(t *testing.T) {
 }
 
 func TestKernelOverABadCable(t *testing.T) {
+	needs.Long(t)
 	for _, c := range []struct {
 		name  string
 		shape link.Shape
@@ -347,6 +333,7 @@ func (k *kernelPeer) hasBBR() bool {
 
 // What the kernel does without, we can do without.
 func TestKernelFeaturesOff(t *testing.T) {
+	needs.Long(t)
 	for _, c := range []struct{ name, sysctl, value string }{
 		{"no timestamps", "tcp_timestamps", "0"},
 		{"no SACK", "tcp_sack", "0"},
@@ -375,6 +362,7 @@ func TestKernelFeaturesOff(t *testing.T) {
 }
 
 func TestKernelThousandConnections(t *testing.T) {
+	needs.Long(t)
 	k := newKernelPeer(t, peerOptions{})
 	const conns = 1000
 	l, err := k.Stack.Listen(netip.AddrPortFrom(ours4, 80))
@@ -459,7 +447,7 @@ func TestKernelThousandConnections(t *testing.T) {
 }
 
 func TestKernelTraceroutesToUsAndThroughUs(t *testing.T) {
-	needTool(t, "traceroute")
+	needs.Tools(t, "traceroute")
 	k := newKernelPeer(t, peerOptions{host: host.Options{Forward: true}})
 	// Behind our host lies another, on a cable of its own.
 	k.far(t)

@@ -154,3 +154,6 @@ func (n *Network) flush() {
 	}
 	n.mu.Unlock()
 }
+
+// Clock is the network's time, for whoever records it.
+func (n *Network) Clock() clock.Clock { return n.time }

@@ -16,6 +16,7 @@ import (
 
 	"peel/client"
 	"peel/internal/kernel"
+	"peel/internal/needs"
 	"peel/internal/pki"
 	"peel/server"
 	"peel/stack/host"
@@ -58,7 +59,7 @@ func certificate(t testing.TB, names ...string) (*pki.Authority, tls.Certificate
 
 // curl in the kernel's namespace asks our server on our host.
 func TestCurlAsksUs(t *testing.T) {
-	needTool(t, "curl")
+	needs.Tools(t, "curl")
 	eachDevice(t, func(t *testing.T, o peerOptions) {
 		k := newKernelPeer(t, o)
 		authority, cert := certificate(t, "peel.test", "192.0.2.1", "2001:db8::1")
@@ -91,7 +92,7 @@ func TestCurlAsksUs(t *testing.T) {
 
 // Our client asks nginx in the kernel's namespace.
 func TestWeAskNginx(t *testing.T) {
-	needTool(t, "nginx")
+	needs.Tools(t, "nginx")
 	k := newKernelPeer(t, peerOptions{})
 	authority, cert := certificate(t, "www.peel.test")
 	dir := t.TempDir()
@@ -160,7 +161,8 @@ http {
 // iperf3 in one namespace to iperf3 in another, and we are the router between
 // them: at two MTUs, so that fragments and ICMP come up.
 func TestIperf3ThroughUs(t *testing.T) {
-	needTool(t, "iperf3", "ping")
+	needs.Long(t)
+	needs.Tools(t, "iperf3", "ping")
 	k := newKernelPeer(t, peerOptions{host: host.Options{Forward: true}})
 	far := k.second(t, 1400)
 	far.start(t, "iperf3", "-s")
@@ -210,12 +212,12 @@ func (k *kernelPeer) second(t testing.TB, mtu int) *kernelPeer {
 	t.Helper()
 	ns, err := kernel.NewNamespace()
 	if err != nil {
-		missing(t, err.Error())
+		needs.Missing(t, "%v", err)
 	}
 	t.Cleanup(func() { ns.Close() })
 	var dev *kernel.Device
 	if err := ns.Do(func() error { dev, err = kernel.OpenTAP("tap0", false); return err }); err != nil {
-		missing(t, err.Error())
+		needs.Missing(t, "%v", err)
 	}
 	far := &kernelPeer{Network: k.Network, Stack: k.Stack, ns: ns, dev: "tap0"}
 	far.run(t, "ip", "link", "set", "lo", "up")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"peel/clock"
+	"peel/internal/needs"
 	"peel/stack/host"
 	"peel/stack/link"
 	"peel/stack/nat"
@@ -21,7 +22,7 @@ import (
 // Neighbor Discovery, router advertisements, ICMP errors, fragments, UDP, TCP
 // with losses, NAT.
 func TestWiresharkAgreesWithOurPackets(t *testing.T) {
-	needTool(t, "tshark")
+	needs.Tools(t, "tshark")
 	file := filepath.Join(t.TempDir(), "own.pcapng")
 	count := 0
 	synctest.Test(t, func(t *testing.T) {

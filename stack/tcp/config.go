@@ -4,7 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"peel/clock"
 	wire "peel/wire/tcp"
 )
 
@@ -136,16 +135,27 @@ var (
 type State uint8
 
 const (
+	// Closed: no connection.
 	Closed State = iota
+	// Listen: waits for a SYN.
 	Listen
+	// SynSent: sent a SYN, waits for the answer.
 	SynSent
+	// SynReceived: got a SYN and sent one, waits for its acknowledgement.
 	SynReceived
+	// Established: data flows both ways.
 	Established
+	// FinWait1: closed here, the FIN is not acknowledged.
 	FinWait1
+	// FinWait2: closed here and acknowledged; the peer may still send.
 	FinWait2
+	// CloseWait: the peer closed; this side may still send.
 	CloseWait
+	// Closing: both closed at once, our FIN is not acknowledged.
 	Closing
+	// LastAck: the peer closed first, our FIN is not acknowledged.
 	LastAck
+	// TimeWait: both closed; stays for 2 MSL, for segments still under way.
 	TimeWait
 )
 
@@ -168,11 +178,4 @@ type Outgoing struct {
 // which are copied before Output returns.
 type Output interface {
 	SendSegment(c *Conn, h *Outgoing, a, b []byte)
-}
-
-func earlier(a, b clock.Time) clock.Time {
-	if a < b {
-		return a
-	}
-	return b
 }

@@ -17,109 +17,128 @@ import (
 // sent and says when to be called again. After Input or a user's call comes
 // Poll. It reads no clock and starts nothing.
 type Conn struct {
-	cfg     *Config
-	out     Output
-	now     clock.Time
-	state   State
-	orphan  bool // the user has closed it for good
-	noDelay bool
-	err     error
-	soft    error // what ICMP told while the SYN is unanswered
+	cfg *Config
+	out Output
+	now clock.Time
 
 	local, remote netip.AddrPort
+	state         State
+	orphan        bool // the user has closed it for good
+	noDelay       bool
+	err           error
+	soft          error // what ICMP told, until something gets through
 
-	// Sending (RFC 9293 §3.3.1).
+	snd  sendSide
+	rcv  receiveSide
+	ack  owed
+	opt  agreed
+	path pathMTU
+
+	// What is under way, and how losses of it are found and repaired.
+	board scoreboard
+	rec   recovery
+	rack  rack
+	tlp   tailLossProbe
+	rtt   roundTrip
+
+	win   Window
+	cc    congestion
+	timer timers
+	tries tries
+}
+
+// sendSide is the send sequence space (RFC 9293 §3.3.1) and what stands in it.
+type sendSide struct {
 	iss, una, nxt uint32
 	wnd, maxWnd   int // of the peer, in bytes
 	wl1, wl2      uint32
-	peerMSS       int
-	path          int // what a packet of this path leaves for TCP's options and data
-	link          int // the same for the interface
-	mss           int // of data, with options of every segment deducted
-	gso           int // most data of one SendSegment; 0: mss
-	shiftOut      uint8
-	send          outbox
-	sendSeq       uint32 // of send's first byte
-	sendLimit     int
-	finQueued     bool
-	finSent       bool
-	urgent        uint32 // end of the urgent data
-	urgentOut     bool
-	small         uint32 // end of the last segment that was not full
-	limitedAt     uint32 // where the congestion window last held the sender
-	segmentsOut   uint64
 
-	// Receiving.
-	irs, rcvNxt uint32
-	recv        inbox
-	owner       Owner  // of the payload of the segment in Input, if it may be kept
-	edge        uint32 // of the window, as announced
-	shiftIn     uint8
-	ooo         []span
-	stamp       uint32
-	rcvLimit    int
-	finIn       bool // the peer's FIN has been reached
-	finSeen     bool // or has been seen, at finAt
-	finAt       uint32
-	urgentIn    uint32
-	urgentSeen  bool
-	copied      int // by the user within this round trip, for the window
-	copiedAt    clock.Time
-	dsack       wire.Block
-	hasDSACK    bool
+	buf    outbox
+	bufSeq uint32 // of buf's first byte
+	limit  int    // of buf
 
-	// Options in force.
-	ts, sack, ecn bool
-	scaled        bool
-	tsOffset      uint32
-	tsRecent      uint32
-	tsRecentAt    clock.Time
-	lastAckSent   uint32
-
-	// ACKs to send.
-	ackNow    bool
-	unacked   int // bytes received since the last ACK was sent
-	quick     int
-	pingpong  bool
-	ackAt     clock.Time
-	ackSince  clock.Time
-	ceSeen    bool // ECE is to be echoed
-	cwrOut    bool // CWR is to be sent
 	synDue    bool
+	finQueued bool
+	finSent   bool
+	urgent    uint32 // end of the urgent data
+	urgentOut bool
+	small     uint32     // end of the last segment that was not full
+	sentAt    clock.Time // data, last
+	held      bool       // by Nagle, already told
+	shut      bool       // zero window, already told
+}
+
+// receiveSide is the receive sequence space (RFC 9293 §3.3.1) and what stands
+// in it.
+type receiveSide struct {
+	irs, nxt uint32
+	edge     uint32 // of the window, as announced
+
+	buf   inbox
+	limit int    // of buf
+	owner Owner  // of the payload of the segment in Input, if it may be kept
+	ooo   []span // what arrived before its turn
+	stamp uint32 // of ooo's latest
+
+	finIn      bool // the peer's FIN has been reached
+	finSeen    bool // or has been seen, at finAt
+	finAt      uint32
+	urgent     uint32
+	urgentSeen bool
+
+	copied   int // by the user within this round trip, for the window
+	copiedAt clock.Time
+
+	dsack    wire.Block // to be told
+	hasDSACK bool
+}
+
+// owed are the ACKs that are to be sent.
+type owed struct {
+	due       bool
+	unacked   int // bytes received since the last ACK was sent
+	since     clock.Time
+	quick     int // ACKs at once that are left
+	pingpong  bool
+	last      uint32 // acknowledged
+	echoCE    bool   // by ECE (RFC 3168)
 	challenge struct {
 		at clock.Time
 		n  int
 	}
+}
 
-	recovery
-	rtt      roundTrip
-	win      Window
-	cc       Congestion
-	model    Model
-	round    uint64
-	roundEnd uint32
+// agreed are the options in force.
+type agreed struct {
+	ts, sack, ecn     bool
+	scaled            bool
+	shiftOut, shiftIn uint8
+	peerMSS           int
+	tsOffset          uint32
+	tsRecent          uint32
+	tsRecentAt        clock.Time
+}
 
-	// Timers; Never when off.
-	rtoAt, tlpAt, rackAt, persistAt clock.Time
-	keepAt, lingerAt, paceAt        clock.Time
-	backoff                         int // of the RTO
-	retries                         int
-	probes                          int // of zero windows
-	keeps                           int
-	heard                           clock.Time // from the peer, last
-	sentAt                          clock.Time // data, last
-	stuckSince                      clock.Time // the oldest data without an answer
-	probing                         bool       // what is sent is an MTU probe
-	held                            bool       // by Nagle, already told
-	shut                            bool       // zero window, already told
+// congestion is what decides about the window, and what it is told.
+type congestion struct {
+	alg       Congestion
+	model     Model // alg, if it is one
+	round     uint64
+	roundEnd  uint32
+	limitedAt uint32 // where the window last held the sender
+	cwr       bool   // is to be sent (RFC 3168)
+	// paceAt is when the rate allows the next segment. It is no timer: what
+	// has passed is counted from, as credit for a burst.
+	paceAt clock.Time
+}
 
-	mtu struct {
-		timeouts int  // of large segments, in a row
-		proved   bool // a full segment has been delivered
-		ceiling  int  // the path's size before it was lowered
-		probeAt  clock.Time
-		wait     time.Duration
-	}
+// tries counts what the peer has not answered.
+type tries struct {
+	timeouts   int // in a row
+	backoff    int // of the RTO
+	probes     int // of zero windows
+	keepAlives int
+	stuckSince clock.Time // the oldest data without an answer
 }
 
 type span struct {
@@ -150,31 +169,33 @@ func NewConn(cfg *Config, out Output, e Ends) *Conn {
 
 // Init makes a Conn that is embedded ready.
 func (c *Conn) Init(cfg *Config, out Output, e Ends) {
-	*c = Conn{cfg: cfg, out: out, local: e.Local, remote: e.Remote, iss: e.ISS, una: e.ISS, nxt: e.ISS, small: e.ISS, limitedAt: e.ISS, sendSeq: e.ISS + 1, tsOffset: e.TSOffset,
-		link: e.Link, path: min(e.Path, e.Link), gso: e.Offload,
-		rtoAt: clock.Never, tlpAt: clock.Never, rackAt: clock.Never, persistAt: clock.Never, keepAt: clock.Never, lingerAt: clock.Never, ackAt: clock.Never}
-	c.mtu.probeAt = clock.Never
+	*c = Conn{cfg: cfg, out: out, local: e.Local, remote: e.Remote}
+	c.snd.iss, c.snd.una, c.snd.nxt, c.snd.small, c.snd.bufSeq = e.ISS, e.ISS, e.ISS, e.ISS, e.ISS+1
+	c.opt.tsOffset = e.TSOffset
+	c.path.link, c.path.size, c.path.gso = e.Link, min(e.Path, e.Link), e.Offload
+	c.path.probeAt = clock.Never
+	c.timer.clear()
 	c.rtt.rto = cfg.initialRTO()
-	c.quick = orInt(cfg.QuickACKs, 16)
-	c.sendLimit, c.rcvLimit = min(initialSend, cfg.sendBuffer()), min(initialReceive, cfg.receiveBuffer())
+	c.ack.quick = orInt(cfg.QuickACKs, 16)
+	c.snd.limit, c.rcv.limit = min(initialSend, cfg.sendBuffer()), min(initialReceive, cfg.receiveBuffer())
 	if cfg.FixedBuffers {
-		c.sendLimit, c.rcvLimit = cfg.sendBuffer(), cfg.receiveBuffer()
+		c.snd.limit, c.rcv.limit = cfg.sendBuffer(), cfg.receiveBuffer()
 	}
 	c.noDelay = cfg.NoDelay
-	c.peerMSS = 536
+	c.opt.peerMSS = 536
 	if c.remote.Addr().Is6() {
-		c.peerMSS = 1220 // RFC 9293 §3.7.1
+		c.opt.peerMSS = 1220 // RFC 9293 §3.7.1
 	}
-	c.shiftIn = cfg.windowScale()
+	c.opt.shiftIn = cfg.windowScale()
 	if cfg.Congestion != nil {
-		c.cc = cfg.Congestion()
+		c.cc.alg = cfg.Congestion()
 	} else {
-		c.cc = NewCubic()
+		c.cc.alg = NewCubic()
 	}
-	c.model, _ = c.cc.(Model)
+	c.cc.model, _ = c.cc.alg.(Model)
 	c.rack.mult = 1
 	// Zero would lie ahead of half of all initial numbers.
-	c.rack.fack, c.recover = e.ISS, e.ISS
+	c.rack.fack, c.rec.point, c.cc.limitedAt = e.ISS, e.ISS, e.ISS
 }
 
 // Buffers begin small, as most connections need little.
@@ -187,12 +208,12 @@ const (
 func (c *Conn) Open(now clock.Time) {
 	c.now = now
 	c.win.MSS = c.announced()
-	c.synDue = true
-	c.nxt = c.iss + 1
-	c.ecn = c.cfg.ECN
-	c.edge = c.rcvNxt + uint32(min(c.rcvLimit, 0xffff))
+	c.snd.synDue = true
+	c.snd.nxt = c.snd.iss + 1
+	c.opt.ecn = c.cfg.ECN
+	c.rcv.edge = c.rcv.nxt + uint32(min(c.rcv.limit, 0xffff))
 	c.become(SynSent)
-	c.rtoAt = now.Add(c.rtt.rto)
+	c.timer[timerRTO] = now.Add(c.rtt.rto)
 }
 
 // Accept makes the connection the answer to a SYN: it enters SYN-RECEIVED and
@@ -201,11 +222,11 @@ func (c *Conn) Accept(now clock.Time, syn wire.Segment) {
 	c.now = now
 	o := syn.Options()
 	c.takeSYN(syn, &o)
-	c.ecn = c.cfg.ECN && syn.Flags().Has(wire.ECE|wire.CWR)
-	c.nxt = c.iss + 1
-	c.synDue = true
+	c.opt.ecn = c.cfg.ECN && syn.Flags().Has(wire.ECE|wire.CWR)
+	c.snd.nxt = c.snd.iss + 1
+	c.snd.synDue = true
 	c.become(SynReceived)
-	c.rtoAt = now.Add(c.rtt.rto)
+	c.timer[timerRTO] = now.Add(c.rtt.rto)
 }
 
 // AcceptCookie makes the connection one whose SYN was answered statelessly;
@@ -213,21 +234,21 @@ func (c *Conn) Accept(now clock.Time, syn wire.Segment) {
 // ACK to Input next.
 func (c *Conn) AcceptCookie(now clock.Time, irs uint32, o *wire.Options, ecn bool) {
 	c.now = now
-	c.irs, c.rcvNxt = irs, irs+1
+	c.rcv.irs, c.rcv.nxt = irs, irs+1
 	c.takeOptions(o)
-	if c.ts {
-		c.tsRecent, c.tsRecentAt = o.TSVal, now
+	if c.opt.ts {
+		c.opt.tsRecent, c.opt.tsRecentAt = o.TSVal, now
 	}
-	c.ecn = ecn
-	c.nxt = c.iss + 1
-	c.edge = c.rcvNxt + uint32(min(c.rcvLimit, 0xffff))
+	c.opt.ecn = ecn
+	c.snd.nxt = c.snd.iss + 1
+	c.rcv.edge = c.rcv.nxt + uint32(min(c.rcv.limit, 0xffff))
 	c.state = SynReceived
 }
 
 // announced is the MSS option's value (RFC 9293 §3.7.1, RFC 6691): the
 // interface's MTU less fixed headers.
 func (c *Conn) announced() int {
-	n := min(c.link-wire.MinHeader, 0xffff)
+	n := min(c.path.link-wire.MinHeader, 0xffff)
 	if c.cfg.MSS > 0 {
 		n = min(n, c.cfg.MSS)
 	}
@@ -235,42 +256,41 @@ func (c *Conn) announced() int {
 }
 
 func (c *Conn) takeSYN(s wire.Segment, o *wire.Options) {
-	c.irs, c.rcvNxt = s.Seq(), s.Seq()+1
-	c.lastAckSent = c.rcvNxt // by the SYN-ACK, or by what answers it
-	c.edge = c.rcvNxt + uint32(min(c.rcvLimit, 0xffff))
+	c.rcv.irs, c.rcv.nxt = s.Seq(), s.Seq()+1
+	c.ack.last = c.rcv.nxt // by the SYN-ACK, or by what answers it
+	c.rcv.edge = c.rcv.nxt + uint32(min(c.rcv.limit, 0xffff))
 	c.takeOptions(o)
-	if c.ts {
-		c.tsRecent, c.tsRecentAt = o.TSVal, c.now
+	if c.opt.ts {
+		c.opt.tsRecent, c.opt.tsRecentAt = o.TSVal, c.now
 	}
 	// RFC 7323 §2.2: the window of a SYN is never scaled.
-	c.wnd = int(s.Window())
-	c.maxWnd = max(c.maxWnd, c.wnd)
-	c.wl1 = s.Seq()
-	c.heard = c.now
+	c.snd.wnd = int(s.Window())
+	c.snd.maxWnd = max(c.snd.maxWnd, c.snd.wnd)
+	c.snd.wl1 = s.Seq()
 }
 
 func (c *Conn) takeOptions(o *wire.Options) {
 	if o.MSS != 0 {
-		c.peerMSS = max(int(o.MSS), minMSS)
+		c.opt.peerMSS = max(int(o.MSS), minMSS)
 	}
-	c.ts = o.Timestamps && !c.cfg.NoTimestamps
-	c.sack = o.SACKPermitted && !c.cfg.NoSACK
-	c.scaled = o.WindowScale >= 0 && !c.cfg.NoWindowScale
-	if c.scaled {
-		c.shiftOut = uint8(o.WindowScale)
+	c.opt.ts = o.Timestamps && !c.cfg.NoTimestamps
+	c.opt.sack = o.SACKPermitted && !c.cfg.NoSACK
+	c.opt.scaled = o.WindowScale >= 0 && !c.cfg.NoWindowScale
+	if c.opt.scaled {
+		c.opt.shiftOut = uint8(o.WindowScale)
 	} else {
-		c.shiftIn, c.shiftOut = 0, 0
+		c.opt.shiftIn, c.opt.shiftOut = 0, 0
 	}
 	c.setMSS("handshake")
-	c.win = Window{Cwnd: c.initialWindow(), Ssthresh: 1 << 30, MSS: c.mss}
+	c.win = Window{Cwnd: c.initialWindow(), Ssthresh: 1 << 30, MSS: c.path.mss}
 }
 
 // initialWindow is RFC 6928 §2: ten segments, fewer when they are large.
 func (c *Conn) initialWindow() int {
 	if n := c.cfg.InitialWindow; n > 0 {
-		return n * c.mss
+		return n * c.path.mss
 	}
-	return min(10*c.mss, max(2*c.mss, 14600))
+	return min(10*c.path.mss, max(2*c.path.mss, 14600))
 }
 
 // minMSS keeps a hostile peer from having us send a segment for each byte.
@@ -278,19 +298,19 @@ const minMSS = 48
 
 // setMSS computes the data that fits into a segment.
 func (c *Conn) setMSS(why string) {
-	old := c.mss
-	c.mss = c.segmentFor(c.path)
-	c.win.MSS = c.mss
-	if old != c.mss && old != 0 {
-		c.note(Event{Kind: MSSChanged, Why: why, Old: old, New: c.mss})
+	old := c.path.mss
+	c.path.mss = c.segmentFor(c.path.size)
+	c.win.MSS = c.path.mss
+	if old != c.path.mss && old != 0 {
+		c.note(Event{Kind: MSSChanged, Why: why, Old: old, New: c.path.mss})
 	}
 }
 
 // segmentFor is the data of a segment for a size of the path: never more than
 // the peer takes (RFC 9293 §3.7.1).
 func (c *Conn) segmentFor(path int) int {
-	n := min(path-wire.MinHeader, c.peerMSS)
-	if c.ts {
+	n := min(path-wire.MinHeader, c.opt.peerMSS)
+	if c.opt.ts {
 		n -= 12
 	}
 	return max(n, 8)
@@ -315,20 +335,20 @@ func (c *Conn) become(s State) {
 
 // established is entered once, from either open.
 func (c *Conn) established() {
-	c.sendSeq = c.iss + 1
-	if c.retries > 0 {
+	c.snd.bufSeq = c.snd.iss + 1
+	if c.tries.timeouts > 0 {
 		// RFC 5681 §3.1: the SYN or its answer was lost.
-		c.win.Cwnd = c.mss
+		c.win.Cwnd = c.path.mss
 		if c.rtt.srtt == 0 {
 			c.rtt.rto = min(max(c.rtt.rto, 3*time.Second), c.cfg.maxRTO()) // RFC 6298 §5.7
 		}
 	}
-	c.backoff, c.retries = 0, 0
-	c.rtoAt = clock.Never
-	c.copiedAt = c.now
-	c.roundEnd = c.nxt
+	c.tries.backoff, c.tries.timeouts = 0, 0
+	c.timer[timerRTO] = clock.Never
+	c.rcv.copiedAt = c.now
+	c.cc.roundEnd = c.snd.nxt
 	c.become(Established)
-	if c.finQueued {
+	if c.snd.finQueued {
 		c.become(FinWait1)
 	}
 	c.touchKeepAlive()
@@ -349,13 +369,12 @@ func (c *Conn) fail(err error) {
 // shutdown brings the connection to CLOSED; what was received stays readable.
 func (c *Conn) shutdown() {
 	c.become(Closed)
-	c.send.release(c.cfg.Buffers)
-	c.sent, c.sentHead = nil, 0
-	c.ooo = nil
-	c.rtoAt, c.tlpAt, c.rackAt, c.persistAt = clock.Never, clock.Never, clock.Never, clock.Never
-	c.keepAt, c.lingerAt, c.ackAt = clock.Never, clock.Never, clock.Never
-	c.paceAt, c.synDue, c.ackNow = 0, false, false
-	if c.orphan || c.recv.n == 0 {
-		c.recv.release(c.cfg.Buffers)
+	c.snd.buf.release(c.cfg.Buffers)
+	c.board.records, c.board.head = nil, 0
+	c.rcv.ooo = nil
+	c.timer.clear()
+	c.cc.paceAt, c.snd.synDue, c.ack.due = 0, false, false
+	if c.orphan || c.rcv.buf.n == 0 {
+		c.rcv.buf.release(c.cfg.Buffers)
 	}
 }

@@ -66,7 +66,7 @@ func (e *end) run() {
 	for {
 		did := false
 		if st := e.conn.State(); st >= Established && e.wrote < len(e.toSend) {
-			n, err := e.conn.Write(e.toSend[e.wrote:min(e.wrote+30000, len(e.toSend))], now)
+			n, err := e.conn.Write(now, e.toSend[e.wrote:min(e.wrote+30000, len(e.toSend))])
 			if err == nil && n > 0 {
 				e.wrote += n
 				did = true
@@ -78,7 +78,7 @@ func (e *end) run() {
 		}
 		if !e.paused {
 			var b [8192]byte
-			if n := e.conn.Read(b[:], now); n > 0 {
+			if n := e.conn.Read(now, b[:]); n > 0 {
 				e.got = append(e.got, b[:n]...)
 				did = true
 			}
@@ -196,8 +196,8 @@ func TestTransferOverAGoodPath(t *testing.T) {
 	w := newLossyPath(1, [2]*Config{{}, {}})
 	w.transfer(t, 3<<20, 1<<20, 200*time.Second)
 	for i, e := range w.ends {
-		if e.conn.retransmitted != 0 || e.conn.State() != Closed {
-			t.Errorf("end %d: %d retransmissions, %v", i, e.conn.retransmitted, e.conn.State())
+		if e.conn.board.retransmitted != 0 || e.conn.State() != Closed {
+			t.Errorf("end %d: %d retransmissions, %v", i, e.conn.board.retransmitted, e.conn.State())
 		}
 	}
 }
@@ -232,7 +232,7 @@ func hostile(t testing.TB, seed uint64) (uint64, *lossyPath) {
 		if e.conn.State() != Closed {
 			t.Fatalf("end %d is in %v", i, e.conn.State())
 		}
-		if e.conn.send.ring.b != nil || e.conn.recv.ring.b != nil || len(e.conn.sent) > 0 {
+		if e.conn.snd.buf.ring.b != nil || e.conn.rcv.buf.ring.b != nil || len(e.conn.board.records) > 0 {
 			t.Fatalf("end %d keeps memory", i)
 		}
 	}

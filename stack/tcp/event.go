@@ -12,33 +12,70 @@ import (
 type EventKind uint8
 
 const (
+	// StateChanged: to State (RFC 9293 §3.3.2).
 	StateChanged EventKind = iota
+	// Retransmitted: From to To were sent again; Why.
 	Retransmitted
+	// TimedOut: the retransmission timer ran out after Wait (RFC 6298 §5).
 	TimedOut
+	// TailLossProbe: a probe was sent after Wait without acknowledgement (RFC
+	// 8985 §7).
 	TailLossProbe
+	// LossMarked: From to To are taken for lost, or were and nobody had
+	// noticed; Why.
 	LossMarked
+	// RecoveryStarted: of From to To, by fast retransmission (RFC 6675, RFC
+	// 6937).
 	RecoveryStarted
+	// RecoveryEnded: all of it is acknowledged, or given up; Why.
 	RecoveryEnded
+	// Undone: nothing had been lost, as timestamps or DSACK show (RFC 3522,
+	// RFC 3708); the congestion window is New again.
 	Undone
+	// WindowReduced: the congestion window, without loss; Why.
 	WindowReduced
+	// SlowStartEnded: an acknowledgement took the congestion window to
+	// ssthresh (RFC 5681 §3.1).
 	SlowStartEnded
+	// IdleRestarted: the congestion window fell from Old to New over a pause
+	// of Wait (RFC 5681 §4.1).
 	IdleRestarted
+	// RTTMeasured: a round trip of Wait (RFC 6298 §3).
 	RTTMeasured
+	// MSSChanged: segments carry New bytes instead of Old; Why.
 	MSSChanged
+	// BlackHoleFound: segments of Old bytes vanish, New are tried (RFC 4821
+	// §7.7, RFC 2923).
 	BlackHoleFound
+	// MTUProbed: a segment of New bytes went out to see whether it arrives
+	// (RFC 4821).
 	MTUProbed
+	// WindowClosed: the peer takes Old bytes, New wait (RFC 9293 §3.8.6.1).
 	WindowClosed
+	// WindowOpened: the peer takes New bytes again.
 	WindowOpened
+	// WindowProbed: New is the count of probes so far.
 	WindowProbed
+	// KeepAliveProbed: New is the count of probes so far (RFC 9293 §3.8.4).
 	KeepAliveProbed
+	// NagleHeld: From to To wait for an acknowledgement (RFC 9293 §3.7.4).
 	NagleHeld
+	// ACKDelayed: an acknowledgement went out after Wait (RFC 9293 §3.8.6.3).
 	ACKDelayed
+	// SegmentDropped: a segment From to To came and was not used; Why.
 	SegmentDropped
+	// ChallengeACK: a segment that may be forged was answered so (RFC 5961);
+	// Why.
 	ChallengeACK
+	// DSACKReceived: the peer had From to To twice (RFC 2883).
 	DSACKReceived
+	// ReorderingSeen: From to To was overtaken, not lost (RFC 8985 §6.2).
 	ReorderingSeen
+	// UrgentSeen: urgent data up to To (RFC 9293 §3.8.5).
 	UrgentSeen
+	// BufferGrown: from Old to New bytes, of the side in Why.
 	BufferGrown
+	// ConnectionFailed: the error is in Why.
 	ConnectionFailed
 )
 

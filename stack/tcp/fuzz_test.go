@@ -17,8 +17,8 @@ func (m muted) SendSegment(c *Conn, h *Outgoing, a, b []byte) {
 	if h.NOptions > 40 || h.NOptions%4 != 0 {
 		m.t.Fatalf("%d bytes of options", h.NOptions)
 	}
-	if n := len(a) + len(b); n > c.path && h.Segment == 0 && !c.probing {
-		m.t.Fatalf("%d bytes of data on a path of %d", n, c.path)
+	if n := len(a) + len(b); n > c.path.size && h.Segment == 0 && !c.path.probing {
+		m.t.Fatalf("%d bytes of data on a path of %d", n, c.path.size)
 	}
 }
 
@@ -60,22 +60,22 @@ func FuzzInput(f *testing.F) {
 				// The user does something.
 				switch b[1] % 6 {
 				case 0:
-					c.Write(make([]byte, int(b[2])*40), now)
+					c.Write(now, make([]byte, int(b[2])*40))
 				case 1:
-					c.Read(make([]byte, int(b[2])*40), now)
+					c.Read(now, make([]byte, int(b[2])*40))
 				case 2:
 					c.CloseWrite(now)
 				case 3:
-					c.PathMTU(now, 300+int(b[2])*4, c.una+uint32(b[3]), "fuzz")
+					c.PathMTU(now, 300+int(b[2])*4, c.snd.una+uint32(b[3]), "fuzz")
 				case 4:
 					c.Close(now)
 				case 5:
-					c.Unreachable(now, c.una+uint32(b[3]), ErrTimeout)
+					c.Unreachable(now, c.snd.una+uint32(b[3]), ErrTimeout)
 				}
 			} else {
 				seg := make([]byte, wire.MinHeader+24+int(b[4])*8)
-				binary.BigEndian.PutUint32(seg[4:], c.rcvNxt+uint32(int8(b[1]))*uint32(b[4]+1))
-				binary.BigEndian.PutUint32(seg[8:], c.una+uint32(int8(b[2]))*50)
+				binary.BigEndian.PutUint32(seg[4:], c.rcv.nxt+uint32(int8(b[1]))*uint32(b[4]+1))
+				binary.BigEndian.PutUint32(seg[8:], c.snd.una+uint32(int8(b[2]))*50)
 				seg[12], seg[13] = 11<<4, b[0]&0x3f|byte(wire.ACK)
 				if b[0]&0x40 != 0 {
 					seg[13] = b[0] & 0x3f
@@ -87,28 +87,28 @@ func FuzzInput(f *testing.F) {
 				binary.BigEndian.PutUint32(o[6:], c.tsNow()-uint32(b[3]))
 				o[10], o[11] = wire.OptNop, wire.OptNop
 				o[12], o[13] = wire.OptSACK, 10
-				binary.BigEndian.PutUint32(o[14:], c.una+uint32(b[3])*30)
-				binary.BigEndian.PutUint32(o[18:], c.una+uint32(b[3])*30+uint32(b[1])*20)
+				binary.BigEndian.PutUint32(o[14:], c.snd.una+uint32(b[3])*30)
+				binary.BigEndian.PutUint32(o[18:], c.snd.una+uint32(b[3])*30+uint32(b[1])*20)
 				c.Input(now, wire.Segment(seg), b[0]&0x80 != 0)
 			}
 			next := c.Poll(now)
 			if next <= now && c.State() != Closed && next != c.Poll(now) {
 				t.Fatalf("it wants to be called again at %v, now is %v", next, now)
 			}
-			under := int(c.nxt - c.una)
-			if c.State() >= Established && (c.inFlight() < 0 || c.sackBytes < 0 || c.lostBytes < 0 || c.sackBytes+c.lostBytes > under) {
-				t.Fatalf("under way %d, SACKed %d, lost %d, duplicates %d", under, c.sackBytes, c.lostBytes, c.dupBytes)
+			under := int(c.snd.nxt - c.snd.una)
+			if c.State() >= Established && (c.inFlight() < 0 || c.board.sacked < 0 || c.board.lost < 0 || c.board.sacked+c.board.lost > under) {
+				t.Fatalf("under way %d, SACKed %d, lost %d, duplicates %d", under, c.board.sacked, c.board.lost, c.board.dupBytes)
 			}
-			if len(c.ooo) > maxRanges || c.recv.n > maxBuffer || c.send.n > maxBuffer || len(c.recv.ring.b) > 1<<16 {
-				t.Fatalf("%d ranges, %d and %d bytes, a ring of %d", len(c.ooo), c.recv.n, c.send.n, len(c.recv.ring.b))
+			if len(c.rcv.ooo) > maxRanges || c.rcv.buf.n > maxBuffer || c.snd.buf.n > maxBuffer || len(c.rcv.buf.ring.b) > 1<<16 {
+				t.Fatalf("%d ranges, %d and %d bytes, a ring of %d", len(c.rcv.ooo), c.rcv.buf.n, c.snd.buf.n, len(c.rcv.buf.ring.b))
 			}
-			if c.win.Cwnd <= 0 || c.mss <= 0 {
-				t.Fatalf("window %d, segments of %d", c.win.Cwnd, c.mss)
+			if c.win.Cwnd <= 0 || c.path.mss <= 0 {
+				t.Fatalf("window %d, segments of %d", c.win.Cwnd, c.path.mss)
 			}
 		}
 		c.Abort(now)
-		if c.State() != Closed || c.Poll(now) != clock.Never || c.recv.ring.b != nil || c.send.ring.b != nil {
-			t.Fatalf("after the abort: %v, due %v, buffers of %d and %d", c.State(), c.Poll(now), len(c.recv.ring.b), len(c.send.ring.b))
+		if c.State() != Closed || c.Poll(now) != clock.Never || c.rcv.buf.ring.b != nil || c.snd.buf.ring.b != nil {
+			t.Fatalf("after the abort: %v, due %v, buffers of %d and %d", c.State(), c.Poll(now), len(c.rcv.buf.ring.b), len(c.snd.buf.ring.b))
 		}
 	})
 }

@@ -28,13 +28,13 @@ type Info struct {
 
 // Info returns it.
 func (c *Conn) Info() Info {
-	i := Info{State: c.state, Local: c.local, Remote: c.remote, ReceiveQueue: c.recv.n, SendQueue: c.send.n, Cwnd: c.win.Cwnd, Ssthresh: c.win.Ssthresh, Flight: c.inFlight(),
-		SendWindow: c.wnd, RecvWindow: int(c.edge - c.rcvNxt), SRTT: c.rtt.srtt, RTTVar: c.rtt.rttvar, MinRTT: c.rtt.min, RTO: c.rto(), MSS: c.mss, PathMTU: c.path,
-		Retransmits: c.retransmitted, Reordering: c.rack.reordering, Congestion: c.cc.Name(), Timer: "off", Expires: clock.Never}
+	i := Info{State: c.state, Local: c.local, Remote: c.remote, ReceiveQueue: c.rcv.buf.n, SendQueue: c.snd.buf.n, Cwnd: c.win.Cwnd, Ssthresh: c.win.Ssthresh, Flight: c.inFlight(),
+		SendWindow: c.snd.wnd, RecvWindow: int(c.rcv.edge - c.rcv.nxt), SRTT: c.rtt.srtt, RTTVar: c.rtt.rttvar, MinRTT: c.rtt.min, RTO: c.rto(), MSS: c.path.mss, PathMTU: c.path.size,
+		Retransmits: c.board.retransmitted, Reordering: c.rack.reordering, Congestion: c.cc.alg.Name(), Timer: "off", Expires: clock.Never}
 	for _, o := range [...]struct {
 		on   bool
 		name string
-	}{{c.ts, "timestamps"}, {c.sack, "sack"}, {c.scaled, "wscale"}, {c.ecn, "ecn"}} {
+	}{{c.opt.ts, "timestamps"}, {c.opt.sack, "sack"}, {c.opt.scaled, "wscale"}, {c.opt.ecn, "ecn"}} {
 		if o.on {
 			if i.Options != "" {
 				i.Options += " "
@@ -45,7 +45,7 @@ func (c *Conn) Info() Info {
 	for _, t := range [...]struct {
 		at   clock.Time
 		name string
-	}{{c.rtoAt, "on"}, {c.tlpAt, "probe"}, {c.rackAt, "reorder"}, {c.persistAt, "persist"}, {c.keepAt, "keepalive"}, {c.lingerAt, "timewait"}} {
+	}{{c.timer[timerRTO], "on"}, {c.timer[timerTLP], "probe"}, {c.timer[timerRACK], "reorder"}, {c.timer[timerPersist], "persist"}, {c.timer[timerKeepAlive], "keepalive"}, {c.timer[timerLinger], "timewait"}} {
 		if t.at < i.Expires {
 			i.Expires, i.Timer = t.at, t.name
 		}
@@ -56,16 +56,16 @@ func (c *Conn) Info() Info {
 // UnderWay tells whether a sequence number is of what is sent and not
 // acknowledged: what an honest ICMP error quotes (RFC 5927 §4.1).
 func (c *Conn) UnderWay(seq uint32) bool {
-	return !wire.Before(seq, c.una) && wire.Before(seq, c.nxt)
+	return !wire.Before(seq, c.snd.una) && wire.Before(seq, c.snd.nxt)
 }
 
 // Disordered tells that bytes are missing before some that have arrived, or
 // that something waits to be told of as a duplicate.
-func (c *Conn) Disordered() bool { return len(c.ooo) > 0 || c.hasDSACK }
+func (c *Conn) Disordered() bool { return len(c.rcv.ooo) > 0 || c.rcv.hasDSACK }
 
 // Quiet tells whether a connection in TIME-WAIT is so for a second at least,
 // so that a new one with later timestamps cannot be mistaken for it
 // (RFC 6191).
 func (c *Conn) Quiet(now clock.Time) bool {
-	return c.state == TimeWait && c.ts && c.lingerAt.Sub(now) <= c.cfg.timeWait()-time.Second
+	return c.state == TimeWait && c.opt.ts && c.timer[timerLinger].Sub(now) <= c.cfg.timeWait()-time.Second
 }

@@ -24,8 +24,8 @@ func (c *Conn) Input(now clock.Time, s wire.Segment, ce bool) {
 	payload := s.Payload()
 
 	// RFC 7323 §5.3 (PAWS), RFC 9293 §3.10.7.4 first.
-	if c.ts && !flags.Has(wire.RST) {
-		if o.Timestamps && wire.Before(o.TSVal, c.tsRecent) && now.Sub(c.tsRecentAt) < 24*24*time.Hour {
+	if c.opt.ts && !flags.Has(wire.RST) {
+		if o.Timestamps && wire.Before(o.TSVal, c.opt.tsRecent) && now.Sub(c.opt.tsRecentAt) < 24*24*time.Hour {
 			if !(c.state == SynReceived && flags.Has(wire.SYN)) {
 				c.drop("PAWS: an old timestamp", s)
 				c.owe(seq, s)
@@ -38,16 +38,16 @@ func (c *Conn) Input(now clock.Time, s wire.Segment, ce bool) {
 			return
 		}
 	}
-	if c.state == SynReceived && flags.Has(wire.SYN) && !flags.Has(wire.RST) && seq == c.irs {
+	if c.state == SynReceived && flags.Has(wire.SYN) && !flags.Has(wire.RST) && seq == c.rcv.irs {
 		// The SYN again, or the peer's half of a simultaneous open.
-		if flags.Has(wire.ACK) && s.Ack() == c.nxt {
-			c.una = c.nxt
-			c.wnd, c.wl1, c.wl2 = int(s.Window()), seq, s.Ack()
+		if flags.Has(wire.ACK) && s.Ack() == c.snd.nxt {
+			c.snd.una = c.snd.nxt
+			c.snd.wnd, c.snd.wl1, c.snd.wl2 = int(s.Window()), seq, s.Ack()
 			c.established()
-			c.ackNow = true
+			c.ack.due = true
 			return
 		}
-		c.synDue = true
+		c.snd.synDue = true
 		return
 	}
 	if !c.acceptable(seq, s) {
@@ -57,14 +57,14 @@ func (c *Conn) Input(now clock.Time, s wire.Segment, ce bool) {
 		c.drop("outside the window", s)
 		c.duplicate(seq, s)
 		if c.state == TimeWait && flags.Has(wire.FIN) {
-			c.lingerAt = now.Add(c.cfg.timeWait()) // RFC 9293 §3.10.7.4, fifth
+			c.timer[timerLinger] = now.Add(c.cfg.timeWait()) // RFC 9293 §3.10.7.4, fifth
 		}
 		c.owe(seq, s)
 		return
 	}
 	if flags.Has(wire.RST) {
 		// RFC 5961 §3.2.
-		if seq == c.rcvNxt {
+		if seq == c.rcv.nxt {
 			c.reset()
 		} else {
 			c.challengeACK("RST in the window")
@@ -79,13 +79,12 @@ func (c *Conn) Input(now clock.Time, s wire.Segment, ce bool) {
 	if !flags.Has(wire.ACK) {
 		return
 	}
-	c.heard = now
-	if c.keepAt != clock.Never {
+	if c.timer[timerKeepAlive] != clock.Never {
 		c.touchKeepAlive()
 	}
-	if c.ts && o.Timestamps && !wire.Before(o.TSVal, c.tsRecent) && !wire.Before(c.lastAckSent, seq) {
+	if c.opt.ts && o.Timestamps && !wire.Before(o.TSVal, c.opt.tsRecent) && !wire.Before(c.ack.last, seq) {
 		// RFC 7323 §4.3.
-		c.tsRecent, c.tsRecentAt = o.TSVal, now
+		c.opt.tsRecent, c.opt.tsRecentAt = o.TSVal, now
 	}
 	if !c.inputACK(s, &o, len(payload) > 0 || flags.Has(wire.FIN)) {
 		return
@@ -96,15 +95,15 @@ func (c *Conn) Input(now clock.Time, s wire.Segment, ce bool) {
 	if flags.Has(wire.URG) {
 		c.inputUrgent(s)
 	}
-	if c.ecn {
+	if c.opt.ecn {
 		if flags.Has(wire.CWR) {
-			c.ceSeen = false
+			c.ack.echoCE = false
 		}
 		if ce {
-			if !c.ceSeen {
-				c.ackNow = true
+			if !c.ack.echoCE {
+				c.ack.due = true
 			}
-			c.ceSeen = true
+			c.ack.echoCE = true
 		}
 	}
 	if len(payload) > 0 || flags.Has(wire.FIN) {
@@ -115,10 +114,10 @@ func (c *Conn) Input(now clock.Time, s wire.Segment, ce bool) {
 // InputOwned is Input for a segment whose payload may be kept where it is: kept
 // tells that owner is then this connection's to release.
 func (c *Conn) InputOwned(now clock.Time, s wire.Segment, ce bool, owner Owner) (kept bool) {
-	c.owner = owner
+	c.rcv.owner = owner
 	c.Input(now, s, ce)
-	kept = c.owner == nil
-	c.owner = nil
+	kept = c.rcv.owner == nil
+	c.rcv.owner = nil
 	return kept
 }
 
@@ -129,11 +128,11 @@ func (c *Conn) drop(why string, s wire.Segment) {
 // owe sends the ACK that an unacceptable segment asks for; to one without data
 // only so often, lest two hosts that disagree acknowledge each other for ever.
 func (c *Conn) owe(seq uint32, s wire.Segment) {
-	if len(s.Payload()) == 0 && !s.Flags().Any(wire.SYN|wire.FIN) && seq != c.rcvNxt-1 {
+	if len(s.Payload()) == 0 && !s.Flags().Any(wire.SYN|wire.FIN) && seq != c.rcv.nxt-1 {
 		c.challengeACK("out of the window")
 		return
 	}
-	c.ackNow = true
+	c.ack.due = true
 }
 
 // inputSynSent is RFC 9293 §3.10.7.3.
@@ -141,7 +140,7 @@ func (c *Conn) inputSynSent(s wire.Segment) {
 	flags := s.Flags()
 	o := s.Options()
 	if flags.Has(wire.ACK) {
-		if ack := s.Ack(); !wire.Before(c.iss, ack) || wire.Before(c.nxt, ack) {
+		if ack := s.Ack(); !wire.Before(c.snd.iss, ack) || wire.Before(c.snd.nxt, ack) {
 			if !flags.Has(wire.RST) {
 				h := Outgoing{Header: wire.Header{Seq: ack, Flags: wire.RST}}
 				c.out.SendSegment(c, &h, nil, nil)
@@ -158,29 +157,29 @@ func (c *Conn) inputSynSent(s wire.Segment) {
 	if !flags.Has(wire.SYN) {
 		return
 	}
-	ecn := c.ecn
-	if flags.Has(wire.ACK) && c.retries == 0 {
-		c.rtt.sample(c.now.Sub(c.sentAt), c.now, c.cfg)
+	ecn := c.opt.ecn
+	if flags.Has(wire.ACK) && c.tries.timeouts == 0 {
+		c.rtt.sample(c.now.Sub(c.snd.sentAt), c.now, c.cfg)
 	}
 	c.takeSYN(s, &o)
 	if !flags.Has(wire.ACK) {
 		// Simultaneous open (RFC 9293 §3.5).
-		c.ecn = ecn && flags.Has(wire.ECE|wire.CWR)
+		c.opt.ecn = ecn && flags.Has(wire.ECE|wire.CWR)
 		c.become(SynReceived)
-		c.synDue = true
-		c.rtoAt = c.now.Add(c.rto())
+		c.snd.synDue = true
+		c.timer[timerRTO] = c.now.Add(c.rto())
 		return
 	}
-	c.ecn = ecn && flags&(wire.ECE|wire.CWR) == wire.ECE
-	if o.Timestamps && c.ts && c.retries > 0 {
+	c.opt.ecn = ecn && flags&(wire.ECE|wire.CWR) == wire.ECE
+	if o.Timestamps && c.opt.ts && c.tries.timeouts > 0 {
 		if ms := int32(c.tsNow() - o.TSEcr); ms > 0 {
 			c.rtt.sample(time.Duration(ms)*time.Millisecond, c.now, c.cfg)
 		}
 	}
-	c.una = s.Ack()
-	c.wl2 = c.una
+	c.snd.una = s.Ack()
+	c.snd.wl2 = c.snd.una
 	c.established()
-	c.ackNow = true
+	c.ack.due = true
 }
 
 // acceptable is the sequence number check of RFC 9293 §3.10.7.4.
@@ -189,30 +188,30 @@ func (c *Conn) acceptable(seq uint32, s wire.Segment) bool {
 	if s.Flags().Has(wire.FIN) {
 		n++
 	}
-	wnd := c.edge - c.rcvNxt
+	wnd := c.rcv.edge - c.rcv.nxt
 	switch {
 	case n == 0 && wnd == 0:
-		return seq == c.rcvNxt
+		return seq == c.rcv.nxt
 	case n == 0:
-		return !wire.Before(seq, c.rcvNxt) && wire.Before(seq, c.edge) || seq == c.rcvNxt
+		return !wire.Before(seq, c.rcv.nxt) && wire.Before(seq, c.rcv.edge) || seq == c.rcv.nxt
 	case wnd == 0:
 		// A probe of one octet; and a FIN needs no room.
-		return seq == c.rcvNxt && len(s.Payload()) == 0
+		return seq == c.rcv.nxt && len(s.Payload()) == 0
 	}
-	return wire.Before(seq, c.edge) && wire.Before(c.rcvNxt, seq+n)
+	return wire.Before(seq, c.rcv.edge) && wire.Before(c.rcv.nxt, seq+n)
 }
 
 // challengeACK answers what may be forged, a bounded number of times a second
 // (RFC 5961 §7).
 func (c *Conn) challengeACK(why string) {
-	if c.now.Sub(c.challenge.at) >= time.Second {
-		c.challenge.at, c.challenge.n = c.now, 0
+	if c.now.Sub(c.ack.challenge.at) >= time.Second {
+		c.ack.challenge.at, c.ack.challenge.n = c.now, 0
 	}
-	if c.challenge.n++; c.challenge.n > 10 {
+	if c.ack.challenge.n++; c.ack.challenge.n > 10 {
 		return
 	}
 	c.note(Event{Kind: ChallengeACK, Why: why})
-	c.ackNow = true
+	c.ack.due = true
 }
 
 // reset is a valid RST (RFC 9293 §3.10.7.4, second).
@@ -236,64 +235,64 @@ func (c *Conn) reset() {
 func (c *Conn) inputACK(s wire.Segment, o *wire.Options, carries bool) bool {
 	ack := s.Ack()
 	if c.state == SynReceived {
-		if !wire.Before(c.una, ack) || wire.Before(c.nxt, ack) {
+		if !wire.Before(c.snd.una, ack) || wire.Before(c.snd.nxt, ack) {
 			h := Outgoing{Header: wire.Header{Seq: ack, Flags: wire.RST}}
 			c.out.SendSegment(c, &h, nil, nil)
 			return false
 		}
-		if c.retries == 0 && c.sentAt != 0 {
-			c.rtt.sample(c.now.Sub(c.sentAt), c.now, c.cfg)
+		if c.tries.timeouts == 0 && c.snd.sentAt != 0 {
+			c.rtt.sample(c.now.Sub(c.snd.sentAt), c.now, c.cfg)
 		}
-		c.una = ack
-		c.wnd, c.wl1, c.wl2 = int(s.Window())<<c.shiftOut, s.Seq(), ack
-		c.maxWnd = max(c.maxWnd, c.wnd)
-		if c.ts && o.Timestamps {
-			c.tsRecent, c.tsRecentAt = o.TSVal, c.now
+		c.snd.una = ack
+		c.snd.wnd, c.snd.wl1, c.snd.wl2 = int(s.Window())<<c.opt.shiftOut, s.Seq(), ack
+		c.snd.maxWnd = max(c.snd.maxWnd, c.snd.wnd)
+		if c.opt.ts && o.Timestamps {
+			c.opt.tsRecent, c.opt.tsRecentAt = o.TSVal, c.now
 		}
 		c.established()
 		return true
 	}
 	// RFC 5961 §5.2.
-	if wire.Before(c.nxt, ack) {
+	if wire.Before(c.snd.nxt, ack) {
 		c.drop("acknowledges what was not sent", s)
 		c.challengeACK("ACK of the future")
 		return false
 	}
-	if wire.Before(ack, c.una) {
-		if wire.Before(ack, c.una-uint32(max(c.maxWnd, 1))) {
+	if wire.Before(ack, c.snd.una) {
+		if wire.Before(ack, c.snd.una-uint32(max(c.snd.maxWnd, 1))) {
 			c.drop("acknowledges what is long gone", s)
 			c.challengeACK("ACK of the past")
 			return false
 		}
-		if o.NSACK > 0 && c.sack {
-			c.ackReceived(c.una, o, false, false)
+		if o.NSACK > 0 && c.opt.sack {
+			c.ackReceived(c.snd.una, o, false, false)
 		}
 		return true
 	}
-	wnd := int(s.Window()) << c.shiftOut
-	dup := ack == c.una && !carries && wnd == c.wnd
-	if wire.Before(c.wl1, s.Seq()) || c.wl1 == s.Seq() && !wire.Before(ack, c.wl2) {
-		grown := wnd > c.wnd
-		c.wnd, c.wl1, c.wl2 = wnd, s.Seq(), ack
-		c.maxWnd = max(c.maxWnd, wnd)
+	wnd := int(s.Window()) << c.opt.shiftOut
+	dup := ack == c.snd.una && !carries && wnd == c.snd.wnd
+	if wire.Before(c.snd.wl1, s.Seq()) || c.snd.wl1 == s.Seq() && !wire.Before(ack, c.snd.wl2) {
+		grown := wnd > c.snd.wnd
+		c.snd.wnd, c.snd.wl1, c.snd.wl2 = wnd, s.Seq(), ack
+		c.snd.maxWnd = max(c.snd.maxWnd, wnd)
 		if grown || wnd > 0 {
-			if c.persistAt != clock.Never && wnd > 0 {
-				c.persistAt, c.probes = clock.Never, 0
-				if c.Unsent() > 0 && wnd < min(c.mss, c.Unsent()) {
+			if c.timer[timerPersist] != clock.Never && wnd > 0 {
+				c.timer[timerPersist], c.tries.probes = clock.Never, 0
+				if c.Unsent() > 0 && wnd < min(c.path.mss, c.Unsent()) {
 					c.armPersist()
 				}
 			}
-			if c.shut && wnd > 0 {
-				c.shut = false
+			if c.snd.shut && wnd > 0 {
+				c.snd.shut = false
 				c.note(Event{Kind: WindowOpened, New: wnd})
 			}
 		}
 	}
-	if c.probes > 0 {
-		c.stuckSince = c.now // it answers: RFC 9293 §3.8.6.1 keeps the connection
+	if c.tries.probes > 0 {
+		c.tries.stuckSince = c.now // it answers: RFC 9293 §3.8.6.1 keeps the connection
 	}
 	c.ackReceived(ack, o, dup, s.Flags().Has(wire.ECE))
-	if c.finSent && c.una == c.nxt {
+	if c.snd.finSent && c.snd.una == c.snd.nxt {
 		c.finAcked()
 	}
 	return true
@@ -305,7 +304,7 @@ func (c *Conn) finAcked() {
 	case FinWait1:
 		c.become(FinWait2)
 		if c.orphan {
-			c.lingerAt = c.now.Add(c.cfg.finWait2())
+			c.timer[timerLinger] = c.now.Add(c.cfg.finWait2())
 		}
 	case Closing:
 		c.timeWait()
@@ -317,11 +316,11 @@ func (c *Conn) finAcked() {
 // timeWait enters TIME-WAIT (RFC 9293 §3.3.2).
 func (c *Conn) timeWait() {
 	c.become(TimeWait)
-	c.keepAt, c.persistAt, c.rtoAt, c.tlpAt, c.rackAt = clock.Never, clock.Never, clock.Never, clock.Never, clock.Never
-	c.lingerAt = c.now.Add(c.cfg.timeWait())
-	c.send.release(c.cfg.Buffers)
-	c.sent = nil
-	c.ooo = nil
+	c.timer.stop(timerKeepAlive, timerPersist, timerRTO, timerTLP, timerRACK)
+	c.timer[timerLinger] = c.now.Add(c.cfg.timeWait())
+	c.snd.buf.release(c.cfg.Buffers)
+	c.board.records = nil
+	c.rcv.ooo = nil
 }
 
 // TimeWaitReuse tells whether a SYN may start a new connection on the same
@@ -332,14 +331,14 @@ func (c *Conn) TimeWaitReuse(s wire.Segment) bool {
 		return false
 	}
 	o := s.Options()
-	if c.ts && o.Timestamps {
-		if wire.Before(c.tsRecent, o.TSVal) {
+	if c.opt.ts && o.Timestamps {
+		if wire.Before(c.opt.tsRecent, o.TSVal) {
 			return true
 		}
-		return o.TSVal == c.tsRecent && wire.Before(c.rcvNxt, s.Seq())
+		return o.TSVal == c.opt.tsRecent && wire.Before(c.rcv.nxt, s.Seq())
 	}
 	// Timestamps that are new say that the connection is, too.
-	return wire.Before(c.rcvNxt, s.Seq()) || o.Timestamps && !c.cfg.NoTimestamps && !c.ts
+	return wire.Before(c.rcv.nxt, s.Seq()) || o.Timestamps && !c.cfg.NoTimestamps && !c.opt.ts
 }
 
 // Unreachable is told by ICMP, or by the host when the next hop does not answer.
@@ -349,7 +348,7 @@ func (c *Conn) TimeWaitReuse(s wire.Segment) bool {
 // message quotes: one that is not under way is forged or late (RFC 5927 §4).
 func (c *Conn) Unreachable(now clock.Time, quoted uint32, err error) {
 	c.now = now
-	if wire.Before(quoted, c.una) || wire.Before(c.nxt, quoted) || c.state == Closed {
+	if wire.Before(quoted, c.snd.una) || wire.Before(c.snd.nxt, quoted) || c.state == Closed {
 		return
 	}
 	if c.state == SynSent {

@@ -20,43 +20,58 @@ const (
 // 1024 for tcp_base_mss).
 const baseSegment = 1024
 
+// pathMTU is what fits into a segment, and the search for more (RFC 4821).
+type pathMTU struct {
+	size int // what a packet of this path leaves for TCP's header and data
+	link int // the same for the interface
+	mss  int // of data, with options of every segment deducted
+	gso  int // most data of one SendSegment; 0: mss
+
+	timeouts int  // of large segments, in a row
+	proved   bool // a full segment has been delivered
+	ceiling  int  // size before it was lowered
+	probing  bool // what is being sent is a probe
+	probeAt  clock.Time
+	wait     time.Duration
+}
+
 // PathMTU is told what a packet of this path leaves for TCP's header and data:
 // by ICMP, with the sequence number that the message quotes, or by the host.
 func (c *Conn) PathMTU(now clock.Time, n int, quoted uint32, why string) {
 	c.now = now
-	if wire.Before(quoted, c.una) || wire.Before(c.nxt, quoted) || n >= c.path || n < wire.MinHeader+minMSS || c.state == Closed {
+	if wire.Before(quoted, c.snd.una) || wire.Before(c.snd.nxt, quoted) || n >= c.path.size || n < wire.MinHeader+minMSS || c.state == Closed {
 		return // RFC 5927 §7.2, RFC 8201 §4: never more, and not by strangers
 	}
 	c.lowerPath(n, why, probeAfter)
 	// RFC 1191 §6.5: it was dropped for its size and not for congestion, so
 	// it goes out again at once and the window stays.
-	for i := c.sentHead; i < len(c.sent); i++ {
-		if r := &c.sent[i]; r.len() > c.mss && r.flags&recSACKed == 0 {
+	for i := c.board.head; i < len(c.board.records); i++ {
+		if r := &c.board.records[i]; r.len() > c.path.mss && r.flags&recSACKed == 0 {
 			c.markLost(i, "too big for the path")
 		}
 	}
-	if c.lostBytes > 0 {
+	if c.board.lost > 0 {
 		c.retransmitLost()
 	}
 }
 
 func (c *Conn) lowerPath(n int, why string, wait time.Duration) {
-	c.mtu.ceiling = max(c.mtu.ceiling, c.path)
-	c.path = n
+	c.path.ceiling = max(c.path.ceiling, c.path.size)
+	c.path.size = n
 	c.setMSS(why)
-	c.mtu.wait = wait
-	c.mtu.probeAt = c.now.Add(wait)
-	c.mtu.timeouts, c.mtu.proved = 0, false
+	c.path.wait = wait
+	c.path.probeAt = c.now.Add(wait)
+	c.path.timeouts, c.path.proved = 0, false
 }
 
 // suspectMTU counts timeouts of large segments: after some, the path may drop
 // what is large and tell nobody (RFC 2923 §2.1, RFC 4821 §7.7).
 func (c *Conn) suspectMTU() {
-	if c.cfg.NoMTUProbing || c.sentHead == len(c.sent) {
+	if c.cfg.NoMTUProbing || c.board.head == len(c.board.records) {
 		return
 	}
-	r := &c.sent[c.sentHead]
-	size := min(r.len(), c.mss)
+	r := &c.board.records[c.board.head]
+	size := min(r.len(), c.path.mss)
 	n := baseSegment
 	if size <= baseSegment {
 		n = max(size/2, 256)
@@ -65,29 +80,29 @@ func (c *Conn) suspectMTU() {
 		return // it would not be smaller than it is
 	}
 	limit := orInt(c.cfg.BlackHole, 3)
-	if c.mtu.proved {
+	if c.path.proved {
 		// Such segments did get through: it takes more to doubt the path.
 		limit *= 2
 	}
-	if c.mtu.timeouts++; c.mtu.timeouts < limit {
+	if c.path.timeouts++; c.path.timeouts < limit {
 		return
 	}
 	header := wire.MinHeader
-	if c.ts {
+	if c.opt.ts {
 		header += 12
 	}
-	c.note(Event{Kind: BlackHoleFound, From: r.seq, To: r.end, Old: c.mss, New: n})
+	c.note(Event{Kind: BlackHoleFound, From: r.seq, To: r.end, Old: c.path.mss, New: n})
 	c.lowerPath(n+header, "black hole suspected", probeSoon)
 }
 
 // probeSize is the data of a probe that is due, or 0: one segment of the size
 // that the path once had (RFC 4821 §7.3).
 func (c *Conn) probeSize() int {
-	if c.now < c.mtu.probeAt || c.mode != modeOpen || c.cfg.NoMTUProbing {
+	if c.now < c.path.probeAt || c.rec.mode != modeOpen || c.cfg.NoMTUProbing {
 		return 0
 	}
-	n := c.segmentFor(min(c.mtu.ceiling, c.link)) - c.sackRoom()
-	if n <= c.mss || n > min(c.Unsent(), c.win.Cwnd-c.inFlight(), int(int32(c.una+uint32(c.wnd)-c.nxt))) {
+	n := c.segmentFor(min(c.path.ceiling, c.path.link)) - c.sackRoom()
+	if n <= c.path.mss || n > min(c.Unsent(), c.win.Cwnd-c.inFlight(), int(int32(c.snd.una+uint32(c.snd.wnd)-c.snd.nxt))) {
 		return 0
 	}
 	return n
@@ -95,24 +110,24 @@ func (c *Conn) probeSize() int {
 
 // sendProbe sends a segment that is larger than the path is known to carry.
 func (c *Conn) sendProbe(n int) {
-	c.note(Event{Kind: MTUProbed, From: c.nxt, To: c.nxt + uint32(n), Old: c.mss, New: n})
-	c.mtu.probeAt = clock.Never
-	c.probing = true
-	c.sendData(c.nxt, n, false, nil)
-	c.probing = false
+	c.note(Event{Kind: MTUProbed, From: c.snd.nxt, To: c.snd.nxt + uint32(n), Old: c.path.mss, New: n})
+	c.path.probeAt = clock.Never
+	c.path.probing = true
+	c.sendData(c.snd.nxt, n, false, nil)
+	c.path.probing = false
 }
 
 // probeDelivered: the path carries the larger size.
 func (c *Conn) probeDelivered() {
-	if c.mtu.ceiling <= c.path {
+	if c.path.ceiling <= c.path.size {
 		return
 	}
-	c.path, c.mtu.ceiling = min(c.mtu.ceiling, c.link), 0
+	c.path.size, c.path.ceiling = min(c.path.ceiling, c.path.link), 0
 	c.setMSS("a probe of the larger size arrived")
 }
 
 // probeLost: it does not, or not this time (RFC 4821 §7.6.2).
 func (c *Conn) probeLost() {
-	c.mtu.wait = min(4*c.mtu.wait, probeAfter)
-	c.mtu.probeAt = c.now.Add(c.mtu.wait)
+	c.path.wait = min(4*c.path.wait, probeAfter)
+	c.path.probeAt = c.now.Add(c.path.wait)
 }

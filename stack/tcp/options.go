@@ -8,7 +8,7 @@ import (
 
 // sackRoom is what SACK blocks take of a data segment.
 func (c *Conn) sackRoom() int {
-	if len(c.ooo) == 0 && !c.hasDSACK || !c.sack {
+	if len(c.rcv.ooo) == 0 && !c.rcv.hasDSACK || !c.opt.sack {
 		return 0
 	}
 	n := c.blocks()
@@ -31,30 +31,30 @@ func (c *Conn) sackOption(h *Outgoing) {
 		b = b[8:]
 	}
 	h.NOptions += 4 + 8*n
-	if c.hasDSACK {
-		put(c.dsack.From, c.dsack.To)
+	if c.rcv.hasDSACK {
+		put(c.rcv.dsack.From, c.rcv.dsack.To)
 		n--
 	}
 	last := ^uint32(0)
 	for ; n > 0; n-- {
 		best := -1
-		for i := range c.ooo {
-			if s := c.ooo[i].stamp; s < last && (best < 0 || s > c.ooo[best].stamp) {
+		for i := range c.rcv.ooo {
+			if s := c.rcv.ooo[i].stamp; s < last && (best < 0 || s > c.rcv.ooo[best].stamp) {
 				best = i
 			}
 		}
-		put(c.ooo[best].from, c.ooo[best].to)
-		last = c.ooo[best].stamp
+		put(c.rcv.ooo[best].from, c.rcv.ooo[best].to)
+		last = c.rcv.ooo[best].stamp
 	}
 }
 
 // blocks is how many SACK blocks fit: four, or three beside timestamps.
 func (c *Conn) blocks() int {
-	n := len(c.ooo)
-	if c.hasDSACK {
+	n := len(c.rcv.ooo)
+	if c.rcv.hasDSACK {
 		n++
 	}
-	if c.ts {
+	if c.opt.ts {
 		return min(n, 3)
 	}
 	return min(n, 4)
@@ -62,12 +62,12 @@ func (c *Conn) blocks() int {
 
 // tsNow is the timestamp clock: milliseconds (RFC 7323 §5.4), from an offset
 // of the connection's own.
-func (c *Conn) tsNow() uint32 { return uint32(c.now/1e6) + c.tsOffset }
+func (c *Conn) tsNow() uint32 { return uint32(c.now/1e6) + c.opt.tsOffset }
 
 func (c *Conn) timestampOption(h *Outgoing) {
 	b := h.Options[h.NOptions:]
 	b[0], b[1], b[2], b[3] = wire.OptNop, wire.OptNop, wire.OptTimestamps, 10
 	binary.BigEndian.PutUint32(b[4:], c.tsNow())
-	binary.BigEndian.PutUint32(b[8:], c.tsRecent)
+	binary.BigEndian.PutUint32(b[8:], c.opt.tsRecent)
 	h.NOptions += 12
 }

@@ -14,17 +14,16 @@ func (c *Conn) Poll(now clock.Time) clock.Time {
 	c.now = now
 	c.fire()
 	c.transmit()
-	if c.ackNow {
+	if c.ack.due {
 		c.sendACK()
 	}
 	return c.deadline()
 }
 
 func (c *Conn) deadline() clock.Time {
-	d := earlier(earlier(c.rtoAt, c.tlpAt), earlier(c.rackAt, c.persistAt))
-	d = earlier(d, earlier(earlier(c.keepAt, c.lingerAt), c.ackAt))
-	if c.paceAt > c.now {
-		d = earlier(d, c.paceAt)
+	d := c.timer.first()
+	if c.cc.paceAt > c.now {
+		d = min(d, c.cc.paceAt)
 	}
 	return d
 }
@@ -40,16 +39,16 @@ func (c *Conn) canSend() bool {
 
 // transmit sends what the windows allow: first what was lost, then new data.
 func (c *Conn) transmit() {
-	if c.synDue {
+	if c.snd.synDue {
 		c.sendSYN()
 	}
 	if !c.canSend() {
 		return
 	}
-	if c.lostBytes > 0 {
+	if c.board.lost > 0 {
 		c.retransmitLost()
 	}
-	if c.Unsent() == 0 && (!c.finQueued || c.finSent) {
+	if c.Unsent() == 0 && (!c.snd.finQueued || c.snd.finSent) {
 		return
 	}
 	c.restartAfterIdle()
@@ -61,32 +60,32 @@ func (c *Conn) sendNew() {
 	sent := false
 	for {
 		unsent := c.Unsent()
-		fin := c.finQueued && !c.finSent
+		fin := c.snd.finQueued && !c.snd.finSent
 		if unsent == 0 && !fin {
 			break
 		}
-		if c.paceAt > c.now {
+		if c.cc.paceAt > c.now {
 			break
 		}
-		usable := int(int32(c.una + uint32(c.wnd) - c.nxt))
+		usable := int(int32(c.snd.una + uint32(c.snd.wnd) - c.snd.nxt))
 		room := c.win.Cwnd - c.inFlight()
 		if unsent > 0 && usable <= 0 {
 			c.windowShut()
 			break
 		}
 		if room <= 0 {
-			c.limitedAt = c.nxt
+			c.cc.limitedAt = c.snd.nxt
 			break
 		}
-		most := c.mss - c.sackRoom()
+		most := c.path.mss - c.sackRoom()
 		n := min(unsent, most)
 		if room < n && c.inFlight() > 0 {
-			c.limitedAt = c.nxt
+			c.cc.limitedAt = c.snd.nxt
 			break
 		}
-		if unsent > most && c.gso > most {
+		if unsent > most && c.path.gso > most {
 			// A segment that the card will cut: whole segments only.
-			n = min(unsent, c.gso, usable, max(room, most))
+			n = min(unsent, c.path.gso, usable, max(room, most))
 			if n > most {
 				n -= n % most
 			}
@@ -94,7 +93,7 @@ func (c *Conn) sendNew() {
 		if n > usable {
 			// RFC 9293 §3.8.6.2.1: no silly window: a part only if it is at
 			// least half of what the peer ever offered.
-			if usable < c.mss && usable < c.maxWnd/2 {
+			if usable < c.path.mss && usable < c.snd.maxWnd/2 {
 				if c.inFlight() == 0 {
 					c.armPersist()
 				}
@@ -103,12 +102,12 @@ func (c *Conn) sendNew() {
 			n = usable
 		}
 		last := n == unsent
-		if n > 0 && n < most && last && !fin && !c.noDelay && wire.Before(c.una, c.small) {
+		if n > 0 && n < most && last && !fin && !c.noDelay && wire.Before(c.snd.una, c.snd.small) {
 			// Nagle (RFC 9293 §3.7.4), as Minshall and Linux have it: one
 			// small segment at a time.
-			if !c.held {
-				c.held = true
-				c.note(Event{Kind: NagleHeld, From: c.nxt, To: c.nxt + uint32(n)})
+			if !c.snd.held {
+				c.snd.held = true
+				c.note(Event{Kind: NagleHeld, From: c.snd.nxt, To: c.snd.nxt + uint32(n)})
 			}
 			break
 		}
@@ -118,43 +117,43 @@ func (c *Conn) sendNew() {
 			continue
 		}
 		if n < most {
-			c.small = c.nxt + uint32(n)
+			c.snd.small = c.snd.nxt + uint32(n)
 		}
-		c.held = false
-		c.sendData(c.nxt, n, fin && last, nil)
+		c.snd.held = false
+		c.sendData(c.snd.nxt, n, fin && last, nil)
 		sent = true
 	}
 	if sent {
-		c.persistAt, c.probes = clock.Never, 0
+		c.timer[timerPersist], c.tries.probes = clock.Never, 0
 		c.armLoss()
 	}
 }
 
 // sendData sends n bytes at seq: new ones, or those of record r again.
 func (c *Conn) sendData(seq uint32, n int, fin bool, r *record) {
-	a, b := c.send.peek(int(seq-c.sendSeq), n)
+	a, b := c.snd.buf.peek(int(seq-c.snd.bufSeq), n)
 	h := Outgoing{Header: wire.Header{Seq: seq, Flags: wire.ACK}}
 	end := seq + uint32(n)
 	if fin {
 		h.Flags |= wire.FIN
 		end++
 	}
-	if n > 0 && (end == c.sendSeq+uint32(c.send.n) || fin) {
+	if n > 0 && (end == c.snd.bufSeq+uint32(c.snd.buf.n) || fin) {
 		h.Flags |= wire.PSH
 	}
-	if c.urgentOut && int32(c.urgent-seq) > 0 {
+	if c.snd.urgentOut && int32(c.snd.urgent-seq) > 0 {
 		h.Flags |= wire.URG
-		h.Urgent = uint16(min(c.urgent-seq, 0xffff))
+		h.Urgent = uint16(min(c.snd.urgent-seq, 0xffff))
 	}
 	// RFC 3168 §6.1.2, §6.1.5: new data is marked, retransmissions are not.
-	if c.ecn && r == nil {
+	if c.opt.ecn && r == nil {
 		h.ECT = n > 0
-		if c.cwrOut && n > 0 {
+		if c.cc.cwr && n > 0 {
 			h.Flags |= wire.CWR
-			c.cwrOut = false
+			c.cc.cwr = false
 		}
 	}
-	if most := c.mss - c.sackRoom(); n > most && !c.probing {
+	if most := c.path.mss - c.sackRoom(); n > most && !c.path.probing {
 		h.Segment = most
 	}
 	c.acknowledge(&h)
@@ -162,66 +161,65 @@ func (c *Conn) sendData(seq uint32, n int, fin bool, r *record) {
 		r = c.track(seq, end, fin)
 	}
 	c.stampRecord(r)
-	if c.una == c.nxt {
-		c.stuckSince = c.now
+	if c.snd.una == c.snd.nxt {
+		c.tries.stuckSince = c.now
 	}
-	if wire.Before(c.nxt, end) {
-		c.nxt = end
+	if wire.Before(c.snd.nxt, end) {
+		c.snd.nxt = end
 		if fin {
-			c.finSent = true
+			c.snd.finSent = true
 		}
 	}
-	c.sentAt = c.now
-	if c.quick <= 0 || c.ackSince != 0 && c.now.Sub(c.ackSince) < 40*time.Millisecond {
-		c.pingpong = true
+	c.snd.sentAt = c.now
+	if c.ack.quick <= 0 || c.ack.since != 0 && c.now.Sub(c.ack.since) < 40*time.Millisecond {
+		c.ack.pingpong = true
 	}
 	c.pace(n)
-	c.segmentsOut++
 	c.out.SendSegment(c, &h, a, b)
 }
 
 // acknowledge fills in what every segment behind the SYN tells: ACK, window,
 // timestamps, SACK blocks, ECE. The ACK that was owed is paid by it.
 func (c *Conn) acknowledge(h *Outgoing) {
-	h.Ack = c.rcvNxt
-	h.Window = uint16(c.window() >> c.shiftIn)
-	if c.ceSeen {
+	h.Ack = c.rcv.nxt
+	h.Window = uint16(c.window() >> c.opt.shiftIn)
+	if c.ack.echoCE {
 		h.Flags |= wire.ECE
 	}
-	if c.ts {
+	if c.opt.ts {
 		c.timestampOption(h)
 	}
-	if c.sack && (len(c.ooo) > 0 || c.hasDSACK) {
+	if c.opt.sack && (len(c.rcv.ooo) > 0 || c.rcv.hasDSACK) {
 		c.sackOption(h)
-		c.hasDSACK = false // RFC 2883 §4: each is told once
+		c.rcv.hasDSACK = false // RFC 2883 §4: each is told once
 	}
-	c.lastAckSent = c.rcvNxt
-	c.ackNow, c.unacked, c.ackAt = false, 0, clock.Never
+	c.ack.last = c.rcv.nxt
+	c.ack.due, c.ack.unacked, c.timer[timerACK] = false, 0, clock.Never
 }
 
 // window moves the right edge of the receive window, which never comes back
 // (RFC 9293 §3.8.6.2.2), and returns its size.
 func (c *Conn) window() int {
-	have := int(int32(c.edge - c.rcvNxt))
-	want := max(c.rcvLimit-c.recv.n, 0)
-	if most := 0xffff << c.shiftIn; want > most {
+	have := int(int32(c.rcv.edge - c.rcv.nxt))
+	want := max(c.rcv.limit-c.rcv.buf.n, 0)
+	if most := 0xffff << c.opt.shiftIn; want > most {
 		want = most
 	}
 	// Whole units of the scale, or the edge announced would come back.
-	want &^= 1<<c.shiftIn - 1
-	if want > have && (want-have >= min(c.rcvLimit/2, c.rcvMSS()) || have <= 0) {
-		if have <= 0 && want < min(c.rcvLimit/2, c.rcvMSS()) {
+	want &^= 1<<c.opt.shiftIn - 1
+	if want > have && (want-have >= min(c.rcv.limit/2, c.rcvMSS()) || have <= 0) {
+		if have <= 0 && want < min(c.rcv.limit/2, c.rcvMSS()) {
 			return max(have, 0)
 		}
-		c.edge = c.rcvNxt + uint32(want)
+		c.rcv.edge = c.rcv.nxt + uint32(want)
 		return want
 	}
 	// The field counts in units: round what is left up, so as not to take
 	// back what was announced.
 	if have > 0 {
-		u := 1<<c.shiftIn - 1
-		if r := (have + u) &^ u; r <= c.rcvLimit-c.recv.n && r <= 0xffff<<c.shiftIn {
-			c.edge = c.rcvNxt + uint32(r)
+		u := 1<<c.opt.shiftIn - 1
+		if r := (have + u) &^ u; r <= c.rcv.limit-c.rcv.buf.n && r <= 0xffff<<c.opt.shiftIn {
+			c.rcv.edge = c.rcv.nxt + uint32(r)
 			return r
 		}
 	}
@@ -231,61 +229,61 @@ func (c *Conn) window() int {
 // sendACK sends a segment without data.
 func (c *Conn) sendACK() {
 	if c.state == Closed || c.state == SynSent || c.state == Listen {
-		c.ackNow = false
+		c.ack.due = false
 		return
 	}
-	if c.quick > 0 {
-		c.quick--
+	if c.ack.quick > 0 {
+		c.ack.quick--
 	}
-	h := Outgoing{Header: wire.Header{Seq: c.nxt, Flags: wire.ACK}}
+	h := Outgoing{Header: wire.Header{Seq: c.snd.nxt, Flags: wire.ACK}}
 	c.acknowledge(&h)
 	c.out.SendSegment(c, &h, nil, nil)
 }
 
 // sendSYN sends the SYN or SYN-ACK.
 func (c *Conn) sendSYN() {
-	c.synDue = false
-	h := Outgoing{Header: wire.Header{Seq: c.iss, Flags: wire.SYN}}
+	c.snd.synDue = false
+	h := Outgoing{Header: wire.Header{Seq: c.snd.iss, Flags: wire.SYN}}
 	passive := c.state == SynReceived
 	if passive {
 		h.Flags |= wire.ACK
-		h.Ack = c.rcvNxt
+		h.Ack = c.rcv.nxt
 	}
 	m := c.announced()
 	h.Option(wire.OptMSS, byte(m>>8), byte(m))
-	if passive && c.sack || !passive && !c.cfg.NoSACK {
+	if passive && c.opt.sack || !passive && !c.cfg.NoSACK {
 		h.Option(wire.OptSACKPermitted)
 	}
-	if passive && c.ts || !passive && !c.cfg.NoTimestamps {
+	if passive && c.opt.ts || !passive && !c.cfg.NoTimestamps {
 		b := h.Options[h.NOptions:]
 		b[0], b[1] = wire.OptTimestamps, 10
 		binary.BigEndian.PutUint32(b[2:], c.tsNow())
 		ecr := uint32(0)
 		if passive {
-			ecr = c.tsRecent
+			ecr = c.opt.tsRecent
 		}
 		binary.BigEndian.PutUint32(b[6:], ecr)
 		h.NOptions += 10
 	}
-	if passive && c.scaled || !passive && !c.cfg.NoWindowScale {
-		h.Option(wire.OptWindowScale, c.shiftIn)
+	if passive && c.opt.scaled || !passive && !c.cfg.NoWindowScale {
+		h.Option(wire.OptWindowScale, c.opt.shiftIn)
 	}
 	h.Pad()
 	// RFC 3168 §6.1.1. After a retry without an answer, ask without ECN:
 	// some drop such SYNs.
-	if c.ecn {
+	if c.opt.ecn {
 		switch {
 		case passive:
 			h.Flags |= wire.ECE
-		case c.retries < 2:
+		case c.tries.timeouts < 2:
 			h.Flags |= wire.ECE | wire.CWR
 		default:
-			c.ecn = false
+			c.opt.ecn = false
 		}
 	}
-	h.Window = uint16(min(c.rcvLimit, 0xffff))
-	if c.retries == 0 {
-		c.stuckSince, c.sentAt = c.now, c.now
+	h.Window = uint16(min(c.rcv.limit, 0xffff))
+	if c.tries.timeouts == 0 {
+		c.tries.stuckSince, c.snd.sentAt = c.now, c.now
 	}
 	c.out.SendSegment(c, &h, nil, nil)
 }
@@ -294,8 +292,8 @@ func (c *Conn) sendSYN() {
 func (c *Conn) pace(n int) {
 	rate := 0.0
 	switch {
-	case c.model != nil:
-		rate = c.model.PacingRate()
+	case c.cc.model != nil:
+		rate = c.cc.model.PacingRate()
 	case c.cfg.Pacing && c.rtt.srtt > 0:
 		// Twice the rate of the window while it doubles, else a fifth more.
 		rate = float64(c.win.Cwnd) / c.rtt.srtt.Seconds() * 1.2
@@ -304,19 +302,19 @@ func (c *Conn) pace(n int) {
 		}
 	}
 	if rate <= 0 {
-		c.paceAt = 0
+		c.cc.paceAt = 0
 		return
 	}
 	// A millisecond's worth may go out together.
 	const quantum = clock.Time(time.Millisecond)
-	c.paceAt = max(c.paceAt, c.now-quantum) + clock.Time(float64(n+wire.MinHeader)/rate*1e9)
+	c.cc.paceAt = max(c.cc.paceAt, c.now-quantum) + clock.Time(float64(n+wire.MinHeader)/rate*1e9)
 }
 
 // restartAfterIdle brings the window down to the initial one when nothing was
 // sent for an RTO: what the path can take is not known any more
 // (RFC 5681 §4.1).
 func (c *Conn) restartAfterIdle() {
-	if c.una != c.nxt || c.sentAt == 0 || c.cfg.NoSlowStartAfterIdle || c.model != nil || c.now.Sub(c.sentAt) <= c.rto() {
+	if c.snd.una != c.snd.nxt || c.snd.sentAt == 0 || c.cfg.NoSlowStartAfterIdle || c.cc.model != nil || c.now.Sub(c.snd.sentAt) <= c.rto() {
 		return
 	}
 	iw := c.initialWindow()
@@ -325,7 +323,7 @@ func (c *Conn) restartAfterIdle() {
 		// RFC 7661 §4.4: three quarters of what was reached stays known.
 		c.win.Ssthresh = max(c.win.Ssthresh, c.win.Cwnd*3/4)
 		c.win.Cwnd = iw
-		c.note(Event{Kind: IdleRestarted, Old: old, New: iw, Wait: c.now.Sub(c.sentAt)})
+		c.note(Event{Kind: IdleRestarted, Old: old, New: iw, Wait: c.now.Sub(c.snd.sentAt)})
 	}
-	c.sentAt = c.now
+	c.snd.sentAt = c.now
 }

@@ -7,6 +7,26 @@ import (
 	wire "peel/wire/tcp"
 )
 
+// rack is what RACK knows of time (RFC 8985 §5.3).
+type rack struct {
+	sent       clock.Time // of the latest delivered segment
+	nth        uint32     // and which transmission that was
+	end        uint32
+	rtt        time.Duration
+	fack       uint32
+	reordering bool
+	mult       int // of the reordering window
+	persist    int
+	dsackRound uint32
+}
+
+// tailLossProbe is the probe that is out (RFC 8985 §7).
+type tailLossProbe struct {
+	out     bool
+	end     uint32
+	retrans bool
+}
+
 // rackUpdate takes the newest delivered segment (RFC 8985 §6.2 steps 1, 2).
 func (c *Conn) rackUpdate(a *ackInfo, o *wire.Options) {
 	if !a.any {
@@ -17,7 +37,7 @@ func (c *Conn) rackUpdate(a *ackInfo, o *wire.Options) {
 	if r.tx > 1 {
 		// It may be the original that was acknowledged. What is SACKed is not
 		// what the timestamp echoes (RFC 7323 §4.3).
-		if rtt < c.rtt.min || c.ts && o.Timestamps && !wire.Before(c.una, r.end) && wire.Before(o.TSEcr, uint32(r.sent/1e6)+c.tsOffset) {
+		if rtt < c.rtt.min || c.opt.ts && o.Timestamps && !wire.Before(c.snd.una, r.end) && wire.Before(o.TSEcr, uint32(r.sent/1e6)+c.opt.tsOffset) {
 			return
 		}
 	}
@@ -30,7 +50,7 @@ func (c *Conn) rackUpdate(a *ackInfo, o *wire.Options) {
 // reoWindow is how long a segment may be overtaken before it counts as lost
 // (RFC 8985 §6.2 step 4).
 func (c *Conn) reoWindow() time.Duration {
-	if !c.rack.reordering && (c.mode == modeRecovery || c.mode == modeLoss || c.sackBytes >= 3*c.mss) {
+	if !c.rack.reordering && (c.rec.mode == modeRecovery || c.rec.mode == modeLoss || c.board.sacked >= 3*c.path.mss) {
 		return 0
 	}
 	return min(time.Duration(c.rack.mult)*c.rtt.min/4, c.rtt.srtt)
@@ -39,14 +59,14 @@ func (c *Conn) reoWindow() time.Duration {
 // rackDetect marks what was sent long enough before something that has been
 // delivered (RFC 8985 §6.2 step 5), and sets the timer for the rest.
 func (c *Conn) rackDetect() {
-	c.rackAt = clock.Never
-	if !c.sack || c.cfg.NoRACK || c.rack.sent == 0 {
+	c.timer[timerRACK] = clock.Never
+	if !c.opt.sack || c.cfg.NoRACK || c.rack.sent == 0 {
 		return
 	}
 	reo := c.reoWindow()
 	wait := time.Duration(0)
-	for i := c.sentHead; i < len(c.sent); i++ {
-		r := &c.sent[i]
+	for i := c.board.head; i < len(c.board.records); i++ {
+		r := &c.board.records[i]
 		if r.flags&(recSACKed|recLost) != 0 {
 			continue
 		}
@@ -64,7 +84,7 @@ func (c *Conn) rackDetect() {
 		}
 	}
 	if wait > 0 {
-		c.rackAt = c.now.Add(wait)
+		c.timer[timerRACK] = c.now.Add(wait)
 	}
 }
 
@@ -72,11 +92,11 @@ func (c *Conn) rackDetect() {
 // who switch RACK off.
 func (c *Conn) dupThreshDetect() {
 	above := 0
-	for i := len(c.sent) - 1; i >= c.sentHead; i-- {
-		switch r := &c.sent[i]; {
+	for i := len(c.board.records) - 1; i >= c.board.head; i-- {
+		switch r := &c.board.records[i]; {
 		case r.flags&recSACKed != 0:
 			above += r.len()
-		case above > 2*c.mss && r.tx == 1:
+		case above > 2*c.path.mss && r.tx == 1:
 			c.markLost(i, "dupthresh")
 		}
 	}
@@ -87,36 +107,36 @@ func (c *Conn) countDuplicates(dup bool, a *ackInfo) {
 	switch {
 	case a.advanced:
 		// All but the segment that was missing is what duplicate ACKs told.
-		known := min(c.dupBytes, max(a.delivered-c.mss, 0))
+		known := min(c.board.dupBytes, max(a.delivered-c.path.mss, 0))
 		a.delivered -= known
-		left := c.dupBytes - known
-		c.dupAcks, c.dupBytes = 0, 0
-		if c.mode == modeRecovery && wire.Before(c.una, c.recover) && c.sentHead < len(c.sent) {
+		left := c.board.dupBytes - known
+		c.board.dupAcks, c.board.dupBytes = 0, 0
+		if c.rec.mode == modeRecovery && wire.Before(c.snd.una, c.rec.point) && c.board.head < len(c.board.records) {
 			// A partial ACK: the next segment is missing too.
-			c.dupBytes = left
+			c.board.dupBytes = left
 			c.firstToMSS()
-			c.markLost(c.sentHead, "partial ack")
+			c.markLost(c.board.head, "partial ack")
 		}
-	case dup && c.una != c.nxt:
-		c.dupAcks++
-		c.dupBytes = min(c.dupBytes+c.mss, max(int(c.nxt-c.una)-c.lostBytes-c.mss, 0))
-		if c.dupAcks == 3 && c.mode == modeOpen && wire.Before(c.recover, c.una) {
+	case dup && c.snd.una != c.snd.nxt:
+		c.board.dupAcks++
+		c.board.dupBytes = min(c.board.dupBytes+c.path.mss, max(int(c.snd.nxt-c.snd.una)-c.board.lost-c.path.mss, 0))
+		if c.board.dupAcks == 3 && c.rec.mode == modeOpen && wire.Before(c.rec.point, c.snd.una) {
 			c.firstToMSS()
-			c.markLost(c.sentHead, "3 duplicate acks")
+			c.markLost(c.board.head, "3 duplicate acks")
 		}
 		a.sacked = true
-		a.delivered += c.mss
+		a.delivered += c.path.mss
 	}
 }
 
 func (c *Conn) dsackReceived(b wire.Block) {
 	c.note(Event{Kind: DSACKReceived, From: b.From, To: b.To})
-	if c.undo.armed && c.undo.retrans > 0 && !wire.Before(b.From, c.undo.from) && !wire.Before(c.recover, b.To) {
-		c.undo.retrans--
+	if c.rec.undo.armed && c.rec.undo.retrans > 0 && !wire.Before(b.From, c.rec.undo.from) && !wire.Before(c.rec.point, b.To) {
+		c.rec.undo.retrans--
 	}
 	// RFC 8985 §6.2 step 4: once a round trip, be more patient.
-	if !wire.Before(c.una, c.rack.dsackRound) || c.rack.mult == 1 {
-		c.rack.dsackRound = c.nxt
+	if !wire.Before(c.snd.una, c.rack.dsackRound) || c.rack.mult == 1 {
+		c.rack.dsackRound = c.snd.nxt
 		c.rack.mult = min(c.rack.mult+1, 16)
 		c.rack.persist = 16
 	}

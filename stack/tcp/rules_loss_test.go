@@ -216,11 +216,11 @@ func TestRACKReorderingWindow(t *testing.T) {
 	s.play("+1ms < . 1 ack 501 <sack 1:101>")
 	want(7)
 	for range 15 {
-		s.c.mode = modeRecovery
+		s.c.rec.mode = modeRecovery
 		s.c.endRecovery("")
 	}
 	want(7)
-	s.c.mode = modeRecovery
+	s.c.rec.mode = modeRecovery
 	s.c.endRecovery("")
 	want(1)
 }

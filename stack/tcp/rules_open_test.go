@@ -212,7 +212,7 @@ func (*netError) Error() string { return "no route" }
 func TestISN(t *testing.T) {
 	k := Secret{1, 2, 3}
 	a, b := netip.MustParseAddrPort("192.0.2.1:1000"), netip.MustParseAddrPort("192.0.2.2:80")
-	at := func(d time.Duration) uint32 { return k.ISS(a, b, clock.Time(1e18).Add(d)) }
+	at := func(d time.Duration) uint32 { return k.ISS(clock.Time(1e18).Add(d), a, b) }
 	if got := at(4*time.Second) - at(0); got != 1e6 {
 		t.Errorf("4 s move the ISN by %d, not by a million", got)
 	}
@@ -221,12 +221,12 @@ func TestISN(t *testing.T) {
 	}
 	seen := map[uint32]string{at(0): "itself"}
 	for name, v := range map[string]uint32{
-		"local port":        k.ISS(netip.MustParseAddrPort("192.0.2.1:1001"), b, 1e18),
-		"local addr":        k.ISS(netip.MustParseAddrPort("192.0.2.3:1000"), b, 1e18),
-		"remote port":       k.ISS(a, netip.MustParseAddrPort("192.0.2.2:81"), 1e18),
-		"remote addr":       k.ISS(a, netip.MustParseAddrPort("192.0.2.4:80"), 1e18),
-		"the secret":        (&Secret{1, 2, 4}).ISS(a, b, 1e18),
-		"the ends, swapped": k.ISS(b, a, 1e18),
+		"local port":        k.ISS(1e18, netip.MustParseAddrPort("192.0.2.1:1001"), b),
+		"local addr":        k.ISS(1e18, netip.MustParseAddrPort("192.0.2.3:1000"), b),
+		"remote port":       k.ISS(1e18, a, netip.MustParseAddrPort("192.0.2.2:81")),
+		"remote addr":       k.ISS(1e18, a, netip.MustParseAddrPort("192.0.2.4:80")),
+		"the secret":        (&Secret{1, 2, 4}).ISS(1e18, a, b),
+		"the ends, swapped": k.ISS(1e18, b, a),
 	} {
 		if o, ok := seen[v]; ok {
 			t.Errorf("%s gives the ISN of %s", name, o)

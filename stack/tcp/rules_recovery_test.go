@@ -149,11 +149,11 @@ func TestProportionalRateReduction(t *testing.T) {
 			}
 			top = i
 			blocks := sackBlocks(lost, top)
-			Before := s.c.delivered
-			priorFlight := int(s.c.nxt-s.c.una) - s.c.sackBytes
+			Before := s.c.board.delivered
+			priorFlight := int(s.c.snd.nxt-s.c.snd.una) - s.c.board.sacked
 			s.c.Input(s.now, ackSegment(1, blocks), false)
-			newly := int(s.c.delivered - Before)
-			if s.c.mode != modeRecovery {
+			newly := int(s.c.board.delivered - Before)
+			if s.c.rec.mode != modeRecovery {
 				s.poll()
 				s.step("+10us")
 				continue
@@ -176,8 +176,8 @@ func TestProportionalRateReduction(t *testing.T) {
 		if p == nil {
 			t.Fatalf("seed %d: no recovery", seed)
 		}
-		s.c.Input(s.now.Add(10*time.Millisecond), ackSegment(int(s.c.nxt-scriptISS), nil), false)
-		if s.c.mode != modeOpen || s.c.win.Cwnd != s.c.win.Ssthresh {
+		s.c.Input(s.now.Add(10*time.Millisecond), ackSegment(int(s.c.snd.nxt-scriptISS), nil), false)
+		if s.c.rec.mode != modeOpen || s.c.win.Cwnd != s.c.win.Ssthresh {
 			t.Fatalf("seed %d: cwnd %d after recovery, ssthresh %d", seed, s.c.win.Cwnd, s.c.win.Ssthresh)
 		}
 	}

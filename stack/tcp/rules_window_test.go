@@ -168,10 +168,10 @@ func TestWindowNeverShrinks(t *testing.T) {
 			< S 0 win 65535 <mss 1000,wscale 7>
 			+1ms < . 1 ack 1`)
 		seq, buffered := 1, 0
-		var edge uint32 = s.c.edge
+		var edge uint32 = s.c.rcv.edge
 		for i := range 5000 {
 			n := 1 + i*7919%1000
-			if room := int(s.c.edge - s.c.rcvNxt); n > room {
+			if room := int(s.c.rcv.edge - s.c.rcv.nxt); n > room {
 				n = room
 			}
 			if n > 0 {
@@ -189,7 +189,7 @@ func TestWindowNeverShrinks(t *testing.T) {
 					continue
 				}
 				// RFC 7323 §2.4: but for less than a unit of the scale.
-				if int(int32(edge-e)) >= 1<<s.c.shiftIn {
+				if int(int32(edge-e)) >= 1<<s.c.opt.shiftIn {
 					t.Fatalf("buffer %d: the edge moved back by %d", buffer, edge-e)
 				}
 				edge = e

@@ -7,10 +7,28 @@ import (
 	wire "peel/wire/tcp"
 )
 
+// scoreboard is what a sender knows of the segments under way (RFC 2018,
+// RFC 6675).
+type scoreboard struct {
+	records  []record // from head on: under way, in order of seq
+	head     int
+	sacked   int // bytes of them that were SACKed
+	lost     int // bytes of them that are held lost and were not sent again yet
+	dupBytes int // without SACK: what duplicate ACKs stand for
+	dupAcks  int
+	lostFrom int // no record before this index is lost
+
+	transmissions uint32
+	retransmitted uint64
+	delivered     uint64
+	deliveredAt   clock.Time
+	firstSent     clock.Time
+}
+
 type record struct {
 	seq, end    uint32
 	sent        clock.Time // last
-	delivered   uint64     // Conn.delivered at that time
+	delivered   uint64     // scoreboard.delivered at that time
 	deliveredAt clock.Time
 	firstSent   clock.Time
 	nth         uint32 // transmission of the connection
@@ -33,11 +51,11 @@ func (r *record) len() int { return int(r.end - r.seq) }
 // inFlight is the pipe of RFC 6675 in bytes: sent, and neither delivered nor
 // lost.
 func (c *Conn) inFlight() int {
-	n := int(c.nxt-c.una) - c.sackBytes - c.lostBytes
-	if c.dupBytes > 0 {
-		n = max(n-c.dupBytes, 0)
+	n := int(c.snd.nxt-c.snd.una) - c.board.sacked - c.board.lost
+	if c.board.dupBytes > 0 {
+		n = max(n-c.board.dupBytes, 0)
 	}
-	if c.sendSeq != c.una && c.state <= SynReceived {
+	if c.snd.bufSeq != c.snd.una && c.state <= SynReceived {
 		return 0 // the SYN
 	}
 	return n
@@ -45,22 +63,22 @@ func (c *Conn) inFlight() int {
 
 // track adds a record for new data.
 func (c *Conn) track(seq, end uint32, fin bool) *record {
-	if c.sentHead > 0 && len(c.sent) == cap(c.sent) {
-		n := copy(c.sent, c.sent[c.sentHead:])
-		c.sent = c.sent[:n]
-		c.lostFrom -= c.sentHead
-		c.sentHead = 0
+	if c.board.head > 0 && len(c.board.records) == cap(c.board.records) {
+		n := copy(c.board.records, c.board.records[c.board.head:])
+		c.board.records = c.board.records[:n]
+		c.board.lostFrom -= c.board.head
+		c.board.head = 0
 	}
-	if c.una == c.nxt {
+	if c.snd.una == c.snd.nxt {
 		// RFC 9438 §4.2 and delivery rates: a new flight begins.
-		c.firstSent, c.deliveredAt = c.now, c.now
+		c.board.firstSent, c.board.deliveredAt = c.now, c.now
 	}
-	c.sent = append(c.sent, record{seq: seq, end: end})
-	r := &c.sent[len(c.sent)-1]
+	c.board.records = append(c.board.records, record{seq: seq, end: end})
+	r := &c.board.records[len(c.board.records)-1]
 	if fin {
 		r.flags = recFIN
 	}
-	if c.probing {
+	if c.path.probing {
 		r.flags |= recProbe
 	}
 	return r
@@ -69,34 +87,34 @@ func (c *Conn) track(seq, end uint32, fin bool) *record {
 // stampRecord notes a transmission.
 func (c *Conn) stampRecord(r *record) {
 	r.sent = c.now
-	c.transmissions++
-	r.nth = c.transmissions
+	c.board.transmissions++
+	r.nth = c.board.transmissions
 	r.tx = min(r.tx+1, 250)
-	r.delivered, r.deliveredAt, r.firstSent = c.delivered, c.deliveredAt, c.firstSent
-	if c.Unsent() == 0 && c.lostBytes == 0 && c.inFlight() < c.win.Cwnd {
+	r.delivered, r.deliveredAt, r.firstSent = c.board.delivered, c.board.deliveredAt, c.board.firstSent
+	if c.Unsent() == 0 && c.board.lost == 0 && c.inFlight() < c.win.Cwnd {
 		r.flags |= recAppLimited
 	} else {
 		r.flags &^= recAppLimited
 	}
-	if c.mode == modeRecovery || c.mode == modeCWR {
-		c.prr.out += r.len()
+	if c.rec.mode == modeRecovery || c.rec.mode == modeCWR {
+		c.rec.prr.out += r.len()
 	}
 }
 
 // splitAt cuts record i so that one begins at seq.
 func (c *Conn) splitAt(i int, seq uint32) {
-	r := c.sent[i]
-	c.sent = append(c.sent, record{})
-	copy(c.sent[i+2:], c.sent[i+1:])
-	c.sent[i+1] = r
-	c.sent[i+1].seq = seq
-	c.sent[i].end = seq
-	c.sent[i].flags &^= recFIN
+	r := c.board.records[i]
+	c.board.records = append(c.board.records, record{})
+	copy(c.board.records[i+2:], c.board.records[i+1:])
+	c.board.records[i+1] = r
+	c.board.records[i+1].seq = seq
+	c.board.records[i].end = seq
+	c.board.records[i].flags &^= recFIN
 }
 
 // markLost marks record i, which will be sent again.
 func (c *Conn) markLost(i int, why string) {
-	r := &c.sent[i]
+	r := &c.board.records[i]
 	if r.flags&(recLost|recSACKed) != 0 {
 		return
 	}
@@ -105,48 +123,48 @@ func (c *Conn) markLost(i int, why string) {
 		c.probeLost()
 	}
 	r.flags |= recLost
-	c.lostBytes += r.len()
-	if i < c.lostFrom || c.lostFrom < c.sentHead {
-		c.lostFrom = i
+	c.board.lost += r.len()
+	if i < c.board.lostFrom || c.board.lostFrom < c.board.head {
+		c.board.lostFrom = i
 	}
 	c.note(Event{Kind: LossMarked, From: r.seq, To: r.end, Why: why})
 }
 
 // retransmitLost sends again what is lost, as the window allows.
 func (c *Conn) retransmitLost() {
-	for i := max(c.lostFrom, c.sentHead); i < len(c.sent) && c.lostBytes > 0; i++ {
-		if c.sent[i].flags&recLost == 0 {
+	for i := max(c.board.lostFrom, c.board.head); i < len(c.board.records) && c.board.lost > 0; i++ {
+		if c.board.records[i].flags&recLost == 0 {
 			continue
 		}
-		c.lostFrom = i
+		c.board.lostFrom = i
 		room := c.win.Cwnd - c.inFlight()
-		if room <= 0 || c.paceAt > c.now {
+		if room <= 0 || c.cc.paceAt > c.now {
 			return
 		}
-		if most := c.mss - c.sackRoom(); c.sent[i].len() > most {
+		if most := c.path.mss - c.sackRoom(); c.board.records[i].len() > most {
 			// It was larger when it was sent: the card cut it, or the path's
 			// MTU has become known since.
-			c.splitAt(i, c.sent[i].seq+uint32(most))
+			c.splitAt(i, c.board.records[i].seq+uint32(most))
 		}
-		if room < c.sent[i].len() && c.inFlight() > 0 {
+		if room < c.board.records[i].len() && c.inFlight() > 0 {
 			return
 		}
-		c.retransmit(i, modeNames[c.mode])
+		c.retransmit(i, modeNames[c.rec.mode])
 	}
 }
 
 // retransmit sends record i again.
 func (c *Conn) retransmit(i int, why string) {
-	r := &c.sent[i]
+	r := &c.board.records[i]
 	if r.flags&recLost != 0 {
 		r.flags &^= recLost
-		c.lostBytes -= r.len()
+		c.board.lost -= r.len()
 	}
-	c.retransmitted++
-	if c.undo.armed && c.mode != modeOpen {
-		c.undo.retrans++
-		if !c.undo.stamped {
-			c.undo.stamped, c.undo.stamp = true, c.tsNow()
+	c.board.retransmitted++
+	if c.rec.undo.armed && c.rec.mode != modeOpen {
+		c.rec.undo.retrans++
+		if !c.rec.undo.stamped {
+			c.rec.undo.stamped, c.rec.undo.stamp = true, c.tsNow()
 		}
 	}
 	c.note(Event{Kind: Retransmitted, From: r.seq, To: r.end, Why: why})
@@ -155,8 +173,8 @@ func (c *Conn) retransmit(i int, why string) {
 		n--
 	}
 	c.sendData(r.seq, n, r.flags&recFIN != 0, r)
-	if c.rtoAt == clock.Never {
-		c.rtoAt = c.now.Add(c.rto())
+	if c.timer[timerRTO] == clock.Never {
+		c.timer[timerRTO] = c.now.Add(c.rto())
 	}
 }
 
@@ -178,8 +196,8 @@ type ackInfo struct {
 func (c *Conn) deliver(r *record, a *ackInfo) {
 	n := r.len()
 	a.delivered += n
-	c.delivered += uint64(n)
-	c.deliveredAt = c.now
+	c.board.delivered += uint64(n)
+	c.board.deliveredAt = c.now
 	if r.flags&recProbe != 0 {
 		c.probeDelivered()
 	}
@@ -188,11 +206,11 @@ func (c *Conn) deliver(r *record, a *ackInfo) {
 		if d := c.now.Sub(r.sent); a.rtt == 0 || d < a.rtt {
 			a.rtt = max(d, 1)
 		}
-		if r.len() >= c.mss && c.mss > baseSegment {
-			c.mtu.proved = true
+		if r.len() >= c.path.mss && c.path.mss > baseSegment {
+			c.path.proved = true
 		}
 		// RFC 8985 §6.2 step 3.
-		if wire.Before(r.end, a.fack) && !c.rack.reordering && c.sack {
+		if wire.Before(r.end, a.fack) && !c.rack.reordering && c.opt.sack {
 			c.rack.reordering = true
 			c.note(Event{Kind: ReorderingSeen, From: r.seq, To: r.end})
 		}
@@ -217,8 +235,8 @@ func sentAfter(n1, end1, n2, end2 uint32) bool {
 
 // cumulative takes what ack acknowledges off the scoreboard.
 func (c *Conn) cumulative(ack uint32, a *ackInfo) {
-	for c.sentHead < len(c.sent) {
-		r := &c.sent[c.sentHead]
+	for c.board.head < len(c.board.records) {
+		r := &c.board.records[c.board.head]
 		if wire.Before(ack, r.end) {
 			if !wire.Before(r.seq, ack) {
 				break
@@ -232,59 +250,59 @@ func (c *Conn) cumulative(ack uint32, a *ackInfo) {
 			break
 		}
 		c.settle(r, a)
-		c.sentHead++
+		c.board.head++
 	}
-	if c.sentHead == len(c.sent) {
-		c.sent, c.sentHead, c.lostFrom = c.sent[:0], 0, 0
-		if cap(c.sent) > 64 {
-			c.sent = nil
+	if c.board.head == len(c.board.records) {
+		c.board.records, c.board.head, c.board.lostFrom = c.board.records[:0], 0, 0
+		if cap(c.board.records) > 64 {
+			c.board.records = nil
 		}
 	}
 }
 
 func (c *Conn) settle(r *record, a *ackInfo) {
 	if r.flags&recSACKed != 0 {
-		c.sackBytes -= r.len()
+		c.board.sacked -= r.len()
 		return
 	}
 	if r.flags&recLost != 0 {
-		c.lostBytes -= r.len()
+		c.board.lost -= r.len()
 	}
 	c.deliver(r, a)
 }
 
 // selective marks what a SACK block reports.
 func (c *Conn) selective(b wire.Block, a *ackInfo) {
-	if !wire.Before(b.From, b.To) || wire.Before(c.nxt, b.To) || !wire.Before(c.una, b.To) {
+	if !wire.Before(b.From, b.To) || wire.Before(c.snd.nxt, b.To) || !wire.Before(c.snd.una, b.To) {
 		return
 	}
-	lo, hi := c.sentHead, len(c.sent)
+	lo, hi := c.board.head, len(c.board.records)
 	for lo < hi {
-		if m := int(uint(lo+hi) >> 1); !wire.Before(b.From, c.sent[m].end) {
+		if m := int(uint(lo+hi) >> 1); !wire.Before(b.From, c.board.records[m].end) {
 			lo = m + 1
 		} else {
 			hi = m
 		}
 	}
-	for i := lo; i < len(c.sent) && wire.Before(c.sent[i].seq, b.To); i++ {
-		if c.sent[i].flags&recSACKed != 0 {
+	for i := lo; i < len(c.board.records) && wire.Before(c.board.records[i].seq, b.To); i++ {
+		if c.board.records[i].flags&recSACKed != 0 {
 			continue
 		}
-		if wire.Before(c.sent[i].seq, b.From) {
+		if wire.Before(c.board.records[i].seq, b.From) {
 			c.splitAt(i, b.From)
 			continue
 		}
-		if wire.Before(b.To, c.sent[i].end) {
+		if wire.Before(b.To, c.board.records[i].end) {
 			c.splitAt(i, b.To)
 		}
-		r := &c.sent[i]
+		r := &c.board.records[i]
 		if r.flags&recLost != 0 {
 			r.flags &^= recLost
-			c.lostBytes -= r.len()
+			c.board.lost -= r.len()
 		}
 		c.deliver(r, a)
 		r.flags |= recSACKed
-		c.sackBytes += r.len()
+		c.board.sacked += r.len()
 		a.sacked = true
 	}
 }
@@ -307,7 +325,7 @@ func (c *Conn) dsackBlock(ack uint32, o *wire.Options) bool {
 
 // firstToMSS cuts the first record to one segment.
 func (c *Conn) firstToMSS() {
-	if r := &c.sent[c.sentHead]; r.len() > c.mss {
-		c.splitAt(c.sentHead, r.seq+uint32(c.mss))
+	if r := &c.board.records[c.board.head]; r.len() > c.path.mss {
+		c.splitAt(c.board.head, r.seq+uint32(c.path.mss))
 	}
 }

@@ -133,7 +133,7 @@ func (s *script) bytes(h *Outgoing) int {
 	if h.Flags.Has(wire.SYN) {
 		return int(h.Window)
 	}
-	return int(h.Window) << s.c.shiftIn
+	return int(h.Window) << s.c.opt.shiftIn
 }
 
 // SendSegment implements Output.
@@ -194,7 +194,7 @@ func (s *script) input(f []string) {
 	if l.win >= 0 {
 		s.window = l.win
 	}
-	if !l.nots && s.c.ts && !strings.Contains(l.opts, "ts ") {
+	if !l.nots && s.c.opt.ts && !strings.Contains(l.opts, "ts ") {
 		l.opts = strings.Trim(fmt.Sprintf("ts %d ecr %d,%s", (s.now-scriptStart)/1e6+500, s.echo, l.opts), ",")
 	}
 	for from := l.from; ; {

@@ -206,14 +206,14 @@ func (s *script) do(f []string) {
 			b[i] = octet(s.wrote+i+1, 1)
 		}
 		if f[0] == "write" {
-			got, _ = c.Write(b, s.now)
+			got, _ = c.Write(s.now, b)
 		} else {
-			got, _ = c.WriteUrgent(b, s.now)
+			got, _ = c.WriteUrgent(s.now, b)
 		}
 		s.wrote += got
 	case "read":
 		b := make([]byte, arg)
-		got = c.Read(b, s.now)
+		got = c.Read(s.now, b)
 		for i := range b[:got] {
 			if s.read++; b[i] != octet(s.read, 2) {
 				s.fail("byte %d is wrong", s.read)

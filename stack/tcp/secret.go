@@ -31,7 +31,7 @@ func (k *Secret) hash(local, remote netip.AddrPort, what byte, n uint32) uint64 
 
 // ISS is the initial sequence number: a clock of 4 µs and a number of the
 // connection's own (RFC 6528 §3).
-func (k *Secret) ISS(local, remote netip.AddrPort, now clock.Time) uint32 {
+func (k *Secret) ISS(now clock.Time, local, remote netip.AddrPort) uint32 {
 	return uint32(k.hash(local, remote, 'i', 0)) + uint32(now/4000)
 }
 
@@ -63,7 +63,7 @@ const (
 )
 
 // Cookie returns the ISS of a SYN-ACK that keeps nothing.
-func (k *Secret) Cookie(local, remote netip.AddrPort, irs uint32, mss int, now clock.Time) uint32 {
+func (k *Secret) Cookie(now clock.Time, local, remote netip.AddrPort, irs uint32, mss int) uint32 {
 	m := 0
 	for m < 7 && int(cookieMSS[m+1]) <= mss {
 		m++
@@ -78,7 +78,7 @@ func (k *Secret) cookieHash(local, remote netip.AddrPort, irs, tm uint32) uint32
 
 // CheckCookie tells whether ack-1 is a cookie that was given to remote, and
 // the MSS that it keeps.
-func (k *Secret) CheckCookie(local, remote netip.AddrPort, irs, iss uint32, now clock.Time) (mss int, ok bool) {
+func (k *Secret) CheckCookie(now clock.Time, local, remote netip.AddrPort, irs, iss uint32) (mss int, ok bool) {
 	t, m := uint32(now/cookieTick), iss>>24&7
 	age := (t - iss>>27) & 31
 	if age >= cookieFor {
@@ -123,13 +123,13 @@ func CookieOptions(ecr uint32) (o wire.Options, ecn bool) {
 }
 
 // SynAck is the header of a SYN-ACK that answers syn with a cookie.
-func (k *Secret) SynAck(cfg *Config, local, remote netip.AddrPort, syn wire.Segment, mss int, now clock.Time) Outgoing {
+func (k *Secret) SynAck(now clock.Time, cfg *Config, local, remote netip.AddrPort, syn wire.Segment, mss int) Outgoing {
 	o := syn.Options()
 	peer := int(o.MSS)
 	if peer == 0 {
 		peer = 536
 	}
-	h := Outgoing{Header: wire.Header{Seq: k.Cookie(local, remote, syn.Seq(), peer, now), Ack: syn.Seq() + 1, Flags: wire.SYN | wire.ACK, Window: 0xffff}}
+	h := Outgoing{Header: wire.Header{Seq: k.Cookie(now, local, remote, syn.Seq(), peer), Ack: syn.Seq() + 1, Flags: wire.SYN | wire.ACK, Window: 0xffff}}
 	h.Option(wire.OptMSS, byte(mss>>8), byte(mss))
 	if o.Timestamps && !cfg.NoTimestamps {
 		ecn := cfg.ECN && syn.Flags().Has(wire.ECE|wire.CWR)

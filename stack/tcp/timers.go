@@ -7,10 +7,50 @@ import (
 	wire "peel/wire/tcp"
 )
 
+// timerKind names a timer. Those that are due at one instant fire in this
+// order: what ends the connection first, and what finds a loss before what
+// only supposes one.
+type timerKind uint8
+
+const (
+	timerLinger  timerKind = iota // TIME-WAIT, or FIN-WAIT-2 without a user
+	timerACK                      // delayed
+	timerRACK                     // reordering (RFC 8985 §6)
+	timerTLP                      // tail loss probe (RFC 8985 §7)
+	timerRTO                      // retransmission (RFC 6298)
+	timerPersist                  // zero window probe
+	timerKeepAlive
+	timerKinds
+)
+
+// timers is when each of them fires; Never when it is off.
+type timers [timerKinds]clock.Time
+
+func (t *timers) clear() {
+	for k := range t {
+		t[k] = clock.Never
+	}
+}
+
+func (t *timers) stop(kinds ...timerKind) {
+	for _, k := range kinds {
+		t[k] = clock.Never
+	}
+}
+
+// first is when the next one fires.
+func (t *timers) first() clock.Time {
+	at := clock.Never
+	for _, u := range t {
+		at = min(at, u)
+	}
+	return at
+}
+
 // rto is the retransmission timeout with its back-off (RFC 6298 §5.5).
 func (c *Conn) rto() time.Duration {
 	d := c.rtt.rto
-	for range min(c.backoff, 20) {
+	for range min(c.tries.backoff, 20) {
 		d *= 2
 		if d >= c.cfg.maxRTO() {
 			return c.cfg.maxRTO()
@@ -21,54 +61,55 @@ func (c *Conn) rto() time.Duration {
 
 // fire does what timers ask for.
 func (c *Conn) fire() {
-	now := c.now
-	if c.lingerAt <= now {
-		c.lingerAt = clock.Never
+	for k := range timerKinds {
+		if c.timer[k] <= c.now {
+			c.timer[k] = clock.Never
+			c.expired(k)
+		}
+	}
+}
+
+func (c *Conn) expired(k timerKind) {
+	switch k {
+	case timerLinger:
 		c.shutdown()
-		return
-	}
-	if c.ackAt <= now {
-		c.note(Event{Kind: ACKDelayed, Wait: now.Sub(c.ackSince)})
-		c.ackNow, c.ackAt = true, clock.Never
-	}
-	if c.rackAt <= now {
+	case timerACK:
+		c.note(Event{Kind: ACKDelayed, Wait: c.now.Sub(c.ack.since)})
+		c.ack.due = true
+	case timerRACK:
 		c.rackTimer()
-	}
-	if c.tlpAt <= now {
-		c.tailLossProbe()
-	}
-	if c.rtoAt <= now {
+	case timerTLP:
+		c.probeTail()
+	case timerRTO:
 		c.timedOut()
-	}
-	if c.persistAt <= now {
+	case timerPersist:
 		c.persist()
-	}
-	if c.keepAt <= now {
+	case timerKeepAlive:
 		c.keepAlive()
 	}
 }
 
 // armLoss starts the timers that watch over what is under way.
 func (c *Conn) armLoss() {
-	if c.una == c.nxt {
+	if c.snd.una == c.snd.nxt {
 		return
 	}
-	if c.rtoAt == clock.Never {
-		c.rtoAt = c.now.Add(c.rto())
+	if c.timer[timerRTO] == clock.Never {
+		c.timer[timerRTO] = c.now.Add(c.rto())
 	}
 	c.armTLP()
 }
 
 // armTLP sets the tail loss probe (RFC 8985 §7.2).
 func (c *Conn) armTLP() {
-	c.tlpAt = clock.Never
-	if !c.sack || c.cfg.NoTLP || c.cfg.NoRACK || c.mode != modeOpen || c.tlp.out || c.sackBytes > 0 || c.una == c.nxt || c.state < Established {
+	c.timer[timerTLP] = clock.Never
+	if !c.opt.sack || c.cfg.NoTLP || c.cfg.NoRACK || c.rec.mode != modeOpen || c.tlp.out || c.board.sacked > 0 || c.snd.una == c.snd.nxt || c.state < Established {
 		return
 	}
 	pto := time.Second
 	if c.rtt.srtt > 0 {
 		pto = 2 * c.rtt.srtt
-		if int(c.nxt-c.una) <= c.mss {
+		if int(c.snd.nxt-c.snd.una) <= c.path.mss {
 			// The peer may delay its only ACK.
 			pto += 200 * time.Millisecond
 		} else {
@@ -76,33 +117,32 @@ func (c *Conn) armTLP() {
 		}
 	}
 	// RFC 8985 §7.2: where the RTO would come first, the probe takes its place.
-	c.tlpAt = earlier(c.now.Add(pto), c.rtoAt)
+	c.timer[timerTLP] = min(c.now.Add(pto), c.timer[timerRTO])
 }
 
-// tailLossProbe sends new data, or the last segment again, to provoke an ACK
+// probeTail sends new data, or the last segment again, to provoke an ACK
 // that tells whether the tail was lost (RFC 8985 §7.3).
-func (c *Conn) tailLossProbe() {
-	c.tlpAt = clock.Never
-	if c.una == c.nxt || c.mode != modeOpen {
+func (c *Conn) probeTail() {
+	if c.snd.una == c.snd.nxt || c.rec.mode != modeOpen {
 		return
 	}
-	c.tlp.out, c.tlp.end = true, c.nxt
-	usable := int(int32(c.una + uint32(c.wnd) - c.nxt))
-	if n := min(c.Unsent(), c.mss-c.sackRoom()); n > 0 && n <= usable {
+	c.tlp.out, c.tlp.end = true, c.snd.nxt
+	usable := int(int32(c.snd.una + uint32(c.snd.wnd) - c.snd.nxt))
+	if n := min(c.Unsent(), c.path.mss-c.sackRoom()); n > 0 && n <= usable {
 		c.tlp.retrans = false
-		c.note(Event{Kind: TailLossProbe, From: c.nxt, To: c.nxt + uint32(n), Why: "new data", Wait: c.now.Sub(c.sentAt)})
-		c.sendData(c.nxt, n, false, nil)
-		c.tlp.end = c.nxt
-	} else if i := len(c.sent) - 1; i >= c.sentHead {
-		if r := &c.sent[i]; r.len() > c.mss {
-			c.splitAt(i, r.end-uint32(c.mss))
+		c.note(Event{Kind: TailLossProbe, From: c.snd.nxt, To: c.snd.nxt + uint32(n), Why: "new data", Wait: c.now.Sub(c.snd.sentAt)})
+		c.sendData(c.snd.nxt, n, false, nil)
+		c.tlp.end = c.snd.nxt
+	} else if i := len(c.board.records) - 1; i >= c.board.head {
+		if r := &c.board.records[i]; r.len() > c.path.mss {
+			c.splitAt(i, r.end-uint32(c.path.mss))
 			i++
 		}
 		c.tlp.retrans = true
-		c.note(Event{Kind: TailLossProbe, From: c.sent[i].seq, To: c.sent[i].end, Why: "last segment", Wait: c.now.Sub(c.sentAt)})
+		c.note(Event{Kind: TailLossProbe, From: c.board.records[i].seq, To: c.board.records[i].end, Why: "last segment", Wait: c.now.Sub(c.snd.sentAt)})
 		c.retransmit(i, "tail loss probe")
 	}
-	c.rtoAt = c.now.Add(c.rto())
+	c.timer[timerRTO] = c.now.Add(c.rto())
 }
 
 // tlpAcked judges the answer to a tail loss probe (RFC 8985 §7.4).
@@ -119,7 +159,7 @@ func (c *Conn) tlpAcked(ack uint32, a *ackInfo, o *wire.Options, dup bool) {
 		// Nothing told of a duplicate: the probe has repaired a loss that
 		// nothing else showed, and the window has to answer for it.
 		c.tlp.out = false
-		if c.mode == modeOpen {
+		if c.rec.mode == modeOpen {
 			c.note(Event{Kind: LossMarked, Why: "repaired by the tail loss probe"})
 			c.reduce(modeCWR, "tail loss", a.delivered)
 			c.endRecovery("tail loss repaired")
@@ -128,83 +168,83 @@ func (c *Conn) tlpAcked(ack uint32, a *ackInfo, o *wire.Options, dup bool) {
 }
 
 func (c *Conn) rackTimer() {
-	was := c.lostBytes
+	was := c.board.lost
 	c.rackDetect()
-	if c.lostBytes > was && (c.mode == modeOpen || c.mode == modeCWR) {
+	if c.board.lost > was && (c.rec.mode == modeOpen || c.rec.mode == modeCWR) {
 		c.reduce(modeRecovery, "rack timer", 0)
 	}
 }
 
 // timedOut is the RTO (RFC 6298 §5.4 to §5.7).
 func (c *Conn) timedOut() {
-	c.rtoAt = clock.Never
 	cfg := c.cfg
 	if c.state == SynSent || c.state == SynReceived {
 		limit := orInt(cfg.SynRetries, 6)
 		if c.state == SynReceived {
 			limit = orInt(cfg.SynAckRetries, 5)
 		}
-		if c.retries >= limit {
+		if c.tries.timeouts >= limit {
 			c.giveUp()
 			return
 		}
-		c.retries++
-		c.backoff++
-		c.synDue = true
-		c.retransmitted++
-		c.rtoAt = c.now.Add(c.rto())
-		c.note(Event{Kind: TimedOut, From: c.iss, To: c.iss + 1, Why: "SYN", Wait: c.rto()})
+		c.tries.timeouts++
+		c.tries.backoff++
+		c.snd.synDue = true
+		c.board.retransmitted++
+		c.timer[timerRTO] = c.now.Add(c.rto())
+		c.note(Event{Kind: TimedOut, From: c.snd.iss, To: c.snd.iss + 1, Why: "SYN", Wait: c.rto()})
 		return
 	}
-	if c.una == c.nxt {
+	if c.snd.una == c.snd.nxt {
 		return
 	}
-	waited := c.now.Sub(c.stuckSince)
-	if c.retries >= orInt(cfg.Retries, 15) || cfg.UserTimeout > 0 && waited >= cfg.UserTimeout {
+	waited := c.now.Sub(c.tries.stuckSince)
+	if c.tries.timeouts >= orInt(cfg.Retries, 15) || cfg.UserTimeout > 0 && waited >= cfg.UserTimeout {
 		c.giveUp()
 		return
 	}
-	c.note(Event{Kind: TimedOut, From: c.una, To: c.nxt, Wait: c.rto()})
+	c.note(Event{Kind: TimedOut, From: c.snd.una, To: c.snd.nxt, Wait: c.rto()})
 	c.suspectMTU()
-	if c.mode != modeLoss || !wire.Before(c.una, c.recover) {
-		if c.mode == modeOpen {
+	if c.rec.mode != modeLoss || !wire.Before(c.snd.una, c.rec.point) {
+		if c.rec.mode == modeOpen {
 			c.armUndo()
 		}
-		c.cc.Reduce(&c.win, c.now, true)
-		c.cwrOut = c.ecn // RFC 3168 §6.1.2
+		c.cc.alg.Reduce(&c.win, c.now, true)
+		c.cc.cwr = c.opt.ecn // RFC 3168 §6.1.2
 		// RFC 5681 §3.1: the loss window is one segment.
 	}
-	c.mode, c.recover = modeLoss, c.nxt
-	c.dupAcks, c.dupBytes = 0, 0
+	c.rec.mode, c.rec.point = modeLoss, c.snd.nxt
+	c.board.dupAcks, c.board.dupBytes = 0, 0
 	// Everything that was not SACKed counts as lost. A peer may drop what it
 	// SACKed (RFC 2018 §8): after several timeouts that is sent again too.
-	for i := c.sentHead; i < len(c.sent); i++ {
-		if r := &c.sent[i]; r.flags&recSACKed != 0 && c.retries >= 2 {
+	for i := c.board.head; i < len(c.board.records); i++ {
+		if r := &c.board.records[i]; r.flags&recSACKed != 0 && c.tries.timeouts >= 2 {
 			r.flags &^= recSACKed
-			c.sackBytes -= r.len()
+			c.board.sacked -= r.len()
 		}
 		c.markLost(i, "rto")
 	}
-	c.win.Cwnd = c.mss
-	c.retries++
-	c.backoff++
-	c.tlp.out, c.tlpAt, c.rackAt = false, clock.Never, clock.Never
-	c.paceAt = 0
-	if c.lostBytes > 0 {
-		c.lostFrom = c.sentHead
-		for c.sent[c.lostFrom].flags&recLost == 0 {
-			c.lostFrom++
+	c.win.Cwnd = c.path.mss
+	c.tries.timeouts++
+	c.tries.backoff++
+	c.tlp.out = false
+	c.timer.stop(timerTLP, timerRACK)
+	c.cc.paceAt = 0
+	if c.board.lost > 0 {
+		c.board.lostFrom = c.board.head
+		for c.board.records[c.board.lostFrom].flags&recLost == 0 {
+			c.board.lostFrom++
 		}
-		if r := &c.sent[c.lostFrom]; r.len() > c.mss {
-			c.splitAt(c.lostFrom, r.seq+uint32(c.mss))
+		if r := &c.board.records[c.board.lostFrom]; r.len() > c.path.mss {
+			c.splitAt(c.board.lostFrom, r.seq+uint32(c.path.mss))
 		}
-		c.retransmit(c.lostFrom, "rto")
+		c.retransmit(c.board.lostFrom, "rto")
 	}
 	wait := c.rto()
 	if cfg.UserTimeout > 0 {
-		wait = min(wait, max(c.stuckSince.Add(cfg.UserTimeout).Sub(c.now), time.Millisecond))
+		wait = min(wait, max(c.tries.stuckSince.Add(cfg.UserTimeout).Sub(c.now), time.Millisecond))
 	}
-	c.rtoAt = c.now.Add(wait)
+	c.timer[timerRTO] = c.now.Add(wait)
 }
 
 // giveUp ends the connection for want of an answer.
@@ -218,89 +258,87 @@ func (c *Conn) giveUp() {
 
 // windowShut is called when the peer's window keeps data back.
 func (c *Conn) windowShut() {
-	if !c.shut {
-		c.shut = true
-		c.note(Event{Kind: WindowClosed, From: c.nxt, Old: c.wnd, New: c.Unsent()})
+	if !c.snd.shut {
+		c.snd.shut = true
+		c.note(Event{Kind: WindowClosed, From: c.snd.nxt, Old: c.snd.wnd, New: c.Unsent()})
 	}
-	if c.una == c.nxt {
+	if c.snd.una == c.snd.nxt {
 		c.armPersist()
 	}
 }
 
 // armPersist sets the timer that probes a closed window (RFC 9293 §3.8.6.1).
 func (c *Conn) armPersist() {
-	if c.persistAt != clock.Never {
+	if c.timer[timerPersist] != clock.Never {
 		return
 	}
 	d := c.rtt.rto
-	for range min(c.probes, 20) {
+	for range min(c.tries.probes, 20) {
 		d = min(2*d, c.cfg.maxRTO())
 	}
-	if c.probes == 0 {
-		c.stuckSince = c.now
+	if c.tries.probes == 0 {
+		c.tries.stuckSince = c.now
 	}
-	c.persistAt = c.now.Add(d)
+	c.timer[timerPersist] = c.now.Add(d)
 }
 
 // persist sends a window probe: a segment that the peer has seen already and
 // has to answer with its window.
 func (c *Conn) persist() {
-	c.persistAt = clock.Never
-	if !c.canSend() || c.una != c.nxt || c.Unsent() == 0 {
+	if !c.canSend() || c.snd.una != c.snd.nxt || c.Unsent() == 0 {
 		return
 	}
-	usable := int(int32(c.una + uint32(c.wnd) - c.nxt))
+	usable := int(int32(c.snd.una + uint32(c.snd.wnd) - c.snd.nxt))
 	if usable > 0 {
 		// The override of sender silly window avoidance
 		// (RFC 9293 §3.8.6.2.1 (4)).
-		n := min(c.Unsent(), usable, c.mss-c.sackRoom())
-		c.sendData(c.nxt, n, false, nil)
+		n := min(c.Unsent(), usable, c.path.mss-c.sackRoom())
+		c.sendData(c.snd.nxt, n, false, nil)
 		c.armLoss()
 		return
 	}
-	if c.orphan && c.probes >= orInt(c.cfg.Retries, 15) || c.cfg.UserTimeout > 0 && c.now.Sub(c.stuckSince) >= c.cfg.UserTimeout {
+	if c.orphan && c.tries.probes >= orInt(c.cfg.Retries, 15) || c.cfg.UserTimeout > 0 && c.now.Sub(c.tries.stuckSince) >= c.cfg.UserTimeout {
 		c.giveUp()
 		return
 	}
-	c.probes++
-	c.note(Event{Kind: WindowProbed, New: c.probes})
+	c.tries.probes++
+	c.note(Event{Kind: WindowProbed, New: c.tries.probes})
 	c.probe()
 	c.armPersist()
 }
 
 // probe sends a segment from before the window, which has to be acknowledged.
 func (c *Conn) probe() {
-	h := Outgoing{Header: wire.Header{Seq: c.una - 1, Flags: wire.ACK}}
+	h := Outgoing{Header: wire.Header{Seq: c.snd.una - 1, Flags: wire.ACK}}
 	c.acknowledge(&h)
 	c.out.SendSegment(c, &h, nil, nil)
 }
 
 // touchKeepAlive puts the keep-alive off (RFC 9293 §3.8.4).
 func (c *Conn) touchKeepAlive() {
-	c.keepAt = clock.Never
-	c.keeps = 0
+	c.timer[timerKeepAlive] = clock.Never
+	c.tries.keepAlives = 0
 	if c.cfg.KeepAlive > 0 && c.state >= Established && c.state < TimeWait {
-		c.keepAt = c.now.Add(c.cfg.KeepAlive)
+		c.timer[timerKeepAlive] = c.now.Add(c.cfg.KeepAlive)
 	}
 }
 
 func (c *Conn) keepAlive() {
-	c.keepAt = clock.Never
 	if c.state < Established || c.state >= TimeWait {
 		return
 	}
 	interval := orDuration(c.cfg.KeepAliveInterval, 75*time.Second)
-	if c.una != c.nxt || c.send.n > 0 {
-		c.keepAt = c.now.Add(interval) // data under way asks as well
+	if c.snd.una != c.snd.nxt || c.snd.buf.n > 0 {
+		c.timer[timerKeepAlive] = c.now.Add(interval) // data under way asks as well
 		return
 	}
-	if c.keeps >= orInt(c.cfg.KeepAliveProbes, 9) {
+	if c.tries.keepAlives >= orInt(c.cfg.KeepAliveProbes, 9) {
 		c.sendReset()
 		c.fail(ErrKeepAlive)
 		return
 	}
-	c.keeps++
-	c.note(Event{Kind: KeepAliveProbed, New: c.keeps})
+	c.tries.keepAlives++
+	c.note(Event{Kind: KeepAliveProbed, New: c.tries.keepAlives})
 	c.probe()
-	c.keepAt = c.now.Add(interval)
+	c.timer[timerKeepAlive] = c.now.Add(interval)
 }

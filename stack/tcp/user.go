@@ -9,28 +9,28 @@ import (
 
 // Write takes bytes to send and returns how many it took: fewer than len(p)
 // when the send buffer is full. It fails once the connection cannot send.
-func (c *Conn) Write(p []byte, now clock.Time) (int, error) {
+func (c *Conn) Write(now clock.Time, p []byte) (int, error) {
 	c.now = now
 	switch {
 	case c.err != nil:
 		return 0, c.err
-	case c.finQueued || c.state == Closed:
+	case c.snd.finQueued || c.state == Closed:
 		return 0, ErrClosed
 	}
-	n := min(len(p), c.sendLimit-c.send.n)
+	n := min(len(p), c.snd.limit-c.snd.buf.n)
 	if n <= 0 {
 		return 0, nil
 	}
-	c.send.write(p[:n], c.cfg.Buffers)
+	c.snd.buf.write(p[:n], c.cfg.Buffers)
 	return n, nil
 }
 
 // WriteUrgent is Write, and marks the end of what it took as urgent
 // (RFC 9293 §3.8.5; RFC 6093 says why not to).
-func (c *Conn) WriteUrgent(p []byte, now clock.Time) (int, error) {
-	n, err := c.Write(p, now)
+func (c *Conn) WriteUrgent(now clock.Time, p []byte) (int, error) {
+	n, err := c.Write(now, p)
 	if n > 0 {
-		c.urgent, c.urgentOut = c.sendSeq+uint32(c.send.n), true
+		c.snd.urgent, c.snd.urgentOut = c.snd.bufSeq+uint32(c.snd.buf.n), true
 	}
 	return n, err
 }
@@ -41,27 +41,27 @@ func (c *Conn) SetNoDelay(on bool) { c.noDelay = on }
 // Unsent and Unacked are the bytes in the send buffer that were never sent,
 // and that were sent and not acknowledged.
 func (c *Conn) Unsent() int {
-	return max(c.send.n-int(c.nxt-c.sendSeq), 0)
+	return max(c.snd.buf.n-int(c.snd.nxt-c.snd.bufSeq), 0)
 }
 
 // Unacked: see Unsent.
-func (c *Conn) Unacked() int { return int(c.nxt - c.una) }
+func (c *Conn) Unacked() int { return int(c.snd.nxt - c.snd.una) }
 
 // Read gives bytes that arrived in order and returns how many; 0 when there
 // are none now (see EOF and Err).
-func (c *Conn) Read(p []byte, now clock.Time) int {
+func (c *Conn) Read(now clock.Time, p []byte) int {
 	c.now = now
-	n := min(len(p), c.recv.n)
+	n := min(len(p), c.rcv.buf.n)
 	if n == 0 {
 		return 0
 	}
 	for done := 0; done < n; {
-		a, b := c.recv.peek(n - done)
+		a, b := c.rcv.buf.peek(n - done)
 		k := copy(p[done:], a)
 		k += copy(p[done+k:], b)
-		c.recv.discard(k)
+		c.rcv.buf.discard(k)
 		done += k
-		if _, ok := c.recv.owned(); ok {
+		if _, ok := c.rcv.buf.owned(); ok {
 			n = done // that is for Take
 		}
 	}
@@ -71,16 +71,16 @@ func (c *Conn) Read(p []byte, now clock.Time) int {
 
 // Take is Read without the copy: it gives the large payloads at the front, of
 // up to n bytes together, to the caller, who releases each.
-func (c *Conn) Take(n int, now clock.Time, to func(b []byte, o Owner)) (taken int) {
+func (c *Conn) Take(now clock.Time, n int, to func(b []byte, o Owner)) (taken int) {
 	c.now = now
 	for {
-		p, ok := c.recv.owned()
+		p, ok := c.rcv.buf.owned()
 		if !ok || taken+p.n > n {
 			break
 		}
 		taken += p.n
-		c.recv.n -= p.n
-		c.recv.shift()
+		c.rcv.buf.n -= p.n
+		c.rcv.buf.shift()
 		to(p.b, p.owner)
 	}
 	if taken > 0 {
@@ -92,34 +92,34 @@ func (c *Conn) Take(n int, now clock.Time, to func(b []byte, o Owner)) (taken in
 // Lend is Write for bytes that stay as they are until Keep: nothing is copied
 // for those that are acknowledged by then. It takes none where Write is as
 // good.
-func (c *Conn) Lend(p []byte, now clock.Time) (int, error) {
-	if c.state < Established || !c.send.lendable() {
+func (c *Conn) Lend(now clock.Time, p []byte) (int, error) {
+	if c.state < Established || !c.snd.buf.lendable() {
 		return 0, nil
 	}
-	if _, err := c.Write(nil, now); err != nil {
+	if _, err := c.Write(now, nil); err != nil {
 		return 0, err
 	}
-	n := max(min(len(p), c.sendLimit-c.send.n), 0)
+	n := max(min(len(p), c.snd.limit-c.snd.buf.n), 0)
 	if n > 0 {
-		c.send.lend(p[:n])
+		c.snd.buf.lend(p[:n])
 	}
 	return n, nil
 }
 
 // Keep ends Lend.
-func (c *Conn) Keep() { c.send.keep(c.cfg.Buffers) }
+func (c *Conn) Keep() { c.snd.buf.keep(c.cfg.Buffers) }
 
 // HeldUp tells that lent bytes wait for the peer's window alone: next to all
 // that was sent has been acknowledged already.
 func (c *Conn) HeldUp() bool {
-	return c.send.lent != nil && c.Unsent() > 0 && int(c.nxt-c.una) < c.mss && c.err == nil
+	return c.snd.buf.lent != nil && c.Unsent() > 0 && int(c.snd.nxt-c.snd.una) < c.path.mss && c.err == nil
 }
 
 // consumed tells that the user has taken n bytes off the receive buffer.
 func (c *Conn) consumed(n int) {
-	c.copied += n
-	if c.recv.ring.n == 0 && len(c.ooo) == 0 {
-		c.recv.ring.release(c.cfg.Buffers)
+	c.rcv.copied += n
+	if c.rcv.buf.ring.n == 0 && len(c.rcv.ooo) == 0 {
+		c.rcv.buf.ring.release(c.cfg.Buffers)
 	}
 	if c.state == Closed {
 		return
@@ -127,58 +127,58 @@ func (c *Conn) consumed(n int) {
 	c.tuneReceive()
 	// RFC 9293 §3.8.6.2.2: tell the peer of a window that has become worth
 	// it, unless it still has half of one.
-	free := int(c.edge - c.rcvNxt)
-	most := min(c.rcvLimit, 0xffff<<c.shiftIn)
-	if gain := most - c.recv.n - free; gain >= min(most/2, 2*c.rcvMSS()) && free < most/2 {
-		c.ackNow = true
+	free := int(c.rcv.edge - c.rcv.nxt)
+	most := min(c.rcv.limit, 0xffff<<c.opt.shiftIn)
+	if gain := most - c.rcv.buf.n - free; gain >= min(most/2, 2*c.rcvMSS()) && free < most/2 {
+		c.ack.due = true
 	}
 }
 
-func (c *Conn) rcvMSS() int { return min(c.announced(), max(c.link-wire.MinHeader-12, 8)) }
+func (c *Conn) rcvMSS() int { return min(c.announced(), max(c.path.link-wire.MinHeader-12, 8)) }
 
 // tuneReceive lets the window grow when the user takes more than half of it
 // in a round trip, as it then holds the sender back.
 func (c *Conn) tuneReceive() {
 	span := max(c.rtt.srtt, 10*time.Microsecond)
-	if c.now.Sub(c.copiedAt) < span {
+	if c.now.Sub(c.rcv.copiedAt) < span {
 		return
 	}
-	if want := 2 * c.copied; want > c.rcvLimit && !c.cfg.FixedBuffers {
-		old := c.rcvLimit
-		c.rcvLimit = min(max(want, 2*old), c.cfg.receiveBuffer())
-		if old != c.rcvLimit {
-			c.note(Event{Kind: BufferGrown, Why: "receive", Old: old, New: c.rcvLimit})
+	if want := 2 * c.rcv.copied; want > c.rcv.limit && !c.cfg.FixedBuffers {
+		old := c.rcv.limit
+		c.rcv.limit = min(max(want, 2*old), c.cfg.receiveBuffer())
+		if old != c.rcv.limit {
+			c.note(Event{Kind: BufferGrown, Why: "receive", Old: old, New: c.rcv.limit})
 		}
 	}
-	c.copied, c.copiedAt = 0, c.now
+	c.rcv.copied, c.rcv.copiedAt = 0, c.now
 }
 
 // Buffered is how many bytes Read can give.
-func (c *Conn) Buffered() int { return c.recv.n }
+func (c *Conn) Buffered() int { return c.rcv.buf.n }
 
 // EOF tells that the peer has closed its side and everything was read.
-func (c *Conn) EOF() bool { return c.finIn && c.recv.n == 0 }
+func (c *Conn) EOF() bool { return c.rcv.finIn && c.rcv.buf.n == 0 }
 
 // UrgentMark returns how many bytes from the next one to be read on the
 // urgent data ends, and whether there is any (RFC 9293 §3.8.5).
 func (c *Conn) UrgentMark() (int, bool) {
-	n := int32(c.urgentIn - (c.rcvNxt - uint32(c.recv.n)))
-	if c.finIn {
+	n := int32(c.rcv.urgent - (c.rcv.nxt - uint32(c.rcv.buf.n)))
+	if c.rcv.finIn {
 		n++
 	}
-	return int(n), c.urgentSeen && n > 0
+	return int(n), c.rcv.urgentSeen && n > 0
 }
 
 // CloseWrite sends a FIN behind what was written; reading goes on.
 func (c *Conn) CloseWrite(now clock.Time) {
 	c.now = now
-	if c.finQueued || c.state == Closed {
+	if c.snd.finQueued || c.state == Closed {
 		return
 	}
-	c.finQueued = true
+	c.snd.finQueued = true
 	switch c.state {
 	case SynSent:
-		if c.send.n == 0 {
+		if c.snd.buf.n == 0 {
 			c.shutdown() // RFC 9293 §3.10.4
 		}
 	case SynReceived: // the FIN waits for the handshake
@@ -195,7 +195,7 @@ func (c *Conn) CloseWrite(now clock.Time) {
 func (c *Conn) Close(now clock.Time) {
 	c.now = now
 	c.orphan = true
-	if c.recv.n > 0 && c.state != Closed {
+	if c.rcv.buf.n > 0 && c.state != Closed {
 		c.Abort(now)
 		return
 	}
@@ -206,10 +206,10 @@ func (c *Conn) Close(now clock.Time) {
 	}
 	c.CloseWrite(now)
 	if c.state == FinWait2 {
-		c.lingerAt = now.Add(c.cfg.finWait2())
+		c.timer[timerLinger] = now.Add(c.cfg.finWait2())
 	}
 	if c.state == Closed {
-		c.recv.release(c.cfg.Buffers)
+		c.rcv.buf.release(c.cfg.Buffers)
 	}
 }
 
@@ -222,7 +222,7 @@ func (c *Conn) Abort(now clock.Time) {
 		c.sendReset()
 	}
 	if c.state == Closed {
-		c.recv.release(c.cfg.Buffers)
+		c.rcv.buf.release(c.cfg.Buffers)
 		return
 	}
 	c.fail(ErrAborted)
@@ -231,11 +231,11 @@ func (c *Conn) Abort(now clock.Time) {
 // sendReset sends a RST that the peer accepts (RFC 5961 §3.2: its exact next
 // sequence number).
 func (c *Conn) sendReset() {
-	h := Outgoing{Header: wire.Header{Seq: c.nxt, Ack: c.rcvNxt, Flags: wire.RST | wire.ACK}}
-	if int32(c.nxt-(c.una+uint32(c.wnd))) > 0 {
-		h.Seq = c.una
+	h := Outgoing{Header: wire.Header{Seq: c.snd.nxt, Ack: c.rcv.nxt, Flags: wire.RST | wire.ACK}}
+	if int32(c.snd.nxt-(c.snd.una+uint32(c.snd.wnd))) > 0 {
+		h.Seq = c.snd.una
 	}
-	if c.ts {
+	if c.opt.ts {
 		c.timestampOption(&h) // RFC 7323 §3.2: a RST SHOULD have it too
 	}
 	c.out.SendSegment(c, &h, nil, nil)

@@ -233,7 +233,11 @@ func (o *Writer) Result(q dns.Question, r *recursor.Result, took time.Duration) 
 	if r.Rcode != dns.RcodeNoError {
 		rcode = o.bad(rcode)
 	}
-	o.line("%s: %s after %d queries in %s", o.bold(q.Name.String()+" "+q.Type.String()), rcode, r.Queries, round(took))
+	queries := "queries"
+	if r.Queries == 1 {
+		queries = "query"
+	}
+	o.line("%s: %s after %d %s in %s", o.bold(q.Name.String()+" "+q.Type.String()), rcode, r.Queries, queries, round(took))
 	if r.Rcode == dns.RcodeServFail && r.Security != cache.Bogus && r.Reason != "" {
 		o.line("%s", r.Reason)
 	} else {

@@ -29,6 +29,9 @@ const Mark = "[redacted]"
 var secretQuery = map[string]bool{"token": true, "access_token": true, "refresh_token": true, "id_token": true, "key": true, "api_key": true, "apikey": true, "password": true, "passwd": true,
 	"secret": true, "client_secret": true, "sig": true, "signature": true, "code": true, "auth": true, "session": true, "x-amz-signature": true, "x-amz-security-token": true}
 
+// secretParameter are parameters of credentials, beside those above.
+var secretParameter = map[string]bool{"response": true, "oauth_token": true, "oauth_signature": true}
+
 // secretField are header fields, beside those of RFC 9110 and RFC 6265, whose
 // whole value is a secret. In lower case.
 var secretField = map[string]bool{"x-api-key": true, "api-key": true, "apikey": true, "x-apikey": true, "x-auth-token": true, "x-access-token": true, "x-csrf-token": true, "x-xsrf-token": true,
@@ -42,7 +45,7 @@ func Apply(t *trace.Trace, m Mode) *trace.Trace {
 	if m == Off {
 		return t
 	}
-	secrets := find(t)
+	secrets, some := find(t)
 	out := deepCopy(reflect.ValueOf(t)).Interface().(*trace.Trace)
 	for _, x := range out.Exchanges {
 		headers(x.Request.Headers)
@@ -61,7 +64,7 @@ func Apply(t *trace.Trace, m Mode) *trace.Trace {
 	}
 	telling := map[int]bool{}
 	for _, e := range out.Events {
-		if tells(e, secrets) {
+		if some && tells(e, secrets) {
 			e.Raw, e.Hex, e.Fields = nil, "", nil
 			for _, id := range e.Packets {
 				telling[id] = true
@@ -105,26 +108,34 @@ func content(b *trace.Body, secrets []string) {
 // can be told from it alone.
 func Text(s string) string {
 	query(s, func(v string) { s = strings.ReplaceAll(s, v, Mark) })
-	if scheme, rest, ok := strings.Cut(s, "://"); ok {
-		authority, path, _ := strings.Cut(rest, "/")
-		if user, host, ok := strings.Cut(authority, "@"); ok && !strings.ContainsAny(user, " ") {
-			if name, _, ok := strings.Cut(user, ":"); ok {
-				s = scheme + "://" + name + ":" + Mark + "@" + host
-				if len(rest) > len(authority) {
-					s += "/" + path
-				}
-			}
+	if from, to := userinfo(s); to > from && strings.Contains(s, "://") && !strings.Contains(s[from:to], " ") {
+		if name, _, ok := strings.Cut(s[from:to], ":"); ok {
+			s = s[:from] + name + ":" + Mark + s[to:]
 		}
 	}
 	return s
 }
 
+// userinfo says where the credentials stand in a URL, which may lack its
+// scheme; from and to are equal if there are none. As in WHATWG's URL the last
+// @ of the authority ends them.
+func userinfo(s string) (from, to int) {
+	if i := strings.Index(s, "://"); i >= 0 {
+		from = i + len("://")
+	}
+	end := len(s)
+	if i := strings.IndexAny(s[from:], "/\\?#"); i >= 0 {
+		end = from + i
+	}
+	if i := strings.LastIndexByte(s[from:end], '@'); i >= 0 {
+		return from, from + i
+	}
+	return 0, 0
+}
+
 // tells whether an event's bytes may hold a secret: compressed and encrypted
 // forms cannot be searched, so a message of headers counts when there is any.
 func tells(e *trace.Event, secrets []string) bool {
-	if len(secrets) == 0 {
-		return false
-	}
 	if e.Name == "http2.headers" || e.Name == "http2.continuation" || e.Layer == trace.LayerHTTP1 {
 		return true
 	}
@@ -175,12 +186,54 @@ func headers(l []trace.Header) {
 // as a secret it is redacted all the same.
 const shortest = 4
 
-// find collects the secret values of a trace, the longest first.
-func find(t *trace.Trace) []string {
+// shortestToken is the length from which what stands before the @ of a URL,
+// without a password, is taken for a token and not for a person's name.
+const shortestToken = 12
+
+// find collects the secret values of a trace, the longest first; some tells
+// that there is one, be it too short to be searched for.
+func find(t *trace.Trace) (secrets []string, some bool) {
 	found := map[string]bool{}
 	add := func(s string) {
-		if s = strings.TrimSpace(s); len(s) >= shortest {
+		s = strings.TrimSpace(s)
+		some = some || s != ""
+		if len(s) >= shortest {
 			found[s] = true
+		}
+	}
+	// pair adds a value that has a name before it, and both where the value
+	// alone is too short.
+	pair := func(p string) {
+		_, v, ok := strings.Cut(p, "=")
+		if !ok {
+			v = p
+		} else if v = strings.TrimSpace(v); len(v) < shortest && v != "" {
+			add(p)
+		}
+		add(v)
+	}
+	address := func(s string) {
+		query(s, add)
+		from, to := userinfo(s)
+		if from == to {
+			return
+		}
+		_, p, ok := strings.Cut(s[from:to], ":")
+		if !ok && to-from < shortestToken {
+			return // a name
+		}
+		add(s[from:to])
+		if ok {
+			add(p)
+			if plain, err := url.PathUnescape(p); err == nil {
+				p = plain
+			}
+			add(p)
+			// However somebody may have escaped it.
+			add(url.QueryEscape(p))
+			add(url.PathEscape(p))
+			u := url.UserPassword("", p).String()
+			add(u[1:])
 		}
 	}
 	fields := func(l []trace.Header) {
@@ -196,6 +249,13 @@ func find(t *trace.Trace) []string {
 					v = h.Value
 				}
 				add(v)
+				// Schemes with parameters (RFC 9110 §11.4): one of them alone may
+				// stand elsewhere.
+				for _, p := range strings.Split(v, ",") {
+					if name, w, ok := strings.Cut(strings.TrimSpace(p), "="); ok && (secretQuery[strings.ToLower(name)] || secretParameter[strings.ToLower(name)]) {
+						add(strings.Trim(w, `"`))
+					}
+				}
 				if b, err := base64.StdEncoding.DecodeString(v); err == nil {
 					_, pass, _ := strings.Cut(string(b), ":")
 					add(pass)
@@ -203,21 +263,13 @@ func find(t *trace.Trace) []string {
 				}
 			case "cookie":
 				for _, p := range strings.Split(h.Value, ";") {
-					_, v, ok := strings.Cut(p, "=")
-					if !ok {
-						v = p
-					}
-					add(v)
+					pair(p)
 				}
 			case "set-cookie":
-				pair, _, _ := strings.Cut(h.Value, ";")
-				_, v, ok := strings.Cut(pair, "=")
-				if !ok {
-					v = pair
-				}
-				add(v)
-			case "location", "referer", ":path":
-				query(h.Value, add)
+				p, _, _ := strings.Cut(h.Value, ";")
+				pair(p)
+			case "location", "content-location", "referer", "refresh", "link", ":path":
+				address(h.Value)
 			}
 		}
 	}
@@ -228,16 +280,9 @@ func find(t *trace.Trace) []string {
 			fields(x.Response.Headers)
 			fields(x.Response.Trailers)
 		}
-		query(x.URL, add)
-		query(x.Input, add)
-		query(x.Request.Target, add)
-		if u, err := url.Parse(x.Input); err == nil && u.User != nil {
-			if p, ok := u.User.Password(); ok {
-				add(p)
-				add(url.QueryEscape(p))
-			}
-			add(u.User.String())
-		}
+		address(x.URL)
+		address(x.Input)
+		address(x.Request.Target)
 	}
 	out := make([]string, 0, len(found))
 	for s := range found {
@@ -249,7 +294,7 @@ func find(t *trace.Trace) []string {
 		}
 		return out[i] < out[j]
 	})
-	return out
+	return out, some
 }
 
 // query finds secret parameters in a URL or target.
@@ -260,6 +305,9 @@ func query(s string, add func(string)) {
 	}
 	// A fragment counts too: OAuth 2.0 puts tokens there (RFC 6749 §4.2.2).
 	for _, p := range strings.FieldsFunc(s[i:], func(r rune) bool { return r == '?' || r == '#' || r == '&' }) {
+		if i := strings.IndexAny(p, " <>\"'"); i >= 0 {
+			p = p[:i] // of a URL within a text, as in Link
+		}
 		if name, v, ok := strings.Cut(p, "="); ok && secretQuery[strings.ToLower(name)] {
 			if 0 < len(v) && len(v) < shortest {
 				add(p) // too short to be searched for alone

@@ -33,6 +33,9 @@ func (s *writer) exchange(x *trace.Exchange) {
 	}
 	s.dns(x)
 	s.tcp(c, x)
+	if p := x.Proxy; p != nil {
+		s.row("proxy", clean(fmt.Sprintf("through the proxy %s, asked by %s for %s", p.Address, p.Protocol, p.Target)))
+	}
 	s.tls(c, x)
 	s.http(x, c)
 	s.largest(x)

@@ -15,6 +15,7 @@ import (
 // Type is an EtherType (IANA, IEEE 802 Numbers).
 type Type uint16
 
+// The types that this project reads or names.
 const (
 	TypeIPv4  Type = 0x0800
 	TypeARP   Type = 0x0806

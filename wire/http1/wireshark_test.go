@@ -10,19 +10,14 @@ import (
 	"strings"
 	"testing"
 
+	"peel/internal/needs"
 	"peel/trace"
 )
 
 // Wireshark is the judge of names and places: each field that it shows of a
 // head, and that we know by the same name, stands at the same bytes.
 func TestFieldsStandWhereWiresharkSeesThem(t *testing.T) {
-	tshark, err := exec.LookPath("tshark")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("tshark is missing")
-		}
-		t.Skip("SKIPPED: tshark is missing, nothing was compared")
-	}
+	tshark := needs.Tool(t, "tshark")
 	for _, head := range []string{benchRequest, benchResponse,
 		"POST http://a.example/p?q=r HTTP/1.0\r\nHost: a.example\r\nContent-Length:0\r\n\r\n",
 		"HTTP/1.1 302 Found elsewhere\r\nLocation:  /x \r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"} {

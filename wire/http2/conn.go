@@ -136,7 +136,7 @@ const (
 )
 
 // Event is one thing that the peer's bytes mean. Fields and Data are valid
-// until the next Receive.
+// until the next Input.
 type Event struct {
 	Type      EventType
 	StreamID  uint32
@@ -183,8 +183,8 @@ type stream struct {
 	blocked    clock.Time // since when it waits for a window; 0 if not
 }
 
-// Conn is one side of a connection. Feed it what arrives with Receive, write
-// what Output holds, call Tick at Deadline. It is not safe for concurrent use.
+// Conn is one side of a connection. Feed it what arrives with Input, write
+// what TakeOutput gives, call Poll at Deadline. It is not safe for concurrent use.
 type Conn struct {
 	cfg Config
 	enc *hpack.Encoder
@@ -193,7 +193,7 @@ type Conn struct {
 	in     []byte // the beginning of a frame
 	out    []byte
 	events []Event
-	fields []httpfield.List // lists lent to the events of one Receive
+	fields []httpfield.List // lists lent to the events of one Input
 	lent   int
 	data   []byte // frames put together, to which events point
 	err    error
@@ -241,7 +241,7 @@ type headerBlock struct {
 }
 
 // NewConn begins a connection. Its output holds what each side sends first.
-func NewConn(cfg Config, now clock.Time) *Conn {
+func NewConn(now clock.Time, cfg Config) *Conn {
 	cfg.fill()
 	c := &Conn{cfg: cfg, enc: hpack.NewEncoder(cfg.HeaderTable), dec: hpack.NewDecoder(max(cfg.HeaderTable, hpack.DefaultTableSize)),
 		streams: map[uint32]*stream{}, nextID: 1, sendWindow: 65535, recvWindow: int64(cfg.ConnectionWindow),
@@ -352,7 +352,7 @@ func (b *budget) spend(n float64, now clock.Time) bool {
 	return b.level <= b.most
 }
 
-// Deadline returns when Tick must be called at the latest.
+// Deadline returns when Poll must be called at the latest.
 func (c *Conn) Deadline() clock.Time {
 	if c.err != nil {
 		return clock.Never
@@ -376,8 +376,8 @@ func (c *Conn) Deadline() clock.Time {
 	return d
 }
 
-// Tick does what time demands. An error ends the connection.
-func (c *Conn) Tick(now clock.Time) ([]Event, error) {
+// Poll does what time demands. An error ends the connection.
+func (c *Conn) Poll(now clock.Time) ([]Event, error) {
 	c.events = c.events[:0]
 	if c.err != nil {
 		return nil, c.err

@@ -36,7 +36,7 @@ type rig struct {
 
 func newRig(t testing.TB, cfg Config) *rig {
 	r := &rig{t: t, now: 1e9, dec: xhpack.NewDecoder(4096, nil)}
-	r.c = NewConn(cfg, r.now)
+	r.c = NewConn(r.now, cfg)
 	r.fr = xhttp2.NewFramer(&r.in, nil)
 	r.fr.AllowIllegalWrites = true
 	r.enc = xhpack.NewEncoder(&r.hbuf)
@@ -61,7 +61,7 @@ func client(t testing.TB, cfg Config, settings ...xhttp2.Setting) *rig {
 	r.fr.WriteSettings(settings...)
 	r.fr.WriteSettingsAck()
 	r.run()
-	if id, err := r.c.OpenStream(request("GET"), true, r.now); id != 1 || err != nil {
+	if id, err := r.c.OpenStream(r.now, request("GET"), true); id != 1 || err != nil {
 		t.Fatal(id, err)
 	}
 	r.run()
@@ -94,9 +94,9 @@ func (r *rig) raw(typ FrameType, flags Flags, id uint32, payload ...byte) {
 }
 
 // run gives the engine what was written and reads its answers. Events are
-// copied, as they last only until the next Receive.
+// copied, as they last only until the next Input.
 func (r *rig) run() {
-	evs, err := r.c.Receive(r.in.Bytes(), r.now)
+	evs, err := r.c.Input(r.now, r.in.Bytes())
 	r.in.Reset()
 	for _, e := range evs {
 		e.Fields, e.Data = e.Fields.Clone(), bytes.Clone(e.Data)
@@ -205,7 +205,7 @@ func TestServerAnswersARequest(t *testing.T) {
 		t.Fatalf("%+v %+v %v", req, data, r.err)
 	}
 	r.c.SendHeaders(1, httpfield.List{{Name: ":status", Value: "200"}, {Name: "X-Upper", Value: "1"}}, false)
-	r.c.SendData(1, []byte("hello"), false, r.now)
+	r.c.SendData(r.now, 1, []byte("hello"), false)
 	r.c.SendHeaders(1, httpfield.List{{Name: "x-sum", Value: "5"}}, true)
 	r.read()
 	if got := strings.Join(r.answers, "; "); got != "HEADERS 1 :status=200 x-upper=1; DATA 1 5; HEADERS 1 x-sum=5 end" {
@@ -369,23 +369,23 @@ func TestRFC9113_RulesForClients(t *testing.T) {
 
 func TestRFC9113_6_9_2_WindowMayBecomeNegative(t *testing.T) {
 	r := client(t, Config{})
-	id, err := r.c.OpenStream(request("POST"), false, r.now)
+	id, err := r.c.OpenStream(r.now, request("POST"), false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, _ := r.c.SendData(id, make([]byte, 70000), false, r.now); n != 65535 {
+	if n, _ := r.c.SendData(r.now, id, make([]byte, 70000), false); n != 65535 {
 		t.Fatalf("%d bytes went into a window of 65535", n)
 	}
 	r.fr.WriteSettings(xhttp2.Setting{ID: xhttp2.SettingInitialWindowSize, Val: 10})
 	r.fr.WriteWindowUpdate(0, 100000)
 	r.fr.WriteWindowUpdate(id, 65525)
 	r.run()
-	if n, _ := r.c.SendData(id, []byte("x"), false, r.now); n != 0 || r.event(EventWindowOpened) != nil {
+	if n, _ := r.c.SendData(r.now, id, []byte("x"), false); n != 0 || r.event(EventWindowOpened) != nil {
 		t.Fatalf("%d bytes went into a window of 0", n)
 	}
 	r.fr.WriteWindowUpdate(id, 5)
 	r.run()
-	if n, _ := r.c.SendData(id, []byte("0123456789"), false, r.now); n != 5 || r.event(EventWindowOpened) == nil {
+	if n, _ := r.c.SendData(r.now, id, []byte("0123456789"), false); n != 5 || r.event(EventWindowOpened) == nil {
 		t.Fatalf("%d bytes went into a window of 5", n)
 	}
 }
@@ -422,14 +422,14 @@ func TestRFC9113_6_9_1_PeerThatIgnoresTheWindow(t *testing.T) {
 
 func TestRFC9113_6_8_GoAwayTellsWhatWasNotProcessed(t *testing.T) {
 	r := client(t, Config{})
-	r.c.OpenStream(request("POST"), true, r.now) // stream 3
+	r.c.OpenStream(r.now, request("POST"), true) // stream 3
 	r.fr.WriteGoAway(1, xhttp2.ErrCodeNo, []byte("bye"))
 	r.run()
 	e := r.event(EventReset)
 	if e == nil || e.StreamID != 3 || !e.Reset.Unprocessed {
 		t.Fatalf("%+v", e)
 	}
-	if _, err := r.c.OpenStream(request("GET"), true, r.now); !errors.Is(err, ErrGoingAway) {
+	if _, err := r.c.OpenStream(r.now, request("GET"), true); !errors.Is(err, ErrGoingAway) {
 		t.Error(err)
 	}
 	r.headers(1, true, ":status: 200")
@@ -448,7 +448,7 @@ func TestRFC9113_6_8_GracefulShutdownTakesTwoGoAways(t *testing.T) {
 		t.Fatalf("%v", r.answers)
 	}
 	r.now = r.c.Deadline()
-	r.c.Tick(r.now)
+	r.c.Poll(r.now)
 	r.read()
 	if !r.saw("GOAWAY 0 1 NO_ERROR") {
 		t.Fatalf("%v", r.answers)
@@ -462,27 +462,27 @@ func TestRFC9113_6_8_GracefulShutdownTakesTwoGoAways(t *testing.T) {
 func TestSilentPeerIsAskedByPingAndThenGivenUp(t *testing.T) {
 	r := client(t, Config{})
 	r.now = r.c.Deadline()
-	r.c.Tick(r.now)
+	r.c.Poll(r.now)
 	r.read()
 	if !r.saw("PING 0") {
 		t.Fatalf("no PING at %v: %v", r.now, r.answers)
 	}
 	r.now = r.c.Deadline()
-	if _, err := r.c.Tick(r.now); err == nil {
+	if _, err := r.c.Poll(r.now); err == nil {
 		t.Fatal("a silent peer is not given up")
 	}
 	q := newRig(t, Config{})
-	if _, err := q.c.Tick(q.c.Deadline()); err == nil || !strings.Contains(err.Error(), "SETTINGS_TIMEOUT") {
+	if _, err := q.c.Poll(q.c.Deadline()); err == nil || !strings.Contains(err.Error(), "SETTINGS_TIMEOUT") {
 		t.Error(err)
 	}
 }
 
 func TestRFC9113_5_1_2_StreamLimits(t *testing.T) {
 	r := client(t, Config{}, xhttp2.Setting{ID: xhttp2.SettingMaxConcurrentStreams, Val: 2})
-	if _, err := r.c.OpenStream(request("GET"), true, r.now); err != nil {
+	if _, err := r.c.OpenStream(r.now, request("GET"), true); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.c.OpenStream(request("GET"), true, r.now); !errors.Is(err, ErrStreamLimit) || r.c.Room() != 0 {
+	if _, err := r.c.OpenStream(r.now, request("GET"), true); !errors.Is(err, ErrStreamLimit) || r.c.Room() != 0 {
 		t.Fatal(err)
 	}
 	r.headers(1, true, ":status: 200")
@@ -556,7 +556,7 @@ func TestFloodsEndWithinABound(t *testing.T) {
 			frames, most := 0, 0
 			for ; r.err == nil && frames < 20000; frames++ {
 				step(r, frames)
-				_, err := r.c.Receive(r.in.Bytes(), r.now)
+				_, err := r.c.Input(r.now, r.in.Bytes())
 				r.in.Reset()
 				if err != nil {
 					r.err = err
@@ -585,7 +585,7 @@ func TestPeerThatDoesNotReadIsGivenUp(t *testing.T) {
 		for range 400 {
 			r.fr.WritePing(false, [8]byte{})
 		}
-		_, r.err = r.c.Receive(r.in.Bytes(), r.now)
+		_, r.err = r.c.Input(r.now, r.in.Bytes())
 		r.in.Reset()
 	}
 	var e *ConnError
@@ -600,14 +600,14 @@ func TestHeldWindowIsReaped(t *testing.T) {
 	r.headers(1, true, get...)
 	r.run()
 	r.c.SendHeaders(1, httpfield.List{{Name: ":status", Value: "200"}}, false)
-	if n, err := r.c.SendData(1, []byte("x"), true, r.now); n != 0 || err != nil {
+	if n, err := r.c.SendData(r.now, 1, []byte("x"), true); n != 0 || err != nil {
 		t.Fatal(n, err)
 	}
 	for range 20 {
 		r.now = r.now.Add(time.Second)
 		r.fr.WritePing(false, [8]byte{}) // the peer is alive
 		r.run()
-		evs, err := r.c.Tick(r.now)
+		evs, err := r.c.Poll(r.now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -689,7 +689,7 @@ func FuzzReceive(f *testing.F) {
 			var s strings.Builder
 			for rest := b; len(rest) > 0; {
 				n := min(size, len(rest))
-				evs, err := r.c.Receive(rest[:n], r.now)
+				evs, err := r.c.Input(r.now, rest[:n])
 				for _, e := range evs {
 					fmt.Fprintf(&s, "%d %d %v %v %d;", e.Type, e.StreamID, e.EndStream, e.Fields, len(e.Data))
 				}
@@ -734,12 +734,12 @@ func FuzzFields(f *testing.F) {
 // Two engines exchange 100 GETs at a time.
 func BenchmarkRequest(b *testing.B) {
 	now := clock.Time(1e9)
-	cl, sv := NewConn(Config{}, now), NewConn(Config{Server: true}, now)
+	cl, sv := NewConn(now, Config{}), NewConn(now, Config{Server: true})
 	var x, y []byte
 	pump := func(onServer, onClient func(*Event)) {
 		for cl.HasOutput() || sv.HasOutput() {
 			x = cl.TakeOutput(x[:0])
-			evs, err := sv.Receive(x, now)
+			evs, err := sv.Input(now, x)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -747,7 +747,7 @@ func BenchmarkRequest(b *testing.B) {
 				onServer(&evs[i])
 			}
 			y = sv.TakeOutput(y[:0])
-			if evs, err = cl.Receive(y, now); err != nil {
+			if evs, err = cl.Input(now, y); err != nil {
 				b.Fatal(err)
 			}
 			for i := range evs {
@@ -761,7 +761,7 @@ func BenchmarkRequest(b *testing.B) {
 	answer := func(e *Event) {
 		if e.Type == EventRequest {
 			sv.SendHeaders(e.StreamID, status, false)
-			sv.SendData(e.StreamID, body, true, now)
+			sv.SendData(now, e.StreamID, body, true)
 		}
 	}
 	done := 0
@@ -775,7 +775,7 @@ func BenchmarkRequest(b *testing.B) {
 	for b.Loop() {
 		now += clock.Time(time.Millisecond)
 		for range 100 {
-			if _, err := cl.OpenStream(fields, true, now); err != nil {
+			if _, err := cl.OpenStream(now, fields, true); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -6,10 +6,10 @@ import (
 	"peel/clock"
 )
 
-// Receive takes bytes that arrived at now, cut anyhow, and returns what they
+// Input takes bytes that arrived at now, cut anyhow, and returns what they
 // mean. An error is a *ConnError that ends the connection; the GOAWAY that
 // says so is in the output.
-func (c *Conn) Receive(b []byte, now clock.Time) ([]Event, error) {
+func (c *Conn) Input(now clock.Time, b []byte) ([]Event, error) {
 	c.events, c.lent, c.data = c.events[:0], 0, c.data[:0]
 	if c.err != nil {
 		return nil, c.err

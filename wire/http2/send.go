@@ -9,7 +9,7 @@ import (
 
 // OpenStream sends a request's head and returns its stream (clients). Pseudo-
 // headers come first in l; upper-case names are lowered on the way.
-func (c *Conn) OpenStream(l httpfield.List, endStream bool, now clock.Time) (uint32, error) {
+func (c *Conn) OpenStream(now clock.Time, l httpfield.List, endStream bool) (uint32, error) {
 	switch {
 	case c.err != nil:
 		return 0, c.err
@@ -112,7 +112,7 @@ func (c *Conn) appendHeaders(id uint32, l httpfield.List, endStream bool) {
 // allow, and returns how much that was. With endStream, the stream ends when
 // all of p was taken. When not all was, the stream can go on after an
 // EventWindowOpened, or when the output has been taken.
-func (c *Conn) SendData(id uint32, p []byte, endStream bool, now clock.Time) (int, error) {
+func (c *Conn) SendData(now clock.Time, id uint32, p []byte, endStream bool) (int, error) {
 	s := c.streams[id]
 	if s == nil || s.localEnd || c.err != nil {
 		return 0, ErrNoStream

@@ -9,9 +9,12 @@ import (
 	"net/netip"
 )
 
-// Protocol numbers (IANA).
+// Protocol is the number in IPv4's Protocol field and IPv6's Next Header field
+// (IANA, Protocol Numbers).
 type Protocol uint8
 
+// The numbers that this project reads, among them all extension headers of
+// IPv6 (RFC 7045).
 const (
 	ProtoHopByHop Protocol = 0
 	ProtoICMP     Protocol = 1

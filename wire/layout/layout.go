@@ -29,12 +29,12 @@ type Field struct {
 type Kind uint8
 
 const (
-	Decimal Kind = iota
-	Hex          // 0x and as many digits as the field has
-	Flag         // 0 or 1
-	MAC          // 48 bits
-	Addr         // 32 or 128 bits
-	Bytes        // hexadecimal digits
+	Decimal Kind = iota // a number
+	Hex                 // 0x and as many digits as the field has
+	Flag                // 0 or 1
+	MAC                 // 48 bits
+	Addr                // 32 or 128 bits
+	Bytes               // hexadecimal digits
 )
 
 // Tree returns the fields of h, whose first byte is byte base of the packet.

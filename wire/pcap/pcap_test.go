@@ -17,6 +17,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"peel/clock"
+	"peel/internal/needs"
 )
 
 // classic makes a pcap file with packets of 1, 2, 3 … bytes, a millisecond
@@ -310,14 +311,7 @@ func TestClaimedLengthCostsNothing(t *testing.T) {
 // editcap and tshark read what Writer writes, and Reader reads what editcap
 // writes, in each of its forms.
 func TestAgainstWireshark(t *testing.T) {
-	for _, tool := range []string{"tshark", "editcap"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatal(tool + " is not installed")
-			}
-			t.Skip("SKIPPED: " + tool + " is not installed")
-		}
-	}
+	needs.Tools(t, "tshark", "editcap")
 	dir := t.TempDir()
 	file := filepath.Join(dir, "f.pcapng")
 	os.WriteFile(file, sample(), 0o600)

@@ -11,6 +11,7 @@ import (
 // Note says what a segment means beside its content.
 type Note uint32
 
+// The notes.
 const (
 	// Retransmission: bytes that had been sent before.
 	Retransmission Note = 1 << iota
@@ -25,13 +26,25 @@ const (
 	LostSegment
 	// AckedUnseen: an acknowledgement of bytes that were not captured.
 	AckedUnseen
+	// DupAck: an acknowledgement that tells nothing new, as one does for each
+	// segment behind a hole (RFC 5681 §2).
 	DupAck
+	// ZeroWindow: the receiver takes nothing now.
 	ZeroWindow
+	// ZeroWindowProbe: a byte sent to learn whether it does again
+	// (RFC 9293 §3.8.6.1).
 	ZeroWindowProbe
+	// ZeroWindowProbeAck: the answer to that.
 	ZeroWindowProbeAck
+	// WindowFull: the segment fills what the receiver takes.
 	WindowFull
+	// WindowUpdate: an acknowledgement that changes the window and nothing
+	// else.
 	WindowUpdate
+	// KeepAlive: a segment from before the next byte, sent to be answered
+	// (RFC 9293 §3.8.4).
 	KeepAlive
+	// KeepAliveAck: the answer to that.
 	KeepAliveAck
 	// PortReused: a new connection on the ports of an old one.
 	PortReused
@@ -47,6 +60,7 @@ var noteNames = [...]string{"retransmission", "fast retransmission", "spurious r
 // Has tells whether one of x is noted.
 func (n Note) Has(x Note) bool { return n&x != 0 }
 
+// String writes the notes as words, with commas.
 func (n Note) String() string {
 	var s []string
 	for i, name := range noteNames {
@@ -59,17 +73,23 @@ func (n Note) String() string {
 
 // Side is what an observer knows of one end of a connection: what it sent.
 type Side struct {
+	// ISN is the initial sequence number and Options those of the SYN, if
+	// SawSYN.
 	ISN      uint32
-	Options  Options // of its SYN
+	Options  Options
 	SawSYN   bool
 	Segments int
 	// Retransmissions, OutOfOrder, DupAcks and ZeroWindows count segments.
 	Retransmissions, OutOfOrder, DupAcks, ZeroWindows int
-	KeepAlives, WindowFulls, DSACKs, Lost             int
-	Timeouts, Fast, Spurious                          int // kinds of retransmissions
-	Bytes                                             int64
-	MaxSegment                                        int
-	FIN, RST                                          bool
+	// KeepAlives, WindowFulls, DSACKs and Lost count segments, too.
+	KeepAlives, WindowFulls, DSACKs, Lost int
+	// Timeouts, Fast and Spurious are the kinds of retransmissions.
+	Timeouts, Fast, Spurious int
+	// Bytes counts the payload, and MaxSegment is the largest one.
+	Bytes      int64
+	MaxSegment int
+	// FIN and RST tell that one was sent.
+	FIN, RST bool
 
 	known    bool
 	next     uint32 // after the last byte sent

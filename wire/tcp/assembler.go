@@ -28,7 +28,8 @@ type Limits struct {
 	// receiver acknowledged is waited for: a capture can have packets in
 	// the wrong order, but not by much. 0 means 200 ms.
 	Patience clock.Time
-	Policy   Policy
+	// Policy is for segments that overlap.
+	Policy Policy
 }
 
 // Sink takes the byte stream of one direction as it comes into order.

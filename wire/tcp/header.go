@@ -5,10 +5,14 @@ import "encoding/binary"
 // Header is a TCP header that is to be written (RFC 9293 §3.1). Numbers are in
 // host byte order; the ports are given when it is written.
 type Header struct {
-	Seq, Ack uint32
-	Flags    Flags
+	// Seq is the number of the first byte that follows, or of the SYN.
+	Seq uint32
+	// Ack is the number of the byte that is waited for.
+	Ack   uint32
+	Flags Flags
 	// Window is the field as it stands, already scaled down.
 	Window uint16
+	// Urgent is where the urgent data ends, from Seq on.
 	Urgent uint16
 	// Options holds NOptions bytes of options, a multiple of 4 once padded.
 	Options  [40]byte

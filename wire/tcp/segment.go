@@ -13,16 +13,17 @@ import (
 // Flags are the control bits of a segment.
 type Flags uint16
 
+// The control bits (RFC 9293 §3.1; RFC 3168 §6.1, RFC 9768 §3.1).
 const (
-	FIN Flags = 1 << iota
-	SYN
-	RST
-	PSH
-	ACK
-	URG
-	ECE
-	CWR
-	AE // accurate ECN (RFC 9768)
+	FIN Flags = 1 << iota // no more data from the sender
+	SYN                   // the sequence number is the initial one
+	RST                   // the connection is gone
+	PSH                   // hand it on: the sender has no more just now
+	ACK                   // the acknowledgement number counts
+	URG                   // the urgent pointer counts
+	ECE                   // a packet came with a congestion mark; in a SYN: I speak ECN
+	CWR                   // the window has come down, ECE need not go on
+	AE                    // accurate ECN
 )
 
 // Has tells whether all of x are set.
@@ -75,38 +76,59 @@ func Parse(b []byte) (Segment, error) {
 	return Segment(b), nil
 }
 
-func (s Segment) SourcePort() uint16      { return binary.BigEndian.Uint16(s) }
+// SourcePort is the sender's port.
+func (s Segment) SourcePort() uint16 { return binary.BigEndian.Uint16(s) }
+
+// DestinationPort is the receiver's port.
 func (s Segment) DestinationPort() uint16 { return binary.BigEndian.Uint16(s[2:]) }
-func (s Segment) Seq() uint32             { return binary.BigEndian.Uint32(s[4:]) }
-func (s Segment) Ack() uint32             { return binary.BigEndian.Uint32(s[8:]) }
-func (s Segment) HeaderLen() int          { return int(s[12]>>4) * 4 }
-func (s Segment) Flags() Flags            { return Flags(binary.BigEndian.Uint16(s[12:]) & 0x1ff) }
+
+// Seq is the number of the first byte of the payload, or of the SYN.
+func (s Segment) Seq() uint32 { return binary.BigEndian.Uint32(s[4:]) }
+
+// Ack is the number of the byte that the sender waits for; it counts with the
+// flag ACK.
+func (s Segment) Ack() uint32 { return binary.BigEndian.Uint32(s[8:]) }
+
+// HeaderLen is the length of the header with its options, in bytes.
+func (s Segment) HeaderLen() int { return int(s[12]>>4) * 4 }
+
+// Flags are the control bits.
+func (s Segment) Flags() Flags { return Flags(binary.BigEndian.Uint16(s[12:]) & 0x1ff) }
 
 // Window is the field as it stands, before scaling.
-func (s Segment) Window() uint16   { return binary.BigEndian.Uint16(s[14:]) }
+func (s Segment) Window() uint16 { return binary.BigEndian.Uint16(s[14:]) }
+
+// Checksum is the field; it covers the addresses of the IP header, too.
 func (s Segment) Checksum() uint16 { return binary.BigEndian.Uint16(s[16:]) }
-func (s Segment) Urgent() uint16   { return binary.BigEndian.Uint16(s[18:]) }
+
+// Urgent is where the urgent data ends, from Seq on; it counts with the flag
+// URG.
+func (s Segment) Urgent() uint16 { return binary.BigEndian.Uint16(s[18:]) }
+
+// OptionBytes are the options as they stand, with their padding.
 func (s Segment) OptionBytes() []byte {
 	return s[MinHeader:s.HeaderLen()]
 }
+
+// Payload is what follows the header.
 func (s Segment) Payload() []byte { return s[s.HeaderLen():] }
 
 // ChecksumAt is where the checksum stands in the header.
 const ChecksumAt = 16
 
-// Option kinds (IANA).
+// Option kinds (IANA). Behind each stands what its value holds.
 const (
-	OptEnd           = 0
-	OptNop           = 1
-	OptMSS           = 2
-	OptWindowScale   = 3
-	OptSACKPermitted = 4
-	OptSACK          = 5
-	OptTimestamps    = 8
-	OptUserTimeout   = 28
-	OptAuth          = 29
-	OptMPTCP         = 30
-	OptFastOpen      = 34
+	OptEnd           = 0  // ends the list (RFC 9293 §3.2); no length, no value
+	OptNop           = 1  // fills up between options (RFC 9293 §3.2); no length, no value
+	OptMSS           = 2  // in a SYN: the most data the sender takes in a segment, 16 bits (RFC 9293 §3.7.1)
+	OptWindowScale   = 3  // in a SYN: how far its windows are shifted, 8 bits (RFC 7323 §2)
+	OptSACKPermitted = 4  // in a SYN: OptSACK may be sent to it; empty (RFC 2018 §2)
+	OptSACK          = 5  // blocks that arrived out of order, two numbers each (RFC 2018 §3)
+	OptTimestamps    = 8  // the sender's clock, and the one it echoes, 32 bits each (RFC 7323 §3)
+	OptUserTimeout   = 28 // for how long data may go unacknowledged, 16 bits (RFC 5482)
+	OptAuth          = 29 // TCP-AO: two key numbers and a code over the segment (RFC 5925)
+	OptMPTCP         = 30 // multipath TCP, with subtypes of its own (RFC 8684)
+	OptFastOpen      = 34 // in a SYN: a cookie, or empty to ask for one (RFC 7413)
 )
 
 // Block is a range of sequence numbers, From up to but without To.
@@ -117,17 +139,22 @@ type Options struct {
 	// MSS is 0 when the option is absent.
 	MSS uint16
 	// WindowScale is the shift count, -1 when the option is absent.
-	WindowScale   int8
+	WindowScale int8
+	// SACKPermitted tells that the option is there.
 	SACKPermitted bool
-	SACK          [4]Block
-	NSACK         int
-	Timestamps    bool
-	TSVal, TSEcr  uint32
+	// SACK holds NSACK blocks.
+	SACK  [4]Block
+	NSACK int
+	// Timestamps tells that the option is there; TSVal is the sender's clock,
+	// TSEcr the one it echoes.
+	Timestamps   bool
+	TSVal, TSEcr uint32
 	// FastOpen tells that the option of RFC 7413 is there; Cookie is its
 	// content.
 	FastOpen bool
 	Cookie   []byte
-	MPTCP    bool
+	// MPTCP tells that an option of multipath TCP is there.
+	MPTCP bool
 	// Bad is where an option overruns the header or has a wrong length, in
 	// bytes from the first option; -1 when none does.
 	Bad int
@@ -178,5 +205,7 @@ func (s Segment) Options() Options {
 	return o
 }
 
-// before tells whether sequence number a comes before b (RFC 9293 §3.4).
+// Before tells whether sequence number a comes before b (RFC 9293 §3.4). The
+// numbers go round, so that each has one half of all others before it: a and b
+// must be less than 2^31 apart.
 func Before(a, b uint32) bool { return int32(a-b) < 0 }

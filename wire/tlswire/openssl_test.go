@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"peel/internal/needs"
 )
 
 // openssl at both ends: an implementation that does what crypto/tls does not,
@@ -50,12 +52,7 @@ func pemFile(t *testing.T, ecdsa bool) string {
 
 func startOpenSSL(t *testing.T, args ...string) *opensslServer {
 	t.Helper()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("openssl is not installed")
-		}
-		t.Skip("SKIPPED: openssl is not installed")
-	}
+	needs.Tool(t, "openssl")
 	s := &opensslServer{dir: t.TempDir()}
 	cmd := exec.Command("openssl", append([]string{"s_server", "-accept", "127.0.0.1:0", "-cert", args[0], "-key", args[0]}, args[1:]...)...)
 	// A server that reads its input stops when that ends.
@@ -256,6 +253,7 @@ func compareSpoken(t *testing.T, name string, flights []flight, keys [][]byte, m
 // RFC 7366 (encrypt-then-MAC), RSA and finite-field key exchange, and the
 // rest of TLS 1.2 that openssl still speaks.
 func TestTLS12SuitesOfOpenSSL(t *testing.T) {
+	needs.Long(t)
 	lines := []string{"the first line", strings.Repeat("long ", 500) + "line", "last"}
 	for _, kind := range []struct {
 		ecdsa  bool

@@ -34,11 +34,16 @@ func Parse(b []byte) (Datagram, error) {
 	return d, nil
 }
 
-func (d Datagram) SourcePort() uint16      { return binary.BigEndian.Uint16(d) }
+// SourcePort is the sender's port, or 0 if it wants no answer.
+func (d Datagram) SourcePort() uint16 { return binary.BigEndian.Uint16(d) }
+
+// DestinationPort is the receiver's port.
 func (d Datagram) DestinationPort() uint16 { return binary.BigEndian.Uint16(d[2:]) }
 
 // Length is that of header and payload, in bytes.
-func (d Datagram) Length() uint16   { return binary.BigEndian.Uint16(d[4:]) }
+func (d Datagram) Length() uint16 { return binary.BigEndian.Uint16(d[4:]) }
+
+// Checksum is the field as it stands, right or not; over IPv4 0 is none.
 func (d Datagram) Checksum() uint16 { return binary.BigEndian.Uint16(d[6:]) }
 
 // Payload is what was kept of it.

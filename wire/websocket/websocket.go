@@ -17,6 +17,7 @@ import (
 // Opcode says what a frame is.
 type Opcode uint8
 
+// The opcodes of RFC 6455 §11.8; those from 8 on are control frames.
 const (
 	Continuation Opcode = 0
 	Text         Opcode = 1

@@ -1,4 +1,4 @@
-package server
+package doh
 
 import (
 	"strconv"

@@ -1,0 +1,102 @@
+package analyze
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"peel/trace"
+)
+
+const (
+	get = "GET /a HTTP/1.1\r\nHost: example.com\r\n\r\n"
+	ok  = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+)
+
+// What passes through a proxy is read as if there were none, in whatever pieces
+// it comes.
+func TestThroughAProxy(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		pieces []any
+		proxy  trace.Proxy
+		url    string
+		events []string
+	}{
+		{"SOCKS5", []any{"\x05\x01\x00", []byte("\x05\x00"), "\x05\x01\x00\x03\x0bexample.com\x00\x50", []byte("\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00"), get, []byte(ok)},
+			trace.Proxy{Protocol: "SOCKS5", Target: "example.com:80"}, "http://example.com/a",
+			[]string{"SOCKS5 client offers no authentication", "SOCKS5 proxy chooses: no authentication", "SOCKS5 CONNECT example.com:80", "SOCKS5 reply: succeeded"}},
+		{"SOCKS5 with a password, byte by byte", slices.Concat(each("\x05\x01\x02"), []any{[]byte("\x05"), []byte("\x02")}, each("\x01\x03ada\x06secret"), []any{[]byte("\x01\x00")},
+			each("\x05\x01\x00\x01\xc0\x00\x02\x01\x00\x50"), []any{[]byte("\x05\x00\x00\x01\x00\x00\x00"), []byte("\x00\x00\x00"), get, []byte(ok)}),
+			trace.Proxy{Protocol: "SOCKS5", Target: "192.0.2.1:80"}, "http://example.com/a",
+			[]string{"SOCKS5 client offers user name and password", "SOCKS5 proxy chooses: user name and password", "SOCKS5 user ada with a password", "SOCKS5 proxy takes the password",
+				"SOCKS5 CONNECT 192.0.2.1:80", "SOCKS5 reply: succeeded"}},
+		{"SOCKS4a", []any{"\x04\x01\x00\x50\x00\x00\x00\x01ada\x00example.com\x00", []byte("\x00\x5a\x00\x00\x00\x00\x00\x00"), get, []byte(ok)},
+			trace.Proxy{Protocol: "SOCKS4", Target: "example.com:80"}, "http://example.com/a", []string{"SOCKS4 CONNECT example.com:80", "SOCKS4 reply: granted"}},
+		{"HTTP CONNECT", []any{"CONNECT example.com:80 HTTP/1.1\r\nHost: example.com:80\r\n\r\n", []byte("HTTP/1.1 200 Connection established\r\n\r\n"), get, []byte(ok)},
+			trace.Proxy{Protocol: "HTTP CONNECT", Target: "example.com:80"}, "http://example.com/a", nil},
+	} {
+		a := New(Limits{})
+		for _, r := range socket(c.pieces...) {
+			a.Add(r)
+		}
+		tr := a.Trace()
+		x := tr.Exchanges[len(tr.Exchanges)-1]
+		if x.URL != c.url || x.Response == nil || x.Response.Status != 200 || !x.Response.Body.Complete || x.Reused {
+			t.Errorf("%s: %+v", c.name, x)
+		}
+		if x.Proxy == nil || x.Proxy.Protocol != c.proxy.Protocol || x.Proxy.Target != c.proxy.Target {
+			t.Errorf("%s: proxy %+v", c.name, x.Proxy)
+		}
+		if p := tr.Connections[0].Protocol; p != "HTTP/1.1" {
+			t.Errorf("%s: protocol %q", c.name, p)
+		}
+		var got []string
+		for _, e := range tr.Events {
+			if e.Layer == "socks" {
+				got = append(got, e.Text)
+				if len(Fields(tr, e)) < 2 {
+					t.Errorf("%s: %s has no fields", c.name, e.Name)
+				}
+				if strings.Contains(string(e.Raw), "secret") {
+					t.Errorf("%s: the password is kept", c.name)
+				}
+			}
+		}
+		if !slices.Equal(got, c.events) {
+			t.Errorf("%s: %q", c.name, got)
+		}
+	}
+}
+
+// each sends a message byte by byte.
+func each(s string) (out []any) {
+	for i := range s {
+		out = append(out, s[i:i+1])
+	}
+	return out
+}
+
+func TestProxyRefuses(t *testing.T) {
+	a := New(Limits{})
+	for _, r := range socket("\x05\x01\x00", []byte("\x05\x00"), "\x05\x01\x00\x03\x0bexample.com\x00\x50", []byte("\x05\x05\x00\x01\x00\x00\x00\x00\x00\x00")) {
+		a.Add(r)
+	}
+	f := a.Trace().Connections[0].Failure
+	if f == nil || f.Seen != "the SOCKS5 proxy did not connect to example.com:80: connection refused" {
+		t.Errorf("%+v", f)
+	}
+}
+
+// What is no SOCKS is not taken for it.
+func TestNoSOCKS(t *testing.T) {
+	for _, pieces := range [][]any{{"\x05\x01\x00", []byte("hello, I talk first")}, {"\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00"}, {get, []byte(ok)}} {
+		a := New(Limits{})
+		for _, r := range socket(pieces...) {
+			a.Add(r)
+		}
+		if p := a.Trace().Connections[0].Protocol; p == "SOCKS" {
+			t.Errorf("%q is taken for SOCKS", pieces)
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package analyze
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"peel/clock"
+	"peel/evidence/capture"
+	"peel/wire/ip"
+	"peel/wire/pcap"
+	"peel/wire/tcp"
+)
+
+// conversation is a request and its response in IPv4 packets.
+func conversation() (packets [][]byte) {
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	add := func(src, dst netip.Addr, sport, dport uint16, h tcp.Header, payload string) {
+		seg := make([]byte, h.Len())
+		h.Put(seg, sport, dport)
+		seg = append(seg, payload...)
+		binary.BigEndian.PutUint16(seg[tcp.ChecksumAt:], ^ip.Sum(ip.PseudoSum(src, dst, ip.ProtoTCP, len(seg)), seg))
+		head := []byte{0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 6, 0, 0}
+		head = append(append(head, src.AsSlice()...), dst.AsSlice()...)
+		binary.BigEndian.PutUint16(head[2:], uint16(20+len(seg)))
+		binary.BigEndian.PutUint16(head[10:], ^ip.Sum(0, head))
+		packets = append(packets, append(head, seg...))
+	}
+	add(a, b, 40000, 80, tcp.Header{Seq: 100, Flags: tcp.SYN, Window: 1000}, "")
+	add(b, a, 80, 40000, tcp.Header{Seq: 500, Ack: 101, Flags: tcp.SYN | tcp.ACK, Window: 1000}, "")
+	add(a, b, 40000, 80, tcp.Header{Seq: 101, Ack: 501, Flags: tcp.ACK | tcp.PSH, Window: 1000}, get)
+	add(b, a, 80, 40000, tcp.Header{Seq: 501, Ack: 101 + uint32(len(get)), Flags: tcp.ACK | tcp.PSH, Window: 1000}, ok)
+	return packets
+}
+
+func unhex(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+const macs = "020000000001 020000000002"
+
+// outer puts n bytes into an IPv4 header of a protocol.
+func outer(n int, proto byte) string {
+	h := []byte{0x45, 0, 0, 0, 0, 1, 0, 0, 64, proto, 0, 0, 198, 51, 100, 1, 198, 51, 100, 2}
+	binary.BigEndian.PutUint16(h[2:], uint16(20+n))
+	binary.BigEndian.PutUint16(h[10:], ^ip.Sum(0, h))
+	return hex.EncodeToString(h)
+}
+
+func udpTo(port, n int) string { return fmt.Sprintf("c000 %04x %04x 0000", port, 8+n) }
+
+// tunnels are headers, from Ethernet to the inner IPv4 packet of n bytes.
+var tunnels = []struct {
+	name   string
+	header func(n int) string
+	layers string
+}{
+	{"GRE", func(n int) string { return macs + "0800" + outer(n+4, 47) + "00000800" }, "eth ip gre ip tcp"},
+	{"GRE with a key, a frame", func(n int) string { return macs + "0800" + outer(n+22, 47) + "20006558 00000007" + macs + "0800" }, "eth ip gre eth ip tcp"},
+	{"VXLAN", func(n int) string {
+		return macs + "0800" + outer(n+30, 17) + udpTo(4789, n+22) + "08000000 00002a00" + macs + "0800"
+	}, "eth ip udp vxlan eth ip tcp"},
+	{"IP in IP", func(n int) string { return macs + "0800" + outer(n, 4) }, "eth ip ip tcp"},
+	{"PPPoE", func(n int) string { return macs + "8864" + fmt.Sprintf("11000011%04x0021", n+2) }, "eth pppoe ip tcp"},
+	{"MPLS, two labels", func(n int) string { return macs + "8847 0001d0ff 0001d1ff" }, "eth mpls ip tcp"},
+	{"a VLAN, PPPoE", func(n int) string { return macs + "8100 0007 8864" + fmt.Sprintf("11000011%04x0021", n+2) }, "eth pppoe ip tcp"},
+}
+
+// What a tunnel carries is read as if it stood in the open, and tshark finds the
+// same layers.
+func TestTunnels(t *testing.T) {
+	for _, c := range tunnels {
+		a := New(Limits{Packets: 10, PacketBytes: 1 << 16})
+		var file bytes.Buffer
+		w := pcap.NewWriter(&file, "peel")
+		w.Interface(pcap.Interface{Link: pcap.LinkEthernet})
+		for i, p := range conversation() {
+			frame := append(unhex(t, c.header(len(p))), p...)
+			at := clock.Time(1e9 + i*1e6)
+			a.Add(capture.Record{Time: at, Kind: capture.Packet, Length: len(frame), Data: frame, Link: capture.Link{Type: pcap.LinkEthernet}})
+			w.Packet(&pcap.Block{Time: at, Data: frame, Length: len(frame)})
+		}
+		a.End()
+		tr := a.Trace()
+		if len(tr.Exchanges) != 1 || tr.Exchanges[0].URL != "http://example.com/a" || tr.Exchanges[0].Response == nil || tr.Exchanges[0].Response.Status != 200 {
+			t.Errorf("%s: %d requests, %d events", c.name, len(tr.Exchanges), len(tr.Events))
+			continue
+		}
+		for _, p := range tr.Packets {
+			var names []string
+			for _, l := range p.Layers {
+				names = append(names, l.Name)
+			}
+			if got := strings.TrimSuffix(strings.Join(names, " "), " data"); got != c.layers {
+				t.Errorf("%s: layers %s, want %s", c.name, got, c.layers)
+			}
+			for _, f := range PacketFields(p) {
+				if f.Name != "data" && len(f.Children) == 0 {
+					t.Errorf("%s: %s has no fields", c.name, f.Name)
+				}
+				if f.Name == "tcp" && !strings.Contains(fmt.Sprint(f.Children), "right") {
+					t.Errorf("%s: the checksum is not judged", c.name)
+				}
+			}
+		}
+		if acc := tr.Account; acc.Other != 0 {
+			t.Errorf("%s: %d bytes belong to no layer", c.name, acc.Other)
+		}
+		// tshark: the same protocols in the same order.
+		name := filepath.Join(t.TempDir(), "tunnel.pcapng")
+		if err := w.Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, file.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for i, row := range tsharkPackets(t, name, "", []string{"frame.protocols"}) {
+			want := tr.Packets[i].Layers
+			have := strings.Split(row[0], ":")
+			at := 0
+			for _, l := range want {
+				shark := map[string]string{"pppoe": "pppoes", "data": ""}[l.Name]
+				if shark == "" {
+					shark = l.Name
+				}
+				if l.Name == "data" {
+					continue
+				}
+				for at < len(have) && have[at] != shark {
+					at++
+				}
+				if at == len(have) {
+					t.Errorf("%s: tshark has %s, and no %s there", c.name, row[0], l.Name)
+				}
+			}
+		}
+	}
+}
+
+// A packet in a packet in a packet … has an end.
+func TestTunnelsAreBounded(t *testing.T) {
+	b := conversation()[0]
+	for range 20 {
+		b = append(unhex(t, outer(len(b), 4)), b...)
+	}
+	a := New(Limits{})
+	a.Add(capture.Record{Time: 1e9, Kind: capture.Packet, Length: len(b), Data: b, Link: capture.Link{Type: pcap.LinkRaw}})
+	tr := a.Trace()
+	if len(tr.Events) != 1 || !strings.Contains(tr.Events[0].Text, "more than 8 packets inside one another") {
+		t.Errorf("%+v", tr.Events)
+	}
+}
