@@ -111,7 +111,8 @@ func writeConfigs(dir string, port int) error {
 events { worker_connections 1024; }
 http { access_log off; keepalive_requests 100000000; http2_max_concurrent_streams 128; default_type text/plain;
   client_body_temp_path %[1]s; proxy_temp_path %[1]s; fastcgi_temp_path %[1]s; uwsgi_temp_path %[1]s; scgi_temp_path %[1]s;
-  server { listen 127.0.0.1:%[2]d %[3]s; ssl_certificate %[1]s/cert.pem; ssl_certificate_key %[1]s/key.pem; root %[1]s; location / { try_files /index.html =404; } location /big { try_files /big =404; } } }
+  server { listen 127.0.0.1:%[2]d %[3]s; ssl_certificate %[1]s/cert.pem; ssl_certificate_key %[1]s/key.pem; root %[1]s;
+    location / { try_files /index.html =404; } location /big { try_files /big =404; } } }
 `, dir, port, listen)
 	}
 	files := map[string][]byte{"cert.pem": chain, "key.pem": key, "index.html": body, "nginx.conf": []byte(conf("")), "nginx-tls.conf": []byte(conf("ssl http2"))}

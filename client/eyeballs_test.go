@@ -103,8 +103,10 @@ func TestRFC8305_HappyEyeballs(t *testing.T) {
 		outcomes []string // of the attempts, in order
 		within   time.Duration
 	}{
-		{"§5 a black hole is raced after 250 ms", 0, []string{"2001:db8::80", "192.0.2.80"}, map[string]func(context.Context) (net.Conn, error){"2001:db8::80": black, "192.0.2.80": real}, []string{"cancelled", "connected"}, 2 * time.Second},
-		{"§5 a refusal starts the next at once", 0, []string{"2001:db8::80", "192.0.2.80"}, map[string]func(context.Context) (net.Conn, error){"2001:db8::80": refused, "192.0.2.80": real}, []string{"refused", "connected"}, 2 * time.Second},
+		{"§5 a black hole is raced after 250 ms", 0, []string{"2001:db8::80", "192.0.2.80"},
+			map[string]func(context.Context) (net.Conn, error){"2001:db8::80": black, "192.0.2.80": real}, []string{"cancelled", "connected"}, 2 * time.Second},
+		{"§5 a refusal starts the next at once", 0, []string{"2001:db8::80", "192.0.2.80"},
+			map[string]func(context.Context) (net.Conn, error){"2001:db8::80": refused, "192.0.2.80": real}, []string{"refused", "connected"}, 2 * time.Second},
 		{"§3 an AAAA answer does not wait for the A", dns.TypeA, []string{"2001:db8::80"}, map[string]func(context.Context) (net.Conn, error){"2001:db8::80": real}, []string{"connected"}, 3 * time.Second},
 		{"§3 an A answer waits 50 ms for the AAAA", dns.TypeAAAA, []string{"192.0.2.80"}, map[string]func(context.Context) (net.Conn, error){"192.0.2.80": real}, []string{"connected"}, 3 * time.Second},
 	} {

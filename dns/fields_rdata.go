@@ -126,7 +126,7 @@ func (w *walker) options() []trace.Field {
 			if e, ok := (Option{code, raw}).extendedError(); ok {
 				f.Meaning = e.String()
 				data.Children = []trace.Field{
-					{Name: "dns.opt.ext_error.info_code", Value: strconv.Itoa(int(e.Code)), Meaning: e.Meaning(), Offset: at, Length: 2},
+					{Name: "dns.opt.ext_error.info_code", Value: strconv.Itoa(int(e.Code)), Meaning: e.Code.Meaning(), Offset: at, Length: 2},
 					{Name: "dns.opt.ext_error.extra_text", Value: strings.ToValidUTF8(e.Text, "\ufffd"), Offset: at + 2, Length: n - 2},
 				}
 			}

@@ -69,7 +69,7 @@ func oracleMessage(r *rand.Rand, rrs []oracle.RR) *oracle.Msg {
 	if r.IntN(2) == 0 {
 		m.SetEdns0(uint16(r.Uint32()), r.IntN(2) == 0)
 		opt := m.IsEdns0()
-		opt.Option = append(opt.Option, &oracle.EDNS0_EDE{InfoCode: 22, ExtraText: "no way"}, &oracle.EDNS0_NSID{Code: 3, Nsid: "6e7331"})
+		opt.Option = append(opt.Option, &oracle.EDNS0_EDE{InfoCode: oracle.ExtendedErrorCodeNoReachableAuthority, ExtraText: "no way"}, &oracle.EDNS0_NSID{Code: 3, Nsid: "6e7331"})
 		if r.IntN(2) == 0 {
 			m.Rcode = 16 + r.IntN(8)
 		}
@@ -273,7 +273,7 @@ func TestRFC6891_ExtendedRcodeNeedsOPT(t *testing.T) {
 	if _, err := m.Append(nil); err == nil {
 		t.Error("BADVERS was packed without an OPT record")
 	}
-	m.Additional = []Resource{EDNS{UDPSize: 1232, Options: []Option{ExtendedError{15, "ads"}.Option()}}.Resource()}
+	m.Additional = []Resource{EDNS{UDPSize: 1232, Options: []Option{ExtendedError{EDEBlocked, "ads"}.Option()}}.Resource()}
 	b, err := m.Append(nil)
 	if err != nil {
 		t.Fatal(err)

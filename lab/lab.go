@@ -128,7 +128,8 @@ func (l *Lab) listen(hosts []string, serve func(net.Listener) error) (uint16, er
 // makeZones fills the lab's zones: A and AAAA for each name, and an alias; and a
 // root in which there is nothing else.
 func (l *Lab) makeZones(hosts []string) error {
-	root, err := zone.New(dns.Name{}, dns.NewResource(dns.Name{}, 86400, dns.SOA{Primary: dns.MustName("ns.lab"), Mailbox: dns.MustName("hostmaster.lab"), Serial: 1, Refresh: 1800, Retry: 900, Expire: 604800, Minimum: 86400}))
+	root, err := zone.New(dns.Name{}, dns.NewResource(dns.Name{}, 86400,
+		dns.SOA{Primary: dns.MustName("ns.lab"), Mailbox: dns.MustName("hostmaster.lab"), Serial: 1, Refresh: 1800, Retry: 900, Expire: 604800, Minimum: 86400}))
 	if err != nil {
 		return err
 	}

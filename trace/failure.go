@@ -59,6 +59,7 @@ const (
 	FailNotPermitted      FailureCode = "not_permitted"
 	FailConnectTimeout    FailureCode = "connect_timeout"
 	FailConnect           FailureCode = "connect_failed"
+	FailProxyRefused      FailureCode = "proxy_refused"
 )
 
 // Of TLS.
@@ -87,6 +88,7 @@ const (
 	FailConnectionClosed  FailureCode = "connection_closed"
 	FailStreamReset       FailureCode = "stream_reset"
 	FailNoResponse        FailureCode = "no_response"
+	FailBadRedirect       FailureCode = "bad_redirect"
 	FailTooManyRedirects  FailureCode = "too_many_redirects"
 	FailContentEncoding   FailureCode = "content_encoding"
 )

@@ -9,7 +9,7 @@
 package main
 
 import (
-	"bufio"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -21,8 +21,7 @@ import (
 	"strings"
 	"time"
 
-	"peel/evidence/analyze"
-	"peel/evidence/capture"
+	"peel"
 )
 
 func main() {
@@ -66,7 +65,8 @@ func run(dir string, rounds int) error {
 		return fmt.Errorf("building peel: %v\n%s", err, out)
 	}
 	fields := []string{"-T", "fields"}
-	for _, f := range strings.Fields("frame.number frame.time_epoch ip.src ip.dst tcp.srcport tcp.dstport tcp.stream tcp.seq tcp.len tcp.flags http.request.method http.request.uri http.response.code http2.type http2.headers.method http2.headers.path http2.headers.status") {
+	for _, f := range strings.Fields("frame.number frame.time_epoch ip.src ip.dst tcp.srcport tcp.dstport tcp.stream tcp.seq tcp.len tcp.flags " +
+		"http.request.method http.request.uri http.response.code http2.type http2.headers.method http2.headers.path http2.headers.status") {
 		fields = append(fields, "-e", f)
 	}
 	tshark := func(more ...string) *exec.Cmd {
@@ -140,18 +140,6 @@ func count(file string) (int, error) {
 // seen on the way.
 func printHeap(dir string) {
 	keys, _ := os.ReadFile(filepath.Join(dir, "keys.log"))
-	f, err := os.Open(filepath.Join(dir, "mix.pcap"))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	a := analyze.New(analyze.Limits{})
-	a.KeyLog(keys)
-	r, err := capture.NewFileReader(bufio.NewReaderSize(f, 1<<20))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
 	stop, done := make(chan struct{}), make(chan uint64)
 	go func() {
 		var most uint64
@@ -167,10 +155,12 @@ func printHeap(dir string) {
 			}
 		}
 	}()
-	a.Read(r, true)
-	a.End()
-	t := a.Trace()
+	t, err := peel.ReadFiles(context.Background(), peel.ReadOptions{KeyLogs: [][]byte{keys}}, filepath.Join(dir, "mix.pcap"))
 	close(stop)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	b, _ := json.Marshal(map[string]int{"exchanges": len(t.Exchanges), "events": len(t.Events)})
 	fmt.Printf("largest Go heap of the whole pipeline: %.0f MB (bar 128), %s\n", float64(<-done)/1e6, b)
 	runtime.KeepAlive(t)

@@ -28,7 +28,8 @@ func makeMix(dir string) error {
 			return err
 		}
 	}
-	conf := "worker_processes 1; daemon off; pid " + dir + "/pid; error_log " + dir + "/error.log;\nevents {}\nhttp { access_log off; keepalive_requests 100000; root " + www + "; default_type text/html;\nserver { listen 8080; }\n"
+	conf := "worker_processes 1; daemon off; pid " + dir + "/pid; error_log " + dir + "/error.log;\nevents {}\n" +
+		"http { access_log off; keepalive_requests 100000; root " + www + "; default_type text/html;\nserver { listen 8080; }\n"
 	for port, how := range map[string]string{"8441 ssl": "TLSv1.2", "8442 ssl": "TLSv1.3", "8443 ssl http2": "TLSv1.3"} {
 		conf += fmt.Sprintf("server { listen %s; ssl_certificate %s/c.pem; ssl_certificate_key %s/k.pem; ssl_protocols %s; }\n", port, dir, dir, how)
 	}

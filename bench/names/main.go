@@ -134,11 +134,16 @@ func files(dir string) error {
 	}
 	for name, text := range map[string]string{
 		"bench.zone": zone.String(), "queries": queries.String(),
-		"nsd.conf":     "server:\n ip-address: 127.60.0.2@" + port + "\n zonesdir: \"" + dir + "\"\n database: \"\"\n pidfile: \"\"\n zonelistfile: \"" + dir + "/list\"\n xfrdfile: \"" + dir + "/xfrd\"\n xfrdir: \"" + dir + "\"\n username: \"\"\n chroot: \"\"\n server-count: 1\n rrl-ratelimit: 0\n rrl-whitelist-ratelimit: 0\nremote-control:\n control-enable: no\nzone:\n name: bench.test\n zonefile: bench.zone\n",
-		"unbound.conf": "server:\n interface: 127.60.0.3@" + port + "\n do-daemonize: no\n use-syslog: no\n username: \"\"\n chroot: \"\"\n pidfile: \"\"\n directory: \"" + dir + "\"\n num-threads: 1\n do-not-query-localhost: no\n access-control: 127.0.0.0/8 allow\n local-zone: \"test.\" nodefault\n module-config: \"iterator\"\n msg-cache-size: 200m\n rrset-cache-size: 200m\nremote-control:\n control-enable: no\nstub-zone:\n name: bench.test\n stub-addr: 127.60.0.2@" + port + "\n",
-		"Corefile":     ".:" + port + " {\n bind 127.60.0.5\n file bench.zone bench.test\n}\n",
-		"hints":        ". 3600 NS a.root.\na.root. 3600 A 127.60.0.6\n",
-		"root.zone":    "$TTL 3600\n. SOA a.root. h. 1 2 3 4 60\n. NS a.root.\na.root. A 127.60.0.6\nbench.test. NS ns.bench.test.\nns.bench.test. A 127.60.0.2\n",
+		"nsd.conf": "server:\n ip-address: 127.60.0.2@" + port + "\n zonesdir: \"" + dir + "\"\n database: \"\"\n pidfile: \"\"\n" +
+			" zonelistfile: \"" + dir + "/list\"\n xfrdfile: \"" + dir + "/xfrd\"\n xfrdir: \"" + dir + "\"\n username: \"\"\n chroot: \"\"\n server-count: 1\n" +
+			" rrl-ratelimit: 0\n rrl-whitelist-ratelimit: 0\nremote-control:\n control-enable: no\nzone:\n name: bench.test\n zonefile: bench.zone\n",
+		"unbound.conf": "server:\n interface: 127.60.0.3@" + port + "\n do-daemonize: no\n use-syslog: no\n username: \"\"\n chroot: \"\"\n pidfile: \"\"\n" +
+			" directory: \"" + dir + "\"\n num-threads: 1\n do-not-query-localhost: no\n access-control: 127.0.0.0/8 allow\n local-zone: \"test.\" nodefault\n" +
+			" module-config: \"iterator\"\n msg-cache-size: 200m\n rrset-cache-size: 200m\nremote-control:\n control-enable: no\nstub-zone:\n" +
+			" name: bench.test\n stub-addr: 127.60.0.2@" + port + "\n",
+		"Corefile":  ".:" + port + " {\n bind 127.60.0.5\n file bench.zone bench.test\n}\n",
+		"hints":     ". 3600 NS a.root.\na.root. 3600 A 127.60.0.6\n",
+		"root.zone": "$TTL 3600\n. SOA a.root. h. 1 2 3 4 60\n. NS a.root.\na.root. A 127.60.0.6\nbench.test. NS ns.bench.test.\nns.bench.test. A 127.60.0.2\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			return err

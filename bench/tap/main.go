@@ -90,7 +90,8 @@ func contenders() []*contender {
 		}},
 		// As root it drops its rights too early to enter the namespace.
 		{name: "pasta", nobody: true, configured: true, relay: func(pid, mtu int) []string {
-			return []string{"pasta", "-f", "-e", "-q", "-4", "--config-net", "-I", device, "-m", strconv.Itoa(mtu), "-a", inside, "-n", "24", "-g", outside, "-t", "none", "-u", "none", "-T", "none", "-U", "none", strconv.Itoa(pid)}
+			return []string{"pasta", "-f", "-e", "-q", "-4", "--config-net", "-I", device, "-m", strconv.Itoa(mtu),
+				"-a", inside, "-n", "24", "-g", outside, "-t", "none", "-u", "none", "-T", "none", "-U", "none", strconv.Itoa(pid)}
 		}},
 	}
 	return slices.DeleteFunc(list, func(c *contender) bool { return !strings.Contains(c.name, *only) })
@@ -133,10 +134,15 @@ func outerNamespace() error {
 	return os.WriteFile("/proc/sys/net/ipv4/tcp_congestion_control", []byte("reno"), 0)
 }
 
-var ways = map[bool]string{false: "upload", true: "download"}
+func wayName(download bool) string {
+	if download {
+		return "download"
+	}
+	return "upload"
+}
 
 func directions() []bool {
-	return slices.DeleteFunc([]bool{false, true}, func(download bool) bool { return !strings.HasPrefix(ways[download], *way) })
+	return slices.DeleteFunc([]bool{false, true}, func(download bool) bool { return !strings.HasPrefix(wayName(download), *way) })
 }
 
 // compare runs all contenders at an MTU and prints what they did.
@@ -162,7 +168,7 @@ func compare(mtu int) error {
 		}
 	}
 	for _, download := range directions() {
-		fmt.Printf("\nMTU %d, %s\n", mtu, ways[download])
+		fmt.Printf("\nMTU %d, %s\n", mtu, wayName(download))
 		for _, c := range list {
 			if c.lost != "" {
 				fmt.Printf("  %-22s left out: %s\n", c.name, c.lost)
@@ -244,7 +250,8 @@ func netns(pid string) string {
 
 // iperf runs the client in the namespace.
 func (c *contender) iperf(args ...string) (moved, took float64, err error) {
-	cmd := child(append([]string{"timeout", strconv.Itoa(*seconds + 10), "nsenter", "-t", strconv.Itoa(c.holder.Process.Pid), "-n", "iperf3", "-J", "-c", outside, "-p", port, "-C", *control, "--connect-timeout", "1000"}, args...)...)
+	cmd := child(append([]string{"timeout", strconv.Itoa(*seconds + 10), "nsenter", "-t", strconv.Itoa(c.holder.Process.Pid), "-n",
+		"iperf3", "-J", "-c", outside, "-p", port, "-C", *control, "--connect-timeout", "1000"}, args...)...)
 	out, err := cmd.Output()
 	var r struct {
 		Error string

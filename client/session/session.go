@@ -257,7 +257,7 @@ func (s *Session) redirect(r *Request, resp *client.Response) (next *Request, wh
 	}
 	u, err := weburl.Resolve(r.URL, loc)
 	if err != nil {
-		return nil, "", &client.Error{Err: err, Failure: trace.Failure{Layer: trace.LayerHTTP, Code: "bad_redirect",
+		return nil, "", &client.Error{Err: err, Failure: trace.Failure{Layer: trace.LayerHTTP, Code: trace.FailBadRedirect,
 			Seen: fmt.Sprintf("the server redirects to %q, which is not a usable URL: %v", loc, err), Try: "the server's Location field is wrong"}}
 	}
 	n := *r

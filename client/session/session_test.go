@@ -148,7 +148,8 @@ func TestCredentialsStayWithTheirHost(t *testing.T) {
 	if !strings.Contains(f.seen[0], "Bearer abc") || !strings.Contains(f.seen[0], "a=b") || f.seen[1] != `GET /other auth="" cookie="" body=""` {
 		t.Errorf("%q", f.seen)
 	}
-	if _, err := f.fetch(Options{Follow: true, HasUser: true, User: "u", Password: "p"}, "GET", url, nil, ""); err != nil || !strings.Contains(f.seen[0], "Basic dTpw") || strings.Contains(f.seen[1], "Basic") {
+	if _, err := f.fetch(Options{Follow: true, HasUser: true, User: "u", Password: "p"}, "GET", url, nil, ""); err != nil ||
+		!strings.Contains(f.seen[0], "Basic dTpw") || strings.Contains(f.seen[1], "Basic") {
 		t.Errorf("-u: %v %q", err, f.seen)
 	}
 	if _, err := f.fetch(Options{Follow: true, HasUser: true, User: "u", Password: "p", TrustRedirects: true}, "GET", url, nil, ""); err != nil || !strings.Contains(f.seen[1], "Basic dTpw") {

@@ -57,7 +57,8 @@ func newCaptured(t *testing.T) *captured {
 	conf := "pid " + filepath.Join(t.TempDir(), "pid") + "; error_log stderr crit; worker_processes 1; daemon off; user root;\nevents {}\nhttp { access_log off; root " + s.dir +
 		"; gzip on; gzip_min_length 100; gzip_types text/css; types { text/html html; text/css css; text/javascript js; }\n"
 	var all []string
-	for _, way := range []struct{ name, listen, extra string }{{"http", "", ""}, {"tls12", "ssl", "ssl_protocols TLSv1.2;"}, {"tls13", "ssl", "ssl_protocols TLSv1.3;"}, {"h2", "ssl http2", "ssl_protocols TLSv1.3;"}, {"h2tls12", "ssl http2", "ssl_protocols TLSv1.2;"}} {
+	for _, way := range []struct{ name, listen, extra string }{{"http", "", ""}, {"tls12", "ssl", "ssl_protocols TLSv1.2;"},
+		{"tls13", "ssl", "ssl_protocols TLSv1.3;"}, {"h2", "ssl http2", "ssl_protocols TLSv1.3;"}, {"h2tls12", "ssl http2", "ssl_protocols TLSv1.2;"}} {
 		port := freeOnBoth(t)
 		s.ports[way.name] = port
 		all = append(all, port)
@@ -249,7 +250,11 @@ func TestCapturesOfCurl(t *testing.T) {
 		dir := t.TempDir()
 		args := []string{"-n", "-r", file, "-o", "tls.keylog_file:" + keys, "-o", "tcp.reassemble_out_of_order:TRUE", "-q", "--export-objects", "http," + dir}
 		for way, port := range s.ports { // a port can be somebody else's by chance
-			args = append(args, "-d", "tcp.port=="+port+","+map[bool]string{true: "http", false: "tls"}[way == "http"])
+			protocol := "tls"
+			if way == "http" {
+				protocol = "http"
+			}
+			args = append(args, "-d", "tcp.port=="+port+","+protocol)
 		}
 		out, err := exec.Command("tshark", args...).CombinedOutput()
 		if err != nil {

@@ -20,8 +20,20 @@ type control struct {
 	Below bool   `json:"below"`
 }
 
+// names is which names are meant: a name, or all. A name that is none is never
+// all.
+func (q control) names() (name dns.Name, all bool, err error) {
+	if q.Name == "" {
+		return dns.Name{}, true, nil
+	}
+	name, err = dns.ParseName(q.Name)
+	return name, false, err
+}
+
 // controlReply is the answer.
 type controlReply struct {
+	// Error is what is wrong with the question; nothing was done then.
+	Error   string      `json:"error,omitempty"`
 	Flushed int         `json:"flushed,omitempty"`
 	Stats   cache.Stats `json:"stats"`
 	Lines   []cacheLine `json:"entries"`
@@ -39,6 +51,9 @@ type cacheLine struct {
 	Records  []recordJSON `json:"records,omitempty"`
 	Reason   string       `json:"reason,omitempty"`
 }
+
+// defaultServePort is where peel serve dns answers.
+const defaultServePort = 5300
 
 // controlPath is the socket of the server on a port.
 func controlPath(port int) string {
@@ -81,8 +96,10 @@ func (s *serveDNS) serveControl(port int) (stop func(), err error) {
 
 func (s *serveDNS) control(q control) controlReply {
 	var r controlReply
-	name, err := dns.ParseName(q.Name)
-	all := q.Name == "" || err != nil
+	name, all, err := q.names()
+	if err != nil {
+		return controlReply{Error: err.Error()}
+	}
 	if q.Flush {
 		r.Flushed = s.resolver.Flush(name, q.Below || all)
 	}
@@ -92,14 +109,13 @@ func (s *serveDNS) control(q control) controlReply {
 		if !all && !e.Name.IsSubdomainOf(name) {
 			continue
 		}
-		line := cacheLine{Name: e.Name.String(), Type: e.Type.String(), Rcode: e.Rcode.String(), Original: e.TTL, Security: e.Security.String(), Reason: e.Reason,
-			From: map[cache.Rank]string{cache.Glue: "glue", cache.Referral: "referral", cache.Authority: "authority", cache.Answer: "answer"}[e.Rank]}
+		line := cacheLine{Name: e.Name.String(), Type: e.Type.String(), Rcode: e.Rcode.String(), Original: e.TTL,
+			Security: e.Security.String(), Reason: e.Reason, From: rankNames[e.Rank]}
 		if e.Rcode == dns.RcodeNXDomain {
 			line.Type = "-"
 		}
-		for _, rr := range append(e.Records, e.Proofs...) {
-			line.TTL = rr.TTL
-			break
+		if rrs := append(e.Records, e.Proofs...); len(rrs) > 0 {
+			line.TTL = rrs[0].TTL
 		}
 		line.Records = recordsJSON(e.Records)
 		r.Lines = append(r.Lines, line)
@@ -107,11 +123,13 @@ func (s *serveDNS) control(q control) controlReply {
 	return r
 }
 
+var rankNames = map[cache.Rank]string{cache.Glue: "glue", cache.Referral: "referral", cache.Authority: "authority", cache.Answer: "answer"}
+
 // showCache lists or flushes the cache of a running server.
 func (d *dnsCommand) showCache() error {
 	port := int(d.port)
 	if port == 0 {
-		port = 5300
+		port = defaultServePort
 	}
 	c, err := net.Dial("unix", controlPath(port))
 	if err != nil {
@@ -125,6 +143,9 @@ func (d *dnsCommand) showCache() error {
 	var r controlReply
 	if err := json.NewDecoder(c).Decode(&r); err != nil {
 		return err
+	}
+	if r.Error != "" {
+		return errors.New(r.Error)
 	}
 	if d.json != "" {
 		return d.printJSON(r)

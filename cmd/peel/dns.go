@@ -187,6 +187,11 @@ func (d *dnsCommand) words(args []string) error {
 	if d.name == "" && !d.cache {
 		return errors.New("dns needs a NAME")
 	}
+	if d.cache {
+		if _, _, err := (control{Name: d.name}).names(); err != nil {
+			return err
+		}
+	}
 	if _, err := netip.ParsePrefix(d.subnet); d.subnet != "" && err != nil {
 		return fmt.Errorf("--subnet takes a prefix like 192.0.2.0/24, not %q", d.subnet)
 	}

@@ -52,7 +52,8 @@ func smallInternet(t *testing.T, secondSerial uint32) (port, hints, anchor strin
 	if secondSerial == 7 {
 		second = example
 	}
-	tld, tldDS := sign("test", "$TTL 300\n@ SOA ns root 1 2 3 4 60\n@ NS ns\nns A 127.54.0.2\nexample NS ns1.example\nexample NS ns2.example\nns1.example A 127.54.0.3\nns2.example A 127.54.0.4\nplain NS ns1.example\n"+exampleDS.String()+"\n")
+	tld, tldDS := sign("test", "$TTL 300\n@ SOA ns root 1 2 3 4 60\n@ NS ns\nns A 127.54.0.2\nexample NS ns1.example\nexample NS ns2.example\n"+
+		"ns1.example A 127.54.0.3\nns2.example A 127.54.0.4\nplain NS ns1.example\n"+exampleDS.String()+"\n")
 	root, rootDS := sign(".", "$TTL 300\n. SOA a.root. h. 1 2 3 4 60\n. NS a.root.\na.root. A 127.54.0.1\ntest. NS ns.test.\nns.test. A 127.54.0.2\n"+tldDS.String()+"\n")
 	p := uint16(0)
 	for _, s := range []struct {
@@ -66,7 +67,8 @@ func smallInternet(t *testing.T, secondSerial uint32) (port, hints, anchor strin
 		ns := &nameserver.Server{Zones: zone.NewServer()}
 		ns.Zones.Put(z)
 		if s.at == "127.54.0.3" { // an unsigned zone below a signed one
-			plain, err := zone.New(dns.MustName("plain.test"), dns.NewResource(dns.MustName("plain.test"), 60, dns.NS{Host: dns.MustName("ns.plain.test")}), dns.NewResource(dns.MustName("a.plain.test"), 60, dns.A{Addr: netip.MustParseAddr("192.0.2.7")}))
+			plain, err := zone.New(dns.MustName("plain.test"), dns.NewResource(dns.MustName("plain.test"), 60, dns.NS{Host: dns.MustName("ns.plain.test")}),
+				dns.NewResource(dns.MustName("a.plain.test"), 60, dns.A{Addr: netip.MustParseAddr("192.0.2.7")}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -103,7 +105,8 @@ func TestDNSWalk(t *testing.T) {
 	}
 	var j []walkJSON
 	out, _, _ = runPeel(t, "dns", "a.plain.test", "--walk", "--json", "--root-hints", hints, "--trust-anchor", anchor, "--root-port", port)
-	if err := json.Unmarshal([]byte(out), &j); err != nil || len(j) != 1 || j[0].Security != "insecure" || len(j[0].Answers) != 1 || len(j[0].Steps) < 3 || !strings.Contains(j[0].Reason, "plain.test is not signed") {
+	if err := json.Unmarshal([]byte(out), &j); err != nil || len(j) != 1 || j[0].Security != "insecure" ||
+		len(j[0].Answers) != 1 || len(j[0].Steps) < 3 || !strings.Contains(j[0].Reason, "plain.test is not signed") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	out, _, _ = runPeel(t, "dns", "nobody.example.test", "--walk", "--root-hints", hints, "--trust-anchor", anchor, "--root-port", port)
@@ -142,7 +145,9 @@ func TestDNSStoryInTheLab(t *testing.T) {
 
 func TestDNSUsage(t *testing.T) {
 	for args, want := range map[string]string{
-		"dns": "needs a NAME", "dns example.com BOGUS": "no record type", "dns -x example.com": "takes an address", "dns a --https foo": "takes a URL", "dns a --https http://127.0.0.1/": "takes a URL", "dns a --subnet x": "takes a prefix",
+		"dns": "needs a NAME", "dns example.com BOGUS": "no record type", "dns -x example.com": "takes an address",
+		"dns a --https foo": "takes a URL", "dns a --https http://127.0.0.1/": "takes a URL", "dns a --subnet x": "takes a prefix",
+		"dns --cache --flush bad..name": "bad..name", "dns --cache bad..name": "bad..name",
 		"serve": "what to serve", "serve dns": "needs --zone",
 	} {
 		if _, stderr, code := runPeel(t, strings.Fields(args)...); code != 2 || !strings.Contains(stderr, want) {

@@ -8,12 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"peel"
 	"peel/client"
-	"peel/clock"
 	"peel/dns/stub"
-	"peel/evidence/analyze"
-	"peel/evidence/capture"
-	"peel/evidence/explain"
 	"peel/internal/kernel"
 	"peel/trace"
 	"peel/view/jsontrace"
@@ -32,8 +29,10 @@ func (d *dnsCommand) story(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	clk := clock.NewReal()
-	rec := capture.NewRecorder(clk, capture.Options{})
+	recording, err := peel.Record(peel.RecordOptions{})
+	if err != nil {
+		return err
+	}
 	family := client.AnyFamily
 	if d.v4 {
 		family = client.IPv4
@@ -41,13 +40,10 @@ func (d *dnsCommand) story(ctx context.Context) error {
 	if d.v6 {
 		family = client.IPv6
 	}
-	c := client.New(client.Options{Clock: clk, Recorder: rec, Resolver: &client.Resolver{Config: cfg}, Family: family})
+	c := client.New(client.Options{Clock: recording.Clock(), Recorder: recording.Recorder(), Resolver: &client.Resolver{Config: cfg}, Family: family})
 	defer c.Close()
 	addrs, failure := c.Lookup(ctx, d.name, 80)
-	a := analyze.New(analyze.Limits{})
-	a.Read(rec.Cursor(), false)
-	t := a.Trace()
-	t.Findings = append(t.Findings, explain.Findings(t)...)
+	t := recording.Trace()
 	switch {
 	case d.json != "":
 		err = d.traceJSON(t)

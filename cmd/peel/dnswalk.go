@@ -365,7 +365,8 @@ func (d *dnsCommand) check(ctx context.Context, c *dnsclient.Client, k *dnstext.
 }
 
 func asJSON(q dns.Question, res *recursor.Result, took time.Duration, steps []recursor.Step, checks []dnstext.Check, start clock.Time) walkJSON {
-	out := walkJSON{Question: q.String(), Rcode: res.Rcode.String(), Security: res.Security.String(), Reason: res.Reason, Queries: res.Queries, Duration: int64(took), Answers: []recordJSON{}, Steps: []stepJSON{}}
+	out := walkJSON{Question: q.String(), Rcode: res.Rcode.String(), Security: res.Security.String(),
+		Reason: res.Reason, Queries: res.Queries, Duration: int64(took), Answers: []recordJSON{}, Steps: []stepJSON{}}
 	for _, e := range res.Entries {
 		out.Answers = append(out.Answers, recordsJSON(e.Records)...)
 	}

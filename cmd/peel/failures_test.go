@@ -36,7 +36,7 @@ func wantFailure(t *testing.T, layer, seen string, args ...string) ran {
 	if !strings.Contains(line, "; ") {
 		t.Errorf("-s: %q does not say what to try", line)
 	}
-	r := peel(t, args...)
+	r := traced(t, args...)
 	if r.code != exitFailed {
 		t.Errorf("exit code %d, want 1", r.code)
 	}
@@ -318,7 +318,7 @@ func TestFailOn(t *testing.T) {
 		{"nothing wrong", []string{"--lab", "-L", "--fail-on", "warning", "https://example.com/redirect/2"}, exitDone},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if r := peel(t, c.args...); r.code != c.code {
+			if r := traced(t, c.args...); r.code != c.code {
 				t.Errorf("exit code %d, want %d\n%s", r.code, c.code, r.stderr)
 			}
 		})
@@ -374,7 +374,7 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 	url := answering(t, says("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"))
 	for _, c := range []struct{ flag, file string }{{"-o", "/nonexistent/body"}, {"-c", "/nonexistent/jar"}, {"-o", "/dev/full"}} {
 		t.Run(c.flag+" "+c.file, func(t *testing.T) {
-			r := peel(t, c.flag, c.file, url)
+			r := traced(t, c.flag, c.file, url)
 			if r.code != exitFailed || !strings.Contains(r.stderr, "\npeel: ") || !strings.Contains(r.stderr, c.file) {
 				t.Errorf("exit code %d, want 1 and %q:\n%s", r.code, c.file, r.stderr)
 			}

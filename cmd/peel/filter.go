@@ -46,9 +46,9 @@ func (f *filter) check() error {
 			return fmt.Errorf("--address is %q; it takes 192.0.2.1, 192.0.2.1:443, [2001:db8::1]:443 or 192.0.2.0/24", f.address)
 		}
 	}
-	for name, v := range map[string]string{"--from": f.from, "--to": f.to} {
-		if _, err := moment(v, time.Time{}); err != nil {
-			return fmt.Errorf("%s is %q; it takes a time as in RFC 3339, or a duration from the beginning such as 1.5s", name, v)
+	for _, f := range [...]struct{ name, value string }{{"--from", f.from}, {"--to", f.to}} {
+		if _, err := moment(f.value, time.Time{}); err != nil {
+			return fmt.Errorf("%s is %q; it takes a time as in RFC 3339, or a duration from the beginning such as 1.5s", f.name, f.value)
 		}
 	}
 	return nil

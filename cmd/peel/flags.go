@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -139,19 +140,39 @@ func (o *options) check() error {
 	if o.proxy != "" {
 		return errors.New("--proxy is not there yet")
 	}
-	for name, v := range map[string]string{"--color": o.color, "--redact": o.redact, "--fail-on": o.failOn, "--packets": o.packets} {
-		allowed := map[string]string{"--packets": "auto on off", "--color": "auto always never", "--redact": "on off", "--fail-on": "info warning error"}[name]
-		if v != "" && !strings.Contains(" "+allowed+" ", " "+v+" ") {
-			return fmt.Errorf("%s is %q; it takes one of: %s", name, v, allowed)
-		}
+	if err := checkChoices(colorChoice(o.color), redactChoice(o.redact), failOnChoice(o.failOn), choice{"--packets", o.packets, "auto on off"}); err != nil {
+		return err
 	}
-	for name, v := range map[string]float64{"--max-time": o.maxTime, "--connect-timeout": o.connectTimeout, "--stall-time": o.stallTime} {
-		if v < 0 || v > 1e6 {
-			return fmt.Errorf("%s is %v; it takes seconds from 0 to 1000000", name, v)
+	for _, f := range []struct {
+		name  string
+		value float64
+	}{{"--max-time", o.maxTime}, {"--connect-timeout", o.connectTimeout}, {"--stall-time", o.stallTime}} {
+		if f.value < 0 || f.value > maxSeconds {
+			return fmt.Errorf("%s is %v; it takes seconds from 0 to %d", f.name, f.value, maxSeconds)
 		}
 	}
 	if o.maxRedirects < 0 || o.parallelMax < 1 {
 		return errors.New("--max-redirs takes 0 or more, --parallel-max 1 or more")
+	}
+	return nil
+}
+
+// maxSeconds is the longest time that a flag takes.
+const maxSeconds = 1_000_000
+
+// choice is a flag that takes one of a few words, or none.
+type choice struct{ flag, value, allowed string }
+
+func colorChoice(v string) choice  { return choice{"--color", v, "auto always never"} }
+func redactChoice(v string) choice { return choice{"--redact", v, "on off"} }
+func failOnChoice(v string) choice { return choice{"--fail-on", v, "info warning error"} }
+
+// checkChoices says what is wrong with the first that is.
+func checkChoices(choices ...choice) error {
+	for _, c := range choices {
+		if c.value != "" && !slices.Contains(strings.Fields(c.allowed), c.value) {
+			return fmt.Errorf("%s is %q; it takes one of: %s", c.flag, c.value, c.allowed)
+		}
 	}
 	return nil
 }

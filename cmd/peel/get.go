@@ -13,15 +13,10 @@ import (
 
 	"golang.org/x/term"
 
+	"peel"
 	"peel/client"
 	"peel/client/session"
-	"peel/clock"
 	"peel/evidence/analyze"
-	"peel/evidence/capture"
-	"peel/evidence/decision"
-	"peel/evidence/explain"
-	"peel/internal/kernel"
-	"peel/lab"
 	"peel/trace"
 	"peel/view/jsontrace"
 	"peel/view/redact"
@@ -54,104 +49,55 @@ func (g *get) run(ctx context.Context) int {
 		ctx, cancel = context.WithTimeout(ctx, seconds(g.o.maxTime))
 		defer cancel()
 	}
-	clk := clock.NewReal()
-	rec := capture.NewRecorder(clk, capture.Options{Limit: evidence, Overflow: capture.WaitForReader})
-	g.client.Clock, g.client.Recorder = clk, rec
-	g.session.Clock, g.session.Recorder = clk, rec
-
-	var packets *sniffing
-	if g.o.packets != "off" {
-		var err error
-		if packets, err = startSniffing(rec, clk); err != nil && g.o.packets == "on" {
-			fmt.Fprintf(g.std.err, "peel: %v\n", err)
-			return exitFailed
-		} else if err != nil {
-			g.blind = err
-		} else {
-			g.client.Network = kernel.Network{Watch: packets.s.Watch}
-		}
+	recording, err := peel.Record(peel.RecordOptions{Evidence: evidence, Whole: true, Packets: g.packets(), Limits: g.limits()})
+	if err != nil {
+		fmt.Fprintf(g.std.err, "peel: %v\n", err)
+		return exitFailed
 	}
-	file, err := createPcap(g.o.pcap, g.o.pcapSecrets, g.mode())
+	defer recording.Close()
+	g.blind = recording.Blind()
+	g.client.Clock, g.client.Recorder, g.client.Network = recording.Clock(), recording.Recorder(), recording.Network()
+	g.session.Clock, g.session.Recorder = recording.Clock(), recording.Recorder()
+	file, err := createPcap(g.o.pcap, g.o.pcapSecrets, g.mode(), recording.Store)
 	if err != nil {
 		return bad(g.std, err)
 	}
-
-	// The analysis follows the recording, so that nothing is lost however
-	// long the run.
-	a := analyze.New(g.limits(packets != nil))
-	records := capture.InOrder(rec.Cursor(), packets != nil)
-	analyzed := make(chan struct{})
-	go func() {
-		defer close(analyzed)
-		for {
-			r, ok := records.Next(true)
-			if !ok {
-				break
-			}
-			file.write(r)
-			a.Add(r)
-		}
-		a.End()
-	}()
-
 	if g.o.lab {
-		l, err := g.enterLab(ctx)
+		l, err := peel.NewLab(ctx, peel.LabOptions{Recording: recording})
 		if err != nil {
 			fmt.Fprintf(g.std.err, "peel: lab: %v\n", err)
 			return exitFailed
 		}
 		defer l.Close()
+		l.Enter(&g.client)
 	}
 	c := client.New(g.client)
 	g.session.Client = c
 	s := session.New(g.session)
 	err = g.fetchAll(ctx, s)
 	c.Close()
-	var received, dropped uint64
-	if packets != nil {
-		received, dropped = packets.stop()
-		if dropped > 0 {
-			rec.Decide(capture.About{}, &decision.CaptureDropped{Packets: int64(dropped)})
-		}
-	}
-	rec.Close()
-	<-analyzed
-	if ferr := file.close(received, dropped); ferr != nil {
+	if ferr := file.close(recording.Close()); ferr != nil {
 		fmt.Fprintf(g.std.err, "peel: --pcap: %v\n", ferr)
 		if err == nil {
 			err = ferr
 		}
 	}
-
-	t := a.Trace()
-	t.Findings = append(t.Findings, explain.Findings(t)...)
+	t := recording.Trace()
 	if jarErr := g.saveCookies(); err == nil {
 		err = jarErr
 	}
 	return g.report(ctx, t, err)
 }
 
-// enterLab starts the lab and points the client into it.
-func (g *get) enterLab(ctx context.Context) (*lab.Lab, error) {
-	l, err := lab.Up(ctx, lab.Options{Clock: g.client.Clock})
-	if err != nil {
-		return nil, err
+// packets says whether packets are captured, as --packets has it.
+func (g *get) packets() peel.Packets {
+	switch g.o.packets {
+	case "off":
+		return peel.NoPackets
+	case "on":
+		return peel.NeedPackets
 	}
-	g.client.Resolver.Config = l.Resolver()
-	g.client.Roots = l.Roots()
-	given := g.client.Address
-	g.client.Address = func(host string, port uint16) (client.Target, bool) {
-		if given != nil {
-			if t, ok := given(host, port); ok {
-				return t, ok
-			}
-		}
-		if p, ok := l.Port(host, port); ok {
-			return client.Target{Host: host, Port: p, Why: "the lab's servers listen on ports of their own"}, true
-		}
-		return client.Target{}, false
-	}
-	return l, nil
+	return peel.TryPackets
 }
 
 // fetchAll makes the requests, one after the other or at the same time. The

@@ -55,7 +55,7 @@ func TestJSONValidatesAgainstSchema(t *testing.T) {
 		"interim":      {"--http1.1", "https://example.com/early-hints"},
 		"redirect too": {"-L", "--max-redirs", "2", "https://example.com/redirect-loop"},
 	} {
-		r := peel(t, append([]string{"--lab"}, args...)...)
+		r := traced(t, append([]string{"--lab"}, args...)...)
 		if r.trace == nil {
 			t.Errorf("%s: no trace: %s", name, r.stderr)
 			continue
@@ -131,7 +131,7 @@ func TestSecretsStayOut(t *testing.T) {
 				if verbose != "" {
 					all = append(all, verbose)
 				}
-				r := peel(t, all...)
+				r := traced(t, all...)
 				if r.trace == nil {
 					t.Fatal(r.stderr)
 				}
@@ -142,7 +142,7 @@ func TestSecretsStayOut(t *testing.T) {
 						}
 					}
 				}
-				open := peel(t, append([]string{"--redact=off"}, all...)...)
+				open := traced(t, append([]string{"--redact=off"}, all...)...)
 				for _, s := range secrets[:3] {
 					if name == "a failure" && s != "s3cr3t-query" {
 						continue // they were never sent
@@ -155,7 +155,7 @@ func TestSecretsStayOut(t *testing.T) {
 		}
 	}
 	t.Run("short token and fragment", func(t *testing.T) {
-		r := peel(t, "--lab", "-vv", "https://example.com/?a=1&token=xyz#access_token=s3cr3t-fragment")
+		r := traced(t, "--lab", "-vv", "https://example.com/?a=1&token=xyz#access_token=s3cr3t-fragment")
 		for _, s := range []string{"=xyz", hexOf("=xyz"), "s3cr3t-fragment"} {
 			if strings.Contains(string(r.json), s) {
 				t.Errorf("%s stands in the trace", s)
@@ -163,7 +163,7 @@ func TestSecretsStayOut(t *testing.T) {
 		}
 	})
 	t.Run("password", func(t *testing.T) {
-		r := peel(t, "--lab", "-vv", "-u", "user:pass", "https://user:pass@example.com/basic-auth")
+		r := traced(t, "--lab", "-vv", "-u", "user:pass", "https://user:pass@example.com/basic-auth")
 		for _, s := range []string{"dXNlcjpwYXNz", "user:pass"} {
 			if strings.Contains(string(r.json), s) || strings.Contains(string(r.json), hexOf(s)) {
 				t.Errorf("%s stands in the trace", s)

@@ -150,7 +150,7 @@ func plain(t *testing.T, args ...string) ran {
 func TestLiveCaptureKeepsUp(t *testing.T) {
 	needs.Root(t)
 	for _, url := range []string{"http://example.com/bytes/100000000", "https://example.com/bytes/100000000"} {
-		r := peel(t, "--lab", "-s", "-o", os.DevNull, "--packets=on", url)
+		r := traced(t, "--lab", "-s", "-o", os.DevNull, "--packets=on", url)
 		if r.code != 0 || len(r.trace.Exchanges) != 1 {
 			t.Fatalf("%s: exit %d, %s", url, r.code, r.stderr)
 		}

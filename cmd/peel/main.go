@@ -72,8 +72,7 @@ func run(ctx context.Context, args []string, std streams) int {
 			}
 			return exitDone
 		case "help", "--help", "-h":
-			o, flags := newFlags()
-			_ = o
+			_, flags := newFlags()
 			fmt.Fprintf(std.out, "%s\nflags:\n%s", usage, flags.FlagUsagesWrapped(100))
 			return exitDone
 		case "version", "--version", "-V":

@@ -81,8 +81,8 @@ func finish(t *testing.T, c *exec.Cmd, during ...func()) ran {
 	return r
 }
 
-// peel runs peel and reads the trace it wrote.
-func peel(t *testing.T, args ...string) ran {
+// traced runs peel and reads the trace it wrote.
+func traced(t *testing.T, args ...string) ran {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "trace.json")
 	r := finish(t, peelCommand(t, append([]string{"--json=" + file}, args...)...))

@@ -15,18 +15,18 @@ import (
 // packetLines writes a line for each packet, as it comes.
 type packetLines struct {
 	r     *read
-	a     *analyze.Analyzer
 	w     *bufio.Writer
 	out   *text.Packets
 	json  bool
 	buf   []byte
 	now   bool // each line at once: somebody watches
 	err   error
+	begin func() time.Time // of the capture, known when there is a packet
 	start time.Time
 }
 
-func (r *read) newPacketLines(a *analyze.Analyzer) *packetLines {
-	l := &packetLines{r: r, a: a, w: bufio.NewWriterSize(r.std.out, 1<<16), json: r.json != ""}
+func (r *read) newPacketLines(begin func() time.Time) *packetLines {
+	l := &packetLines{r: r, begin: begin, w: bufio.NewWriterSize(r.std.out, 1<<16), json: r.json != ""}
 	o := terminal(r.std.out, r.color)
 	o.Verbose = r.verbose
 	o.PacketFields = analyze.PacketFields
@@ -37,7 +37,7 @@ func (r *read) newPacketLines(a *analyze.Analyzer) *packetLines {
 
 func (l *packetLines) packet(p *trace.Packet) {
 	if l.start.IsZero() {
-		l.start = l.a.Start()
+		l.start = l.begin()
 	}
 	if l.err != nil || !l.r.filter.packet(l.start, p) {
 		return

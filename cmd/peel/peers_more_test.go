@@ -106,7 +106,8 @@ func TestOpenSSL(t *testing.T) {
 		{"GCM", pki.RSA2048, []string{"-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"}, nil, "TLS 1.2", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "", false},
 		{"ChaCha20 1.2", pki.RSA2048, []string{"-tls1_2", "-cipher", "ECDHE-RSA-CHACHA20-POLY1305"}, nil, "TLS 1.2", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "", false},
 		{"CBC", pki.RSA2048, []string{"-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA"}, nil, "TLS 1.2", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", "", false},
-		{"RSA key exchange", pki.RSA2048, []string{"-tls1_2", "-cipher", "AES128-GCM-SHA256"}, []string{"--ciphers", "TLS_RSA_WITH_AES_128_GCM_SHA256"}, "TLS 1.2", "TLS_RSA_WITH_AES_128_GCM_SHA256", "", false},
+		{"RSA key exchange", pki.RSA2048, []string{"-tls1_2", "-cipher", "AES128-GCM-SHA256"},
+			[]string{"--ciphers", "TLS_RSA_WITH_AES_128_GCM_SHA256"}, "TLS 1.2", "TLS_RSA_WITH_AES_128_GCM_SHA256", "", false},
 		{"RSA and CBC", pki.RSA2048, []string{"-tls1_2", "-cipher", "AES256-SHA"}, []string{"--ciphers", "TLS_RSA_WITH_AES_256_CBC_SHA"}, "TLS 1.2", "TLS_RSA_WITH_AES_256_CBC_SHA", "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -122,7 +123,7 @@ func TestOpenSSL(t *testing.T) {
 			s.Dir = root
 			background(t, s, port)
 			url := "https://" + net.JoinHostPort("127.0.0.1", port) + "/page.txt"
-			r := peel(t, slices.Concat([]string{"-s", "--cacert", certs.ca}, c.peel, []string{url})...)
+			r := traced(t, slices.Concat([]string{"-s", "--cacert", certs.ca}, c.peel, []string{url})...)
 			if r.code != 0 {
 				t.Fatalf("exit code %d: %s", r.code, r.stderr)
 			}

@@ -152,7 +152,7 @@ func sameAsCurl(t *testing.T, w way, path string, args ...string) ran {
 	t.Helper()
 	args = append(slices.Clone(args), "-s", w.base+path)
 	c := finish(t, command(t, needs.Tool(t, "curl"), slices.Concat(w.curl, []string{"-i", "-A", "same", "-H", "Accept-Encoding:"}, args)...))
-	p := peel(t, slices.Concat(w.peel, []string{"-i", "-A", "same", "--raw"}, args)...)
+	p := traced(t, slices.Concat(w.peel, []string{"-i", "-A", "same", "--raw"}, args)...)
 	if c.code != 0 || p.code != 0 {
 		t.Fatalf("curl: exit code %d %s; peel: %d %s", c.code, c.stderr, p.code, p.stderr)
 	}
@@ -279,7 +279,7 @@ func TestNginx(t *testing.T) {
 			t.Run("gzip raw", func(t *testing.T) { wantGzip(t, w) })
 			t.Run("-c and -b", func(t *testing.T) { wantJar(t, w) })
 			t.Run("several URLs", func(t *testing.T) {
-				r := peel(t, slices.Concat(w.peel, []string{"-s", w.base + "/many/1", w.base + "/many/2", w.base + "/many/3"})...)
+				r := traced(t, slices.Concat(w.peel, []string{"-s", w.base + "/many/1", w.base + "/many/2", w.base + "/many/3"})...)
 				if r.code != 0 || r.stdout != "/many/1\n/many/2\n/many/3\n" {
 					t.Errorf("exit code %d, %q, %s", r.code, r.stdout, r.stderr)
 				}
@@ -323,7 +323,7 @@ func wantGzip(t *testing.T, w way) {
 	if plain.stdout == packed.stdout {
 		t.Fatal("the server does not compress")
 	}
-	r := peel(t, slices.Concat(w.peel, []string{"-s", w.base + "/text.txt"})...)
+	r := traced(t, slices.Concat(w.peel, []string{"-s", w.base + "/text.txt"})...)
 	if r.stdout != plain.stdout {
 		t.Errorf("by default: %d bytes, curl without compression %d", len(r.stdout), len(plain.stdout))
 	}
@@ -332,7 +332,7 @@ func wantGzip(t *testing.T, w way) {
 	if b.Encoding != "gzip" || b.DecodedSize != int64(len(plain.stdout)) || b.WireSize != int64(len(packed.stdout)) {
 		t.Errorf("trace: %+v, want %d bytes that were %d on the wire", b, len(plain.stdout), len(packed.stdout))
 	}
-	r = peel(t, slices.Concat(w.peel, []string{"-s", "--raw", "-H", "Accept-Encoding: gzip", w.base + "/text.txt"})...)
+	r = traced(t, slices.Concat(w.peel, []string{"-s", "--raw", "-H", "Accept-Encoding: gzip", w.base + "/text.txt"})...)
 	if r.stdout != packed.stdout {
 		t.Errorf("with --raw: %d bytes, curl %d", len(r.stdout), len(packed.stdout))
 	}
@@ -344,7 +344,7 @@ func wantJar(t *testing.T, w way) {
 	dir := t.TempDir()
 	url := w.base + "/cookie"
 	curl := needs.Tool(t, "curl")
-	one := peel(t, slices.Concat(w.peel, []string{"-s", "-c", filepath.Join(dir, "peel"), url})...)
+	one := traced(t, slices.Concat(w.peel, []string{"-s", "-c", filepath.Join(dir, "peel"), url})...)
 	two := finish(t, command(t, curl, slices.Concat(w.curl, []string{"-s", "-c", filepath.Join(dir, "curl"), url})...))
 	if one.stdout != two.stdout || one.stdout != "you sent: \n" {
 		t.Errorf("first: peel %q, curl %q", one.stdout, two.stdout)
@@ -352,7 +352,7 @@ func wantJar(t *testing.T, w way) {
 	// Netscape's format keeps no order among cookies; the same file must
 	// give the same field.
 	for _, file := range []string{"peel", "curl"} {
-		p := peel(t, slices.Concat(w.peel, []string{"-s", "-b", filepath.Join(dir, file), url})...)
+		p := traced(t, slices.Concat(w.peel, []string{"-s", "-b", filepath.Join(dir, file), url})...)
 		c := finish(t, command(t, curl, slices.Concat(w.curl, []string{"-s", "-b", filepath.Join(dir, file), url})...))
 		if sortedCookies(p.stdout) != sortedCookies(c.stdout) || !strings.Contains(p.stdout, "b=2") || !strings.Contains(p.stdout, "c=3") {
 			t.Errorf("with the file of %s: peel %q, curl %q", file, p.stdout, c.stdout)
@@ -375,7 +375,7 @@ func wantParallel(t *testing.T, w way) {
 		args = append(args, fmt.Sprintf("%s/many/%d", w.base, i))
 		want[fmt.Sprintf("/many/%d", i)]++
 	}
-	r := peel(t, args...)
+	r := traced(t, args...)
 	if r.code != 0 {
 		t.Fatalf("exit code %d: %s", r.code, r.stderr)
 	}
@@ -396,7 +396,7 @@ func wantParallel(t *testing.T, w way) {
 // wantLarge downloads a file and compares it with the one that is served.
 func wantLarge(t *testing.T, w way, served string) {
 	out := filepath.Join(t.TempDir(), "body")
-	r := peel(t, slices.Concat(w.peel, []string{"-s", "-o", out, w.base + "/" + filepath.Base(served)})...)
+	r := traced(t, slices.Concat(w.peel, []string{"-s", "-o", out, w.base + "/" + filepath.Base(served)})...)
 	if r.code != 0 {
 		t.Fatalf("exit code %d: %s", r.code, r.stderr)
 	}

@@ -2,28 +2,23 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"peel"
 	"peel/evidence/analyze"
-	"peel/evidence/capture"
-	"peel/evidence/decision"
-	"peel/evidence/explain"
 	"peel/trace"
 	"peel/view/jsontrace"
 	"peel/view/redact"
 	"peel/view/text"
-	"peel/wire/pcap"
 )
 
 const readUsage = `peel read shows what happened in capture files: pcap, pcapng, compressed or not; - is stdin.
@@ -63,7 +58,6 @@ type read struct {
 	most   int
 	filter filter
 
-	readers []*capture.FileReader
 	damaged int
 }
 
@@ -121,11 +115,8 @@ func (r *read) check() error {
 	if len(r.files) == 0 {
 		return errors.New("read needs a capture file (- is stdin)")
 	}
-	for name, v := range map[string]string{"--color": r.color, "--redact": r.redact, "--fail-on": r.failOn} {
-		allowed := map[string][]string{"--color": {"auto", "always", "never"}, "--redact": {"on", "off"}, "--fail-on": {"", "info", "warning", "error"}}[name]
-		if !slices.Contains(allowed, v) {
-			return fmt.Errorf("%s is %q; it takes one of %q", name, v, allowed)
-		}
+	if err := checkChoices(colorChoice(r.color), redactChoice(r.redact), failOnChoice(r.failOn)); err != nil {
+		return err
 	}
 	if r.pcapSecrets && r.pcap == "" {
 		return errors.New("--pcap-secrets needs --pcap FILE")
@@ -143,8 +134,8 @@ func (r *read) check() error {
 }
 
 func (r *read) run(ctx context.Context) int {
-	a := analyze.New(r.limits())
-	file, err := createPcap(r.pcap, r.pcapSecrets, r.mode())
+	rd := peel.NewReading(peel.ReadOptions{Limits: r.limits(), Follow: r.follow})
+	file, err := createPcap(r.pcap, r.pcapSecrets, r.mode(), rd.Store)
 	if err != nil {
 		return bad(r.std, err)
 	}
@@ -153,59 +144,48 @@ func (r *read) run(ctx context.Context) int {
 		if err != nil {
 			return bad(r.std, fmt.Errorf("--keylog: %w", err))
 		}
-		file.write(capture.Record{Kind: capture.Secret, Data: log, Length: len(log)})
-		if n := a.KeyLog(log); n > 0 {
+		if n := rd.KeyLog(log); n > 0 {
 			fmt.Fprintf(r.std.err, "peel: %s: %d lines are no key-log lines (RFC 9850) and were left out\n", name, n)
 		}
 	}
-	r.secretsFirst(a)
-	src, closeAll, err := r.sources(ctx)
+	show := r.newProgress()
+	rd.OnDamage(func(text string) {
+		r.damaged++
+		show.end()
+		fmt.Fprintf(r.std.err, "peel: %s: %s\n", r.files[0], text)
+	})
+	closeAll, err := r.openFiles(ctx, rd)
+	defer closeAll()
 	if err != nil {
 		fmt.Fprintf(r.std.err, "peel: %v\n", err)
 		return exitFailed
 	}
-	defer closeAll()
+	defer rd.Close()
 
 	var lines *packetLines
 	if r.packets {
 		// Little is kept, and much comes and goes.
 		debug.SetGCPercent(400)
-		lines = r.newPacketLines(a)
-		a.OnPacket(lines.packet)
+		lines = r.newPacketLines(rd.Start)
+		rd.OnPacket(lines.packet)
 	}
 	why := whyPacket(r.why)
 	if why > 0 {
-		a.OnPacket(func(p *trace.Packet) {
+		rd.OnPacket(func(p *trace.Packet) {
 			if p.ID == why {
 				r.filter.wanted = clonePacket(p)
 			}
 		})
 	}
-	show := r.newProgress()
-	for ctx.Err() == nil {
-		rec, ok := src.Next(true)
-		if !ok {
-			break
-		}
-		if d, ok := rec.Decision.(*decision.CaptureDamaged); ok {
-			r.damaged++
-			show.end()
-			fmt.Fprintf(r.std.err, "peel: %s: %s\n", r.files[0], d.Text)
-		}
-		if file != nil {
-			kept := rec
-			kept.Data = bytes.Clone(rec.Data)
-			file.write(kept)
-		}
-		a.Add(rec)
-		show.step(a)
+	for ctx.Err() == nil && rd.Next() {
+		show.step(rd)
 		if lines != nil && lines.err != nil {
 			return exitDone // the reader of the list has gone away
 		}
 	}
-	a.End()
+	err = rd.Close()
 	show.end()
-	if err := file.close(0, 0); err != nil {
+	if err := file.close(err); err != nil {
 		fmt.Fprintf(r.std.err, "peel: --pcap: %v\n", err)
 		return exitFailed
 	}
@@ -215,9 +195,7 @@ func (r *read) run(ctx context.Context) int {
 		}
 		return r.code(nil)
 	}
-	t := a.Trace()
-	t.Findings = append(t.Findings, explain.Findings(t)...)
-	return r.report(t)
+	return r.report(rd.Trace())
 }
 
 // limits say what the analysis has to keep for the output asked for.
@@ -244,93 +222,34 @@ func (r *read) limits() analyze.Limits {
 	return l
 }
 
-// secretsFirst takes the secrets that pcapng files hold, wherever they stand:
-// capturing programs write them when they learn them, which can be after the
-// packets that they open.
-func (r *read) secretsFirst(a *analyze.Analyzer) {
-	for _, name := range r.files {
-		if i, err := os.Stat(name); err != nil || !i.Mode().IsRegular() || r.follow {
-			continue
-		}
-		f, err := os.Open(name)
-		if err != nil {
-			continue // it is told when the file is read
-		}
-		if p, err := pcap.NewReader(f); err == nil {
-			for p.Blocks() {
-				b, err := p.Next()
-				if err != nil {
-					break
-				}
-				if b.Kind == pcap.KindSecrets && b.SecretsType == pcap.SecretsTLS {
-					a.KeyLog(b.Data)
-				}
-			}
-			p.Close()
-		}
-		f.Close()
-	}
-}
-
-// sources opens the files.
-func (r *read) sources(ctx context.Context) (capture.Source, func(), error) {
+// openFiles opens the files; closeAll closes those that it opened.
+func (r *read) openFiles(ctx context.Context, rd *peel.Reading) (closeAll func(), err error) {
 	var open []io.Closer
-	closeAll := func() {
-		for _, f := range r.readers {
-			f.Close()
-		}
+	closeAll = func() {
 		for _, c := range open {
 			c.Close()
 		}
 	}
-	var list []capture.Source
+	var captures []io.Reader
 	for _, name := range r.files {
-		var in io.Reader = r.std.in
-		if name != "-" {
-			f, err := os.Open(name)
-			if err != nil {
-				closeAll()
-				return nil, nil, err
-			}
-			open = append(open, f)
-			in = f
+		if name == "-" {
+			captures = append(captures, stdin{r.std.in})
+			continue
 		}
-		if r.follow {
-			in = &following{ctx: ctx, r: in}
-		}
-		fr, err := capture.NewFileReader(bufio.NewReaderSize(in, 1<<20))
+		f, err := os.Open(name)
 		if err != nil {
-			closeAll()
-			return nil, nil, fmt.Errorf("%s: %w", name, err)
+			return closeAll, err
 		}
-		r.readers = append(r.readers, fr)
-		list = append(list, fr)
+		open = append(open, f)
+		captures = append(captures, f)
 	}
-	if len(list) == 1 {
-		return list[0], closeAll, nil
-	}
-	return capture.Merge(list...), closeAll, nil
+	return closeAll, rd.Open(ctx, captures...)
 }
 
-// following reads a file that grows.
-type following struct {
-	ctx context.Context
-	r   io.Reader
-}
+// stdin is the capture named -.
+type stdin struct{ io.Reader }
 
-func (f *following) Read(p []byte) (int, error) {
-	for {
-		n, err := f.r.Read(p)
-		if n > 0 || err != nil && err != io.EOF {
-			return n, err
-		}
-		select {
-		case <-f.ctx.Done():
-			return 0, io.EOF
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
+func (stdin) Name() string { return "-" }
 
 // report shows the trace.
 func (r *read) report(t *trace.Trace) int {
@@ -463,7 +382,7 @@ func (r *read) newProgress() *readProgress {
 	return p
 }
 
-func (p *readProgress) step(a *analyze.Analyzer) {
+func (p *readProgress) step(rd *peel.Reading) {
 	if p.n++; p.w == nil || p.n&0xfff != 0 {
 		return
 	}
@@ -472,11 +391,7 @@ func (p *readProgress) step(a *analyze.Analyzer) {
 		return
 	}
 	p.last, p.shown = now, true
-	var at int64
-	for _, f := range p.r.readers {
-		at += f.Offset()
-	}
-	line := fmt.Sprintf("%d packets, %.0f MB", a.Packets(), float64(at)/1e6)
+	line := fmt.Sprintf("%d packets, %.0f MB", rd.Packets(), float64(rd.Offset())/1e6)
 	if p.size > 0 { // standard input's is not known
 		line += fmt.Sprintf(" of %.0f MB", float64(p.size)/1e6)
 	}

@@ -21,7 +21,8 @@ func stored(t *testing.T) string {
 	t.Helper()
 	needs.Root(t)
 	file := filepath.Join(t.TempDir(), "f.pcapng")
-	r := plain(t, "--lab", "-s", "-o", os.DevNull, "--packets=on", "--pcap", file, "--pcap-secrets", "https://example.com/api/users", "https://example.com/nothing/here", "http://www.example.com/bytes/50000")
+	r := plain(t, "--lab", "-s", "-o", os.DevNull, "--packets=on", "--pcap", file, "--pcap-secrets",
+		"https://example.com/api/users", "https://example.com/nothing/here", "http://www.example.com/bytes/50000")
 	if r.code != 0 {
 		t.Fatal(r.stderr)
 	}

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -89,7 +90,7 @@ func runServe(ctx context.Context, args []string, std streams) int {
 	f.SetOutput(discard{})
 	f.StringArrayVar(&s.zones, "zone", nil, "a zone file (RFC 1035), or NAME=FILE; may be given again")
 	f.BoolVar(&s.recursive, "recursive", false, "resolve all other names, from the root down")
-	f.StringArrayVar(&s.listen, "listen", []string{"127.0.0.1:5300"}, "ADDRESS:PORT for UDP and TCP; may be given again")
+	f.StringArrayVar(&s.listen, "listen", []string{"127.0.0.1:" + strconv.Itoa(defaultServePort)}, "ADDRESS:PORT for UDP and TCP; may be given again")
 	f.StringArrayVar(&s.tls, "tls", nil, "ADDRESS:PORT for DNS over TLS (RFC 7858)")
 	f.StringArrayVar(&s.https, "https", nil, "ADDRESS:PORT for DNS over HTTPS (RFC 8484), on any path")
 	f.StringVar(&s.cert, "cert", "", "the certificate for --tls and --https, PEM; without one, one is made for this run")

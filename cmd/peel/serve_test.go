@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -136,6 +138,24 @@ func TestServeDNSRecursiveAndItsCache(t *testing.T) {
 	}
 	if out := ask(); !regexp.MustCompile(`(?m)^web\.example\.test\. \d+ IN A 192\.0\.2\.1 ; of 300 s \(answer, secure\)$`).MatchString(out) || !strings.Contains(out, "entries, about") {
 		t.Error(out)
+	}
+	// What is no name is not every name: neither here nor where it arrives.
+	for _, flags := range [][]string{{"--flush"}, {"--flush", "--below"}, {}} {
+		if _, stderr, code := runPeel(t, append([]string{"dns", "--cache", "-p", port, "bad..name"}, flags...)...); code != exitUsage || !strings.Contains(stderr, "bad..name") {
+			t.Errorf("%v: exit %d, %s", flags, code, stderr)
+		}
+	}
+	c, err := net.Dial("unix", filepath.Join(run, "peel-dns-"+port+".sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var r controlReply
+	if err := errors.Join(json.NewEncoder(c).Encode(control{Flush: true, Name: "bad..name", Below: true}), json.NewDecoder(c).Decode(&r)); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(r.Error, "bad..name") || r.Flushed != 0 {
+		t.Errorf("the server forgot %d entries: %q", r.Flushed, r.Error)
 	}
 	if out := ask("web.example.test", "--flush"); !strings.Contains(out, "forgot 1 entries") {
 		t.Error(out)

@@ -1,8 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
+	"io"
 	"os"
 
 	"peel/evidence/analyze"
@@ -11,15 +11,10 @@ import (
 )
 
 // pcapFile is the file of --pcap; a nil one stores nothing.
-type pcapFile struct {
-	f   *os.File
-	buf *bufio.Writer
-	w   *capture.FileWriter
-	err error
-}
+type pcapFile struct{ f *os.File }
 
-// createPcap creates the file of --pcap.
-func createPcap(name string, secrets bool, mode redact.Mode) (*pcapFile, error) {
+// createPcap creates the file of --pcap, and has store write into it.
+func createPcap(name string, secrets bool, mode redact.Mode, store func(io.Writer, capture.FileOptions) error) (*pcapFile, error) {
 	if name == "" {
 		return nil, nil
 	}
@@ -27,41 +22,29 @@ func createPcap(name string, secrets bool, mode redact.Mode) (*pcapFile, error) 
 	if err != nil {
 		return nil, fmt.Errorf("--pcap: %w", err)
 	}
-	p := &pcapFile{f: f, buf: bufio.NewWriterSize(f, 1<<18)}
 	o := capture.FileOptions{Application: "peel " + version, Secrets: secrets}
 	if mode == redact.On {
 		// What the packets carry in the clear is in the file all the same.
 		o.Redact = redact.Text
 	}
-	p.w = capture.NewFileWriter(p.buf, o)
-	return p, nil
+	return &pcapFile{f}, store(f, o)
 }
 
-func (p *pcapFile) write(r capture.Record) {
-	if p != nil && p.err == nil {
-		p.err = p.w.Write(r)
-	}
-}
-
-func (p *pcapFile) close(received, dropped uint64) error {
+// close closes the file. err is what storing came to.
+func (p *pcapFile) close(err error) error {
 	if p == nil {
-		return nil
+		return err
 	}
-	if received > 0 {
-		p.w.Statistics(received, dropped)
+	if cerr := p.f.Close(); err == nil {
+		err = cerr
 	}
-	for _, f := range []func() error{p.w.Close, p.buf.Flush, p.f.Close} {
-		if err := f(); p.err == nil {
-			p.err = err
-		}
-	}
-	return p.err
+	return err
 }
 
 // limits say what the analysis has to keep for the output asked for.
-func (g *get) limits(packets bool) analyze.Limits {
+func (g *get) limits() analyze.Limits {
 	l := analyze.Limits{}
-	if packets && (g.o.json != "" || g.o.verbose > 0) {
+	if g.o.json != "" || g.o.verbose > 0 {
 		l.Packets = 10_000
 		if g.o.verbose > 1 {
 			l.PacketBytes = 64 << 20

@@ -201,19 +201,26 @@ func TestProofs(t *testing.T) {
 		prove   func(d *Denial) Proof
 		want    Proof
 	}{
-		{"RFC4035_5_4 name and wildcard covered", []dns.Resource{nsec("a.example", "m.example", dns.TypeA), nsec("example", "a.example", dns.TypeSOA)}, func(d *Denial) Proof { return d.NoName(dns.MustName("b.example")) }, Proved},
+		{"RFC4035_5_4 name and wildcard covered", []dns.Resource{nsec("a.example", "m.example", dns.TypeA), nsec("example", "a.example", dns.TypeSOA)},
+			func(d *Denial) Proof { return d.NoName(dns.MustName("b.example")) }, Proved},
 		{"RFC4035_5_4 the wildcard is not covered", []dns.Resource{nsec("a.example", "m.example", dns.TypeA)}, func(d *Denial) Proof { return d.NoName(dns.MustName("b.example")) }, Unproved},
-		{"RFC6840_4_1 a span from a delegation says nothing below it", []dns.Resource{nsec("a.example", "m.example", dns.TypeNS), nsec("example", "a.example", dns.TypeSOA)}, func(d *Denial) Proof { return d.NoName(dns.MustName("x.a.example")) }, Unproved},
+		{"RFC6840_4_1 a span from a delegation says nothing below it", []dns.Resource{nsec("a.example", "m.example", dns.TypeNS), nsec("example", "a.example", dns.TypeSOA)},
+			func(d *Denial) Proof { return d.NoName(dns.MustName("x.a.example")) }, Unproved},
 		{"RFC6840_4_3 an alias at the name", []dns.Resource{nsec("a.example", "m.example", dns.TypeCNAME)}, func(d *Denial) Proof { return d.NoData(dns.MustName("a.example"), dns.TypeA) }, Unproved},
-		{"RFC6840_4_4 DS denied by the child's apex", []dns.Resource{nsec("a.example", "m.example", dns.TypeNS, dns.TypeSOA)}, func(d *Denial) Proof { return d.NoData(dns.MustName("a.example"), dns.TypeDS) }, Unproved},
-		{"RFC6840_4_1 A denied by the parent's side of a cut", []dns.Resource{nsec("a.example", "m.example", dns.TypeNS)}, func(d *Denial) Proof { return d.NoData(dns.MustName("a.example"), dns.TypeA) }, Unproved},
+		{"RFC6840_4_4 DS denied by the child's apex", []dns.Resource{nsec("a.example", "m.example", dns.TypeNS, dns.TypeSOA)},
+			func(d *Denial) Proof { return d.NoData(dns.MustName("a.example"), dns.TypeDS) }, Unproved},
+		{"RFC6840_4_1 A denied by the parent's side of a cut", []dns.Resource{nsec("a.example", "m.example", dns.TypeNS)},
+			func(d *Denial) Proof { return d.NoData(dns.MustName("a.example"), dns.TypeA) }, Unproved},
 		{"RFC4035_5_4 an empty non-terminal", []dns.Resource{nsec("a.example", "x.m.example", dns.TypeA)}, func(d *Denial) Proof { return d.NoData(dns.MustName("m.example"), dns.TypeA) }, Proved},
-		{"a name with others below it exists", []dns.Resource{nsec("a.example", "x.m.example", dns.TypeA), nsec("example", "a.example", dns.TypeSOA)}, func(d *Denial) Proof { return d.NoName(dns.MustName("m.example")) }, Unproved},
-		{"the last span reaches round", []dns.Resource{nsec("y.example", "example", dns.TypeA), nsec("example", "a.example", dns.TypeSOA)}, func(d *Denial) Proof { return d.NoName(dns.MustName("z.example")) }, Proved},
+		{"a name with others below it exists", []dns.Resource{nsec("a.example", "x.m.example", dns.TypeA), nsec("example", "a.example", dns.TypeSOA)},
+			func(d *Denial) Proof { return d.NoName(dns.MustName("m.example")) }, Unproved},
+		{"the last span reaches round", []dns.Resource{nsec("y.example", "example", dns.TypeA), nsec("example", "a.example", dns.TypeSOA)},
+			func(d *Denial) Proof { return d.NoName(dns.MustName("z.example")) }, Proved},
 		{"a record of another zone", []dns.Resource{nsec("a.other", "z.other", dns.TypeA)}, func(d *Denial) Proof { return d.NoName(dns.MustName("b.example")) }, Unproved},
 		{"RFC5155_6 unsigned delegation", []dns.Resource{nsec("a.example", "m.example", dns.TypeNS)}, func(d *Denial) Proof { return d.Delegation(dns.MustName("a.example")) }, Proved},
 		{"no delegation there", []dns.Resource{nsec("a.example", "m.example", dns.TypeA)}, func(d *Denial) Proof { return d.Delegation(dns.MustName("a.example")) }, Unproved},
-		{"RFC9276_3_2 too many iterations", []dns.Resource{dns.NewResource(dns.MustName("0p9mhaveqvm6t7vbl5lop2u3t2rp3tom.example"), 60, dns.NSEC3{HashAlgorithm: 1, Iterations: 151, NextHash: strings.Repeat("x", 20)})}, func(d *Denial) Proof { return d.NoName(dns.MustName("b.example")) }, TooManyIterations},
+		{"RFC9276_3_2 too many iterations", []dns.Resource{dns.NewResource(dns.MustName("0p9mhaveqvm6t7vbl5lop2u3t2rp3tom.example"), 60,
+			dns.NSEC3{HashAlgorithm: 1, Iterations: 151, NextHash: strings.Repeat("x", 20)})}, func(d *Denial) Proof { return d.NoName(dns.MustName("b.example")) }, TooManyIterations},
 	} {
 		if got := c.prove(NewDenial(z, c.records)); got != c.want {
 			t.Errorf("%s: %d, want %d", c.rule, got, c.want)

@@ -253,8 +253,8 @@ func (t *task) giveUp() {
 		t.descend()
 		return
 	}
-	if t.lastCode == 0 {
-		t.lastCode = 22
+	if t.lastCode == dns.EDEOther {
+		t.lastCode = dns.EDENoReachableAuthority
 	}
 	t.fail(t.lastCode, "%s", t.reason(fmt.Sprintf("no server of %s gives an answer", zone)))
 }
@@ -263,11 +263,11 @@ func (t *task) giveUp() {
 func (t *task) send(c candidate, tcp bool) {
 	r := t.r
 	if t.b.queries <= 0 {
-		t.fail(0, "%s", t.reason("more queries than one question may cost"))
+		t.fail(dns.EDEOther, "%s", t.reason("more queries than one question may cost"))
 		return
 	}
 	if r.now >= t.b.deadline {
-		t.fail(22, "%s", t.reason(fmt.Sprintf("no answer in %s", r.cfg.MaxTime)))
+		t.fail(dns.EDENoReachableAuthority, "%s", t.reason(fmt.Sprintf("no answer in %s", r.cfg.MaxTime)))
 		return
 	}
 	t.b.queries--
@@ -288,7 +288,7 @@ func (t *task) send(c candidate, tcp bool) {
 	}
 	msg, err := m.Append(nil)
 	if err != nil {
-		t.fail(0, "%v", err) // a valid name and a fixed form always fit
+		t.fail(dns.EDEOther, "%v", err) // a valid name and a fixed form always fit
 		return
 	}
 	kind, wait := SendUDP, info.timeout()
@@ -355,7 +355,7 @@ func (x *exchange) tell(outcome, text string, m *dns.Message, referral dns.Name)
 
 // troubled ends a query that brought no answer, and goes on to the next
 // server.
-func (x *exchange) troubled(outcome string, code uint16, text string, m *dns.Message) {
+func (x *exchange) troubled(outcome string, code dns.ErrorCode, text string, m *dns.Message) {
 	x.tell(outcome, text, m, dns.Name{})
 	x.close()
 	x.t.lastFail, x.t.lastCode = fmt.Sprintf("%s (%s): %s", x.name.Host(), x.addr, text), code
@@ -376,7 +376,7 @@ func (x *exchange) timedOut() {
 		return
 	}
 	info.timeouts++
-	x.troubled("timeout", 22, fmt.Sprintf("no answer within %s", x.t.r.now.Sub(x.start).Round(time.Millisecond)), nil)
+	x.troubled("timeout", dns.EDENoReachableAuthority, fmt.Sprintf("no answer within %s", x.t.r.now.Sub(x.start).Round(time.Millisecond)), nil)
 }
 
 // InputError takes the end of a socket that brought no answer.
@@ -395,7 +395,7 @@ func (r *Resolver) InputError(now clock.Time, socket int, err error) {
 	}
 	r.server(x.addr).timeouts++
 	x.cut.tried[x.addr] = maxTries // another query would fare no better
-	x.troubled(outcome, 23, err.Error(), nil)
+	x.troubled(outcome, dns.EDENetworkError, err.Error(), nil)
 }
 
 // Input takes a message that came in on a socket: a datagram, or what
@@ -435,7 +435,7 @@ func (r *Resolver) Input(now clock.Time, socket int, from netip.AddrPort, msg []
 		x.close()
 		x.t.send(candidate{x.name, x.addr}, true)
 	case err != nil:
-		x.troubled("malformed", 24, err.Error(), m)
+		x.troubled("malformed", dns.EDEInvalidData, err.Error(), m)
 	case x.edns && (m.Rcode == dns.RcodeFormErr || m.Rcode == dns.RcodeNotImp || m.Rcode == dns.RcodeBadVers):
 		info.noEDNS = true // RFC 6891 §6.2.2
 		x.tell("refused", m.Rcode.String()+": the server may not know EDNS, asked again without", m, dns.Name{})
@@ -453,7 +453,7 @@ func (r *Resolver) Input(now clock.Time, socket int, from netip.AddrPort, msg []
 			return
 		}
 		x.lame(m)
-		x.troubled("server_failure", 22, m.Rcode.String()+edeText(m), m)
+		x.troubled("server_failure", dns.EDENoReachableAuthority, m.Rcode.String()+edeText(m), m)
 	default:
 		x.t.answered(x, m)
 	}

@@ -2,6 +2,7 @@ package recursor
 
 import (
 	"slices"
+	"time"
 
 	"peel/clock"
 	"peel/dns"
@@ -80,7 +81,7 @@ func (r *Resolver) Cached(now clock.Time, w *Workspace, m *dns.Message, q dns.Qu
 			return false, false
 		}
 		secure = secure && e.Security == cache.Secure
-		if left := e.Expires.Sub(now); int64(left)*10 < int64(e.TTL)*1e9 {
+		if left := e.Expires.Sub(now); left*10 < time.Duration(e.TTL)*time.Second {
 			refresh = true
 		}
 		if final {

@@ -307,7 +307,7 @@ type budget struct {
 // failure is a question that could not be resolved lately.
 type failure struct {
 	text  string
-	code  uint16
+	code  dns.ErrorCode
 	until clock.Time
 }
 
@@ -432,7 +432,7 @@ func (c *client) failed(o *outcome) {
 	if c.r.cfg.Stale > 0 {
 		if entries, ok := c.r.known(c.q, true); ok {
 			res := &Result{Entries: entries, Stale: true, Reason: o.failure, Rcode: entries[len(entries)-1].Rcode, Queries: c.b.sent}
-			res.Errors = []dns.ExtendedError{{Code: 3, Text: o.failure}}
+			res.Errors = []dns.ExtendedError{{Code: dns.EDEStaleAnswer, Text: o.failure}}
 			c.end(res)
 			return
 		}
@@ -441,7 +441,7 @@ func (c *client) failed(o *outcome) {
 }
 
 func (c *client) timedOut() {
-	c.failed(&outcome{failure: "no answer within " + c.r.cfg.MaxTime.String(), code: 22})
+	c.failed(&outcome{failure: "no answer within " + c.r.cfg.MaxTime.String(), code: dns.EDENoReachableAuthority})
 }
 
 func (c *client) end(res *Result) {

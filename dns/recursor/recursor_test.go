@@ -411,7 +411,7 @@ func TestRFC8767_StaleAnswersWhenServersAreGone(t *testing.T) {
 	w.now = w.now.Add(10 * time.Minute)
 	clear(w.servers)
 	res := w.ask("www.example.com", dns.TypeA)
-	if !res.Stale || text(res) != "NOERROR A 192.0.2.1" || len(res.Errors) != 1 || res.Errors[0].Code != 3 {
+	if !res.Stale || text(res) != "NOERROR A 192.0.2.1" || len(res.Errors) != 1 || res.Errors[0].Code != dns.EDEStaleAnswer {
 		t.Errorf("%+v", res)
 	}
 	m := &dns.Message{}

@@ -25,7 +25,7 @@ func (t *task) answered(x *exchange, m *dns.Message) {
 	if !m.Authoritative {
 		x.lame(m)
 		x.cut.tried[x.addr] = maxTries
-		x.troubled("lame", 22, "the server is no authority for "+zone.String(), m)
+		x.troubled("lame", dns.EDENoReachableAuthority, "the server is no authority for "+zone.String(), m)
 		return
 	}
 	if t.minimising() {

@@ -19,7 +19,7 @@ type outcome struct {
 	entries []*cache.Entry
 	rcode   dns.Rcode // YXDOMAIN, when a DNAME made a name too long
 	failure string    // what went wrong, in words
-	code    uint16    // of RFC 8914
+	code    dns.ErrorCode
 	// from is the server that gave the last part, invalid when that was the
 	// cache.
 	from netip.Addr
@@ -50,7 +50,7 @@ type task struct {
 	known    int  // labels of sname that exist, in the zone asked
 	whole    bool // ask for the whole name from here on
 	lastFail string
-	lastCode uint16
+	lastCode dns.ErrorCode
 }
 
 // cut is a zone and its servers, as a referral or the cache has them.
@@ -136,7 +136,7 @@ func (t *task) end(o *outcome) {
 	}
 }
 
-func (t *task) fail(code uint16, format string, args ...any) {
+func (t *task) fail(code dns.ErrorCode, format string, args ...any) {
 	t.end(&outcome{failure: fmt.Sprintf(format, args...), code: code})
 }
 
@@ -177,12 +177,12 @@ func (t *task) alias(e *cache.Entry) bool {
 	t.entries = append(t.entries, e)
 	target, ok := e.Records[0].Target()
 	if t.aliases++; !ok || t.aliases > maxAliases {
-		t.fail(0, "more than %d aliases in a row", maxAliases)
+		t.fail(dns.EDEOther, "more than %d aliases in a row", maxAliases)
 		return false
 	}
 	for _, x := range t.entries {
 		if x.Name.EqualFold(target) && x.Type == dns.TypeCNAME {
-			t.fail(0, "a loop of aliases at %s", target.Host())
+			t.fail(dns.EDEOther, "a loop of aliases at %s", target.Host())
 			return false
 		}
 	}

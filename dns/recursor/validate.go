@@ -30,18 +30,22 @@ type trust struct {
 const bogusTTL = 30
 
 // bogusCode chooses the extended error for a reason.
-func bogusCode(reason string) uint16 {
+func bogusCode(reason string) dns.ErrorCode {
 	for _, c := range []struct {
 		words string
-		code  uint16
+		code  dns.ErrorCode
 	}{
-		{"has expired", 7}, {"not valid yet", 8}, {"no DNSKEY", 9}, {"no signatures", 10}, {"not prove", 12},
+		{"has expired", dns.EDESignatureExpired},
+		{"not valid yet", dns.EDESignatureNotYetValid},
+		{"no DNSKEY", dns.EDEDNSKEYMissing},
+		{"no signatures", dns.EDERRSIGsMissing},
+		{"not prove", dns.EDENSECMissing},
 	} {
 		if strings.Contains(reason, c.words) {
 			return c.code
 		}
 	}
-	return 6
+	return dns.EDEBogus
 }
 
 // validate judges entries one after the other; the whole is as secure as its

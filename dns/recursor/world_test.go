@@ -287,8 +287,11 @@ func (w *world) sent(part string) (n int) {
 func plain(t testing.TB, cfg Config) *world {
 	w := newWorld(t, cfg)
 	w.serve("10.0.0.1", ".\n@ SOA a.root. h. 1 2 3 4 60\n@ NS a.root.\na.root. A 10.0.0.1\ncom NS ns.com.\nns.com. A 10.0.0.2\n")
-	w.serve("10.0.0.2", "com\n@ SOA ns h 1 2 3 4 60\n@ NS ns\nns A 10.0.0.2\nexample NS ns1.example\nexample NS ns2.example\nns1.example A 10.0.0.3\nns2.example A 10.0.0.4\nother NS ns.other\nns.other A 10.0.0.5\n")
-	zone := "example.com\n@ SOA ns1 h 1 2 3 4 60\n@ NS ns1\n@ NS ns2\nns1 A 10.0.0.3\nns2 A 10.0.0.4\nwww 100 A 192.0.2.1\nalias CNAME www\nout CNAME x.other.com.\na.b.c.d.e A 192.0.2.2\nbig TXT " + strings.Repeat(`"`+strings.Repeat("x", 200)+`" `, 10) + "\nlong 864000000 A 192.0.2.3\nloop1 CNAME loop2\nloop2 CNAME loop1\n*.w A 192.0.2.4\n"
+	w.serve("10.0.0.2", "com\n@ SOA ns h 1 2 3 4 60\n@ NS ns\nns A 10.0.0.2\nexample NS ns1.example\nexample NS ns2.example\nns1.example A 10.0.0.3\n"+
+		"ns2.example A 10.0.0.4\nother NS ns.other\nns.other A 10.0.0.5\n")
+	zone := "example.com\n@ SOA ns1 h 1 2 3 4 60\n@ NS ns1\n@ NS ns2\nns1 A 10.0.0.3\nns2 A 10.0.0.4\nwww 100 A 192.0.2.1\nalias CNAME www\n" +
+		"out CNAME x.other.com.\na.b.c.d.e A 192.0.2.2\nbig TXT " + strings.Repeat(`"`+strings.Repeat("x", 200)+`" `, 10) + "\nlong 864000000 A 192.0.2.3\n" +
+		"loop1 CNAME loop2\nloop2 CNAME loop1\n*.w A 192.0.2.4\n"
 	w.serve("10.0.0.3", zone)
 	w.serve("10.0.0.4", zone)
 	w.serve("10.0.0.5", "other.com\n@ SOA ns h 1 2 3 4 60\n@ NS ns\nns A 10.0.0.5\nx A 192.0.2.50\n")

@@ -16,8 +16,10 @@ import (
 func TestRFC5155_SignedAnswersAgreeWithNSD(t *testing.T) {
 	dir := t.TempDir()
 	os.Chmod(dir, 0o755)
-	text := tree()[2].text + "insecure NS ns.insecure\nns.insecure A 192.0.2.77\nsecure NS ns.secure\nns.secure A 192.0.2.78\nsecure DS 4711 13 2 " + strings.Repeat("AB", 32) + "\ninsecure2 NS ns.insecure\n"
-	conf := fmt.Sprintf("server:\n ip-address: 127.53.2.2\n zonesdir: %[1]q\n database: \"\"\n pidfile: \"\"\n zonelistfile: %[2]q\n xfrdfile: %[3]q\n xfrdir: %[1]q\n username: \"\"\n chroot: \"\"\n server-count: 1\n rrl-ratelimit: 0\n minimal-responses: no\nremote-control:\n control-enable: no\n",
+	text := tree()[2].text + "insecure NS ns.insecure\nns.insecure A 192.0.2.77\nsecure NS ns.secure\nns.secure A 192.0.2.78\nsecure DS 4711 13 2 " +
+		strings.Repeat("AB", 32) + "\ninsecure2 NS ns.insecure\n"
+	conf := fmt.Sprintf("server:\n ip-address: 127.53.2.2\n zonesdir: %[1]q\n database: \"\"\n pidfile: \"\"\n zonelistfile: %[2]q\n xfrdfile: %[3]q\n"+
+		" xfrdir: %[1]q\n username: \"\"\n chroot: \"\"\n server-count: 1\n rrl-ratelimit: 0\n minimal-responses: no\nremote-control:\n control-enable: no\n",
 		dir, filepath.Join(dir, "list"), filepath.Join(dir, "state"))
 	zones := zone.NewServer()
 	kinds := map[string][]string{"nsec.test.": nil, "nsec3.test.": {"-3", "ab12", "-H", "5"}, "optout.test.": {"-3", "-", "-H", "0", "-A"}}
@@ -50,7 +52,8 @@ func TestRFC5155_SignedAnswersAgreeWithNSD(t *testing.T) {
 	daemon(t, dir, "nsd", "-d", "-c", filepath.Join(dir, "nsd.conf"))
 	serveAt(t, &Server{Zones: zones}, "127.53.2.1:53")
 	await(t, "127.53.2.2:53")
-	names := []string{"", "www.", "h1.", "h3.", "a5.", "none.", "x.none.", "q.wild.", "a.b.wild.", "under.wild.", "x.under.wild.", "wild.", "*.wild.", "ent.deep.", "deep.", "y.ent.deep.", "alias.", "dangling.", "outs.",
+	names := []string{"", "www.", "h1.", "h3.", "a5.", "none.", "x.none.", "q.wild.", "a.b.wild.", "under.wild.",
+		"x.under.wild.", "wild.", "*.wild.", "ent.deep.", "deep.", "y.ent.deep.", "alias.", "dangling.", "outs.",
 		"q.walias.", "x.old.", "y.old.", "old.", "new.", "_udp.", "_sip._udp.", "a.h1.", "insecure.", "x.insecure.", "ns.insecure.", "secure.", "x.secure.", "insecure2.", "x.insecure2.", "zzz."}
 	types := []dns.Type{dns.TypeA, dns.TypeAAAA, dns.TypeMX, dns.TypeTXT, dns.TypeNS, dns.TypeSOA, dns.TypeDS, dns.TypeDNSKEY, dns.TypeCNAME, dns.TypeNSEC, dns.TypeNSEC3PARAM, dns.TypeDNAME}
 	asked, different := 0, 0

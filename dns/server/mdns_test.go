@@ -67,7 +67,8 @@ func TestRFC6762_OneShotQueriesOnTheLink(t *testing.T) {
 	// Avahi is the peer that most links have.
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "avahi.conf"), "[server]\nhost-name=avahi-host\nuse-ipv4=yes\nuse-ipv6=no\nallow-interfaces=v0\nenable-dbus=no\n[publish]\npublish-workstation=no\n")
-	if out, err := exec.Command("sh", "-c", "ip link add v0 type veth peer name v1 && ip addr add 10.77.0.1/24 dev v0 && ip link set v0 up && ip link set v1 up && ip route replace 224.0.0.0/4 dev v0").CombinedOutput(); err != nil {
+	if out, err := exec.Command("sh", "-c", "ip link add v0 type veth peer name v1 && ip addr add 10.77.0.1/24 dev v0 && ip link set v0 up && "+
+		"ip link set v1 up && ip route replace 224.0.0.0/4 dev v0").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", "v0").Run() })

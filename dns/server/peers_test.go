@@ -147,12 +147,18 @@ func TestRFC5936_RFC1995_SecondariesFollow(t *testing.T) {
 	serveAt(t, s, "127.53.1.1:53")
 	dir := t.TempDir()
 	os.Chmod(dir, 0o755)
-	write(t, filepath.Join(dir, "nsd.conf"), fmt.Sprintf("server:\n ip-address: 127.53.1.2\n zonesdir: %[1]q\n database: \"\"\n pidfile: \"\"\n zonelistfile: %[2]q\n xfrdfile: %[3]q\n xfrdir: %[1]q\n username: \"\"\n chroot: \"\"\n server-count: 1\nremote-control:\n control-enable: no\nzone:\n name: peer.test\n zonefile: nsd.zone\n allow-notify: 127.0.0.0/8 NOKEY\n request-xfr: 127.53.1.1 NOKEY\n outgoing-interface: 127.53.1.2\n",
+	write(t, filepath.Join(dir, "nsd.conf"), fmt.Sprintf("server:\n ip-address: 127.53.1.2\n zonesdir: %[1]q\n database: \"\"\n pidfile: \"\"\n"+
+		" zonelistfile: %[2]q\n xfrdfile: %[3]q\n xfrdir: %[1]q\n username: \"\"\n chroot: \"\"\n server-count: 1\nremote-control:\n control-enable: no\n"+
+		"zone:\n name: peer.test\n zonefile: nsd.zone\n allow-notify: 127.0.0.0/8 NOKEY\n request-xfr: 127.53.1.1 NOKEY\n outgoing-interface: 127.53.1.2\n",
 		dir, filepath.Join(dir, "list"), filepath.Join(dir, "state")))
 	daemon(t, dir, "nsd", "-d", "-c", filepath.Join(dir, "nsd.conf"))
-	write(t, filepath.Join(dir, "named.conf"), fmt.Sprintf("options { directory %q; listen-on { 127.53.0.3; }; listen-on-v6 { none; }; recursion no; pid-file none; session-keyfile none; managed-keys-directory %q; dnssec-validation no; notify no; };\ncontrols { };\nzone \"peer.test\" { type secondary; primaries { 127.53.1.1; }; allow-notify { any; }; file \"named.zone\"; };\n", dir, dir))
+	write(t, filepath.Join(dir, "named.conf"), fmt.Sprintf("options { directory %q; listen-on { 127.53.0.3; }; listen-on-v6 { none; }; recursion no; pid-file none; "+
+		"session-keyfile none; managed-keys-directory %q; dnssec-validation no; notify no; };\ncontrols { };\n"+
+		"zone \"peer.test\" { type secondary; primaries { 127.53.1.1; }; allow-notify { any; }; file \"named.zone\"; };\n", dir, dir))
 	daemon(t, dir, "named", "-g", "-c", filepath.Join(dir, "named.conf"))
-	write(t, filepath.Join(dir, "knot.conf"), fmt.Sprintf("server:\n  listen: 127.53.1.4@53\n  rundir: %[1]q\ndatabase:\n  storage: %[1]q\nremote:\n  - id: primary\n    address: 127.53.1.1\nacl:\n  - id: notify\n    address: 127.0.0.0/8\n    action: notify\ntemplate:\n  - id: default\n    storage: %[1]q\nzone:\n  - domain: peer.test\n    master: primary\n    acl: notify\n", dir))
+	write(t, filepath.Join(dir, "knot.conf"), fmt.Sprintf("server:\n  listen: 127.53.1.4@53\n  rundir: %[1]q\ndatabase:\n  storage: %[1]q\nremote:\n"+
+		"  - id: primary\n    address: 127.53.1.1\nacl:\n  - id: notify\n    address: 127.0.0.0/8\n    action: notify\ntemplate:\n  - id: default\n"+
+		"    storage: %[1]q\nzone:\n  - domain: peer.test\n    master: primary\n    acl: notify\n", dir))
 	daemon(t, dir, "knotd", "-c", filepath.Join(dir, "knot.conf"))
 	secondaries := map[string]string{"NSD": "127.53.1.2:53", "BIND": "127.53.0.3:53", "Knot": "127.53.1.4:53"}
 	soa := func(at string) uint32 {

@@ -268,7 +268,7 @@ func (d *Resolver) Resolve(query []byte, _ netip.AddrPort, limit int, reply func
 	if len(d.waiting) >= maxWaiting {
 		m := r.response()
 		m.Rcode = dns.RcodeServFail
-		reply(r.finish(nil, m, []dns.ExtendedError{{Code: 0, Text: "too many questions at once"}}))
+		reply(r.finish(nil, m, []dns.ExtendedError{{Code: dns.EDEOther, Text: "too many questions at once"}}))
 		return
 	}
 	id := d.engine.Ask(d.clock.Now(), q.Questions[0], r.unchecked)

@@ -222,7 +222,8 @@ func grow(t testing.TB, zones []zoneOf) (anchor []dns.Resource) {
 	}
 	// NSD serves two addresses from one configuration each; BIND the third.
 	for _, at := range []string{"127.53.0.1", "127.53.0.2"} {
-		conf := fmt.Sprintf("server:\n ip-address: %s\n zonesdir: %q\n database: \"\"\n pidfile: \"\"\n zonelistfile: %q\n xfrdfile: %q\n xfrdir: %q\n username: \"\"\n chroot: \"\"\n server-count: 1\n verbosity: 1\nremote-control:\n control-enable: no\n",
+		conf := fmt.Sprintf("server:\n ip-address: %s\n zonesdir: %q\n database: \"\"\n pidfile: \"\"\n zonelistfile: %q\n xfrdfile: %q\n xfrdir: %q\n"+
+			" username: \"\"\n chroot: \"\"\n server-count: 1\n verbosity: 1\nremote-control:\n control-enable: no\n",
 			at, dir, filepath.Join(dir, at+".list"), filepath.Join(dir, at+".state"), dir)
 		for _, z := range zones {
 			if z.at == at {
@@ -232,7 +233,8 @@ func grow(t testing.TB, zones []zoneOf) (anchor []dns.Resource) {
 		write(t, filepath.Join(dir, at+".conf"), conf)
 		daemon(t, dir, "nsd", "-d", "-c", filepath.Join(dir, at+".conf"))
 	}
-	conf := fmt.Sprintf("options { directory %q; listen-on { 127.53.0.3; }; listen-on-v6 { none; }; recursion no; pid-file none; session-keyfile none; managed-keys-directory %q; dnssec-validation no; notify no; };\ncontrols { };\n", dir, dir)
+	conf := fmt.Sprintf("options { directory %q; listen-on { 127.53.0.3; }; listen-on-v6 { none; }; recursion no; pid-file none; "+
+		"session-keyfile none; managed-keys-directory %q; dnssec-validation no; notify no; };\ncontrols { };\n", dir, dir)
 	for _, z := range zones {
 		if z.peer == "named" {
 			conf += fmt.Sprintf("zone %q { type primary; file %q; check-names ignore; };\n", z.name, file(z.name))
@@ -387,11 +389,13 @@ remote-control:
 	await(t, "127.53.0.10:53")
 
 	rng := rand.New(rand.NewPCG(7, 11))
-	types := []dns.Type{dns.TypeA, dns.TypeA, dns.TypeA, dns.TypeAAAA, dns.TypeMX, dns.TypeTXT, dns.TypeNS, dns.TypeSOA, dns.TypeDS, dns.TypeDNSKEY, dns.TypeCNAME, dns.TypeSRV, dns.TypeHTTPS, dns.TypeNSEC3PARAM}
+	types := []dns.Type{dns.TypeA, dns.TypeA, dns.TypeA, dns.TypeAAAA, dns.TypeMX, dns.TypeTXT, dns.TypeNS,
+		dns.TypeSOA, dns.TypeDS, dns.TypeDNSKEY, dns.TypeCNAME, dns.TypeSRV, dns.TypeHTTPS, dns.TypeNSEC3PARAM}
 	labels := func() string {
 		pool := []string{"", "", fmt.Sprintf("h%d.", rng.IntN(64)), fmt.Sprintf("h%d.", rng.IntN(64)), fmt.Sprintf("a%d.", rng.IntN(12)*5), fmt.Sprintf("none%d.", rng.IntN(30)),
 			fmt.Sprintf("w%d.wild.", rng.IntN(30)), "a.b.wild.", "under.wild.", "x.under.wild.", "deep.under.wild.", "wild.", "*.wild.", "ent.deep.", "deep.", "x.ent.deep.", "y.ent.deep.", "alias.", "chain.",
-			"dangling.", "out.", "outs.", fmt.Sprintf("q%d.walias.", rng.IntN(20)), "loop1.", "x.old.", "y.old.", "old.", "new.", "_sip._udp.", "_udp.", "svc.", "mail.", "txt.", "ns.", "a.b.c.d.e.f.", "a.h1.", "direct."}
+			"dangling.", "out.", "outs.", fmt.Sprintf("q%d.walias.", rng.IntN(20)), "loop1.", "x.old.", "y.old.", "old.", "new.", "_sip._udp.", "_udp.",
+			"svc.", "mail.", "txt.", "ns.", "a.b.c.d.e.f.", "a.h1.", "direct."}
 		return pool[rng.IntN(len(pool))]
 	}
 	asked, secure, different := 0, 0, 0

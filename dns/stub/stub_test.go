@@ -405,7 +405,7 @@ func TestServerFailuresGoToTheNextServer(t *testing.T) {
 	n.wantError(Refused)
 	n = play(t, Config{Resolv: resolv(two), WantA: true}, "www.example.com", func(q sent) reply {
 		m := &dns.Message{Header: dns.Header{ID: q.msg.ID, Response: true, Rcode: dns.RcodeServFail}, Questions: q.msg.Questions,
-			Additional: []dns.Resource{dns.EDNS{Options: []dns.Option{dns.ExtendedError{Code: 7, Text: "com. expired"}.Option()}}.Resource()}}
+			Additional: []dns.Resource{dns.EDNS{Options: []dns.Option{dns.ExtendedError{Code: dns.EDESignatureExpired, Text: "com. expired"}.Option()}}.Resource()}}
 		return packed(m)
 	})
 	n.wantError(ServFail, `7 (Signature Expired): "com. expired"`)

@@ -129,7 +129,8 @@ func TestRFC6891_6_2_3_AnswerThatDoesNotFitIsCut(t *testing.T) {
 		edns  *dns.EDNS
 		limit int
 		cut   bool
-	}{{nil, 1232, true}, {&dns.EDNS{UDPSize: 1232}, 1232, false}, {&dns.EDNS{UDPSize: 100}, 1232, true}, {&dns.EDNS{UDPSize: 4096}, 600, true}, {nil, dns.MaxMessage, false}, {&dns.EDNS{UDPSize: 512}, dns.MaxMessage, false}} {
+	}{{nil, 1232, true}, {&dns.EDNS{UDPSize: 1232}, 1232, false}, {&dns.EDNS{UDPSize: 100}, 1232, true},
+		{&dns.EDNS{UDPSize: 4096}, 600, true}, {nil, dns.MaxMessage, false}, {&dns.EDNS{UDPSize: 512}, dns.MaxMessage, false}} {
 		b := z.Answer(query("big.example.test", dns.TypeA, c.edns), c.limit)
 		m, err := dns.Parse(b)
 		_, echoed := m.EDNS()

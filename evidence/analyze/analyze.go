@@ -64,7 +64,10 @@ type Analyzer struct {
 	sessions map[string][]byte // TLS 1.2: ticket or session ID → master secret
 	events   []*trace.Event
 	skipped  int
+	made     struct{ exchanges, lookups int }              // so far; the newest ID
 	cut      struct{ exchanges, connections, lookups int } // past the limits
+	follow   *following
+	told     trace.Account // of connections that were handed out
 	lost     int
 
 	rec       capture.Record // the current one
@@ -129,6 +132,9 @@ func (a *Analyzer) Add(r capture.Record) {
 		a.start = r.Time
 	}
 	a.now = r.Time
+	if a.follow != nil {
+		defer a.look()
+	}
 	a.rec = r // so that nothing is allocated for each
 	switch r.Kind {
 	case capture.Decided:
@@ -146,11 +152,13 @@ func (a *Analyzer) Add(r capture.Record) {
 	case capture.Packet:
 		a.packet(&a.rec)
 	case capture.Secret:
-		if r.Socket == 0 {
+		c := a.conns[r.Socket]
+		if c == nil {
+			// Of no socket that is known: whatever it opens, it is of.
 			a.shared(r.Data)
 			return
 		}
-		a.conn(r.Socket).secret(r.Data)
+		c.secret(r.Data)
 	}
 }
 
@@ -161,6 +169,7 @@ func (a *Analyzer) End() {
 			c.flow.close(a.now)
 		}
 	}
+	a.handOut(true)
 }
 
 // Read takes everything that a source has, waiting for more if wait is set.
@@ -205,6 +214,7 @@ func (a *Analyzer) exchange(n uint32) *exchange {
 	x := a.exchanges[n]
 	if x == nil {
 		x = a.newExchange()
+		x.number = n
 		a.exchanges[n] = x
 	}
 	return x
@@ -213,9 +223,11 @@ func (a *Analyzer) exchange(n uint32) *exchange {
 func (a *Analyzer) newExchange() *exchange {
 	x := &exchange{}
 	x.tr.Start = a.time(a.now)
-	x.tr.ID = len(a.order.exchanges) + a.cut.exchanges + 1
+	a.made.exchanges++
+	x.tr.ID = a.made.exchanges
 	x.tr.Request.Body = emptyBody()
 	if len(a.order.exchanges) < a.lim.Exchanges {
+		x.listed = true
 		a.order.exchanges = append(a.order.exchanges, x)
 	} else {
 		a.cut.exchanges++
@@ -242,11 +254,23 @@ func emptyBody() trace.Body {
 func (a *Analyzer) lookup(n uint32) *lookup {
 	l := a.lookups[n]
 	if l == nil {
-		l = &lookup{}
-		l.tr.ID = len(a.order.lookups) + 1
-		l.tr.Start = a.time(a.now)
+		l = a.newLookup(a.now)
+		l.number = n
 		a.lookups[n] = l
+	}
+	return l
+}
+
+// newLookup makes the next lookup. Past the limit it is counted only.
+func (a *Analyzer) newLookup(t clock.Time) *lookup {
+	l := &lookup{last: t}
+	a.made.lookups++
+	l.tr.ID = a.made.lookups
+	l.tr.Start, l.tr.End = a.time(t), a.time(t)
+	if len(a.order.lookups) < a.lim.Connections {
 		a.order.lookups = append(a.order.lookups, l)
+	} else {
+		a.cut.lookups++
 	}
 	return l
 }
@@ -273,7 +297,12 @@ func (a *Analyzer) Trace() *trace.Trace {
 	// order of their times.
 	slices.SortStableFunc(a.events, func(x, y *trace.Event) int { return cmp.Compare(x.Time, y.Time) })
 	for i, e := range a.events {
-		e.ID = i + 1
+		if a.follow == nil {
+			e.ID = i + 1
+		} else if e.ID == 0 {
+			a.follow.event++
+			e.ID = a.follow.event
+		}
 	}
 	if a.lost > 0 {
 		t.Findings = append(t.Findings, &trace.Finding{ID: CaptureLoss, Severity: trace.Warning, Evidence: []int{},
@@ -285,6 +314,11 @@ func (a *Analyzer) Trace() *trace.Trace {
 		t.Findings = append(t.Findings, &trace.Finding{ID: TraceCut, Severity: trace.Info, Evidence: []int{},
 			Title:       fmt.Sprintf("%d events past the first %d are counted but not listed", a.skipped, a.lim.Events),
 			Explanation: "The trace keeps a bounded number of events.", WhatToDo: "Trace fewer requests at once."})
+	}
+	if a.cut.lookups > 0 {
+		t.Findings = append(t.Findings, &trace.Finding{ID: TraceCut, Severity: trace.Info, Evidence: []int{},
+			Title:       fmt.Sprintf("%d lookups past the first %d are counted but not listed", a.cut.lookups, a.lim.Connections),
+			Explanation: "A trace is of bounded size, however long the capture.", WhatToDo: "Read a part of the capture (editcap -A, -B)."})
 	}
 	if a.cut.exchanges+a.cut.connections > 0 {
 		t.Findings = append(t.Findings, &trace.Finding{ID: TraceCut, Severity: trace.Info, Evidence: []int{},

@@ -40,18 +40,24 @@ func (c *conn) split(to *trace.Account, stream int64) {
 // total is the account of all packets.
 func (a *Analyzer) total() *trace.Account {
 	t := a.wire.account
+	t.Repeated, t.TLS, t.HTTP, t.Content = a.told.Repeated, a.told.TLS, a.told.HTTP, a.told.Content
 	for _, c := range a.order.conns {
-		if c.flow == nil {
-			continue
-		}
-		x := c.account
-		c.split(&x, c.tr.BytesOut+c.tr.BytesIn)
-		t.Repeated += max(c.flow.analysis.Sides[0].Bytes+c.flow.analysis.Sides[1].Bytes-c.tr.BytesOut-c.tr.BytesIn, 0)
-		t.TLS += x.TLS
-		t.HTTP += x.HTTP
-		t.Content += x.Content
+		c.book(&t)
 	}
 	t.HTTP += a.wire.datagramBytes
 	t.Other = t.Frames - t.Link - t.Network - t.Transport - t.Repeated - t.TLS - t.HTTP - t.Content
 	return &t
+}
+
+// book adds the bytes of a connection's streams to an account.
+func (c *conn) book(t *trace.Account) {
+	if c.flow == nil {
+		return
+	}
+	x := c.account
+	c.split(&x, c.tr.BytesOut+c.tr.BytesIn)
+	t.Repeated += max(c.flow.analysis.Sides[0].Bytes+c.flow.analysis.Sides[1].Bytes-c.tr.BytesOut-c.tr.BytesIn, 0)
+	t.TLS += x.TLS
+	t.HTTP += x.HTTP
+	t.Content += x.Content
 }

@@ -33,6 +33,8 @@ type conn struct {
 	content                    int64   // bytes of bodies
 	resolved                   *lookup // of a name, to the server's address
 	released                   bool
+	forgotten                  bool // by the table of flows
+	open                       int  // exchanges that were not handed out
 	bySocket                   bool // secrets came by the socket
 	accepted                   bool // by the recorded program, which is the server
 
@@ -176,6 +178,14 @@ func (c *conn) bind(x *exchange, stream uint32) {
 	c.bound = append(c.bound, binding{stream, x})
 }
 
+// carries says that an exchange is on this connection.
+func (c *conn) carries(x *exchange) {
+	if x.conn == nil && x.listed {
+		c.open++
+	}
+	x.conn = c
+}
+
 // request returns the exchange of a request that appears on the wire.
 func (c *conn) request(stream uint32) *exchange {
 	for i, b := range c.bound {
@@ -186,7 +196,7 @@ func (c *conn) request(stream uint32) *exchange {
 		}
 	}
 	x := c.a.newExchange()
-	x.conn = c
+	c.carries(x)
 	x.tr.Connection, x.tr.Stream = c.tr.ID, stream
 	x.tr.Reused = len(c.tr.Exchanges) > c.begun
 	x.tr.Proxy = c.tr.Proxy

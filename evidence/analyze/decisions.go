@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"peel/clock"
 	"peel/evidence/capture"
 	"peel/evidence/decision"
 	"peel/trace"
@@ -17,7 +18,9 @@ type lookup struct {
 	tr trace.Lookup
 	// early is when one family's addresses were good enough to go on.
 	start, early, end *trace.Event
-	used              bool // by an exchange that no decision tells of
+	used              bool       // by an exchange that no decision tells of
+	number            uint32     // that decisions use; 0 when none does
+	last              clock.Time // something was heard of it
 }
 
 func (l *lookup) trace() *trace.Lookup {
@@ -88,7 +91,7 @@ func (a *Analyzer) requestDecision(r *capture.Record) {
 		}
 	case *decision.RequestBound:
 		c := a.conn(r.Socket)
-		x.conn = c
+		c.carries(x)
 		x.tr.Connection = c.tr.ID
 		x.tr.Stream = r.Stream
 		c.bind(x, r.Stream)
@@ -153,6 +156,7 @@ func short(d time.Duration) time.Duration {
 
 func (a *Analyzer) lookupDecision(r *capture.Record) {
 	t, l := r.Time, a.lookup(r.Lookup)
+	l.last = t
 	event := func(text string) *trace.Event {
 		e := a.event(t, trace.LayerDNS, r.Decision.Name(), text)
 		e.Lookup = l.tr.ID

@@ -3,12 +3,16 @@ package analyze
 import (
 	"slices"
 
+	"peel/clock"
 	"peel/trace"
 )
 
 // exchange is one request and its response while the evidence comes in. It
 // keeps the events between which its phases lie.
 type exchange struct {
+	number   uint32     // that decisions use; 0 when none does
+	ended    clock.Time // seen to have ended
+	listed   bool       // among those of the trace
 	tr       trace.Exchange
 	conn     *conn
 	lookup   *lookup

@@ -18,7 +18,7 @@ func TestPacketsTellTheirFacts(t *testing.T) {
 	router, host, near := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.9")
 	mac := ethernet.MAC{2, 0, 0, 0, 0, 1}
 	frame := func(m arp.Message) []byte {
-		return m.Append(append(append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, mac[:]...), 0x08, 0x06))
+		return m.AppendTo(append(append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, mac[:]...), 0x08, 0x06))
 	}
 	// "Fragmentation needed, next MTU 1400" about 10.0.0.2:40000 → 198.51.100.7:443.
 	tooBig, err := hex.DecodeString("4500003800000000400100000a" + "0000020a000002" + "03040000" + "00000578" + "450005dc00004000400600000a000002c6336407" + "9c4001bb00000001")

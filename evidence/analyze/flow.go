@@ -594,6 +594,7 @@ func (a *Analyzer) expireFlows(w *wire) {
 
 // forget lets go of a connection that is past the trace's limit and over.
 func (a *Analyzer) forget(c *conn) {
+	c.forgotten = true
 	if a.cut.connections > 0 {
 		delete(a.conns, c.socket)
 	}

@@ -333,7 +333,7 @@ func (h *h2conn) headers(e *trace.Event, t clock.Time, dir capture.Direction, b 
 	end := b.flags.Has(http2.FlagEndStream)
 	switch {
 	case dir == capture.Out && x.sendFirst == nil:
-		x.tr.Protocol = "HTTP/2"
+		x.tr.Protocol = trace.ProtocolHTTP2
 		x.tr.Method = fields.Value(":method")
 		x.tr.URL = fields.Value(":scheme") + "://" + fields.Value(":authority") + fields.Value(":path")
 		x.tr.Request = trace.Request{Method: x.tr.Method, Target: fields.Value(":path"), Headers: list, HeadersSize: int64(len(b.block)), Body: h2Body(fields, end)}

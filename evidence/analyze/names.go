@@ -73,6 +73,7 @@ func (c *conn) unattributed(t clock.Time, dir capture.Direction, msg []byte, e *
 		}
 		as.at = t
 		as.attempt++
+		as.lookup.last = t
 		e.Lookup = as.lookup.tr.ID
 		return
 	}
@@ -80,6 +81,7 @@ func (c *conn) unattributed(t clock.Time, dir capture.Direction, msg []byte, e *
 	if as == nil {
 		return
 	}
+	as.lookup.last = t
 	delete(w.names.questions, key)
 	l := as.lookup
 	e.Lookup = l.tr.ID
@@ -88,7 +90,7 @@ func (c *conn) unattributed(t clock.Time, dir capture.Direction, msg []byte, e *
 		Transport: c.tr.Network, Attempt: as.attempt, Outcome: trace.StepAnswer, Rcode: rcode}
 	var ips []string
 	for _, r := range m.Answers {
-		_, data, _ := strings.Cut(r.String(), r.Type.String()+"\t")
+		data := r.Text()
 		s.Answers = append(s.Answers, trace.Record{Name: r.Name.String(), Type: r.Type.String(), TTL: r.TTL, Data: data})
 		if r.Type != dns.TypeA && r.Type != dns.TypeAAAA {
 			continue
@@ -138,15 +140,9 @@ func (a *Analyzer) lookupFor(t clock.Time, c *conn, name string, e *trace.Event)
 	if len(w.names.open) >= maxNames {
 		clear(w.names.open)
 	}
-	l := &lookup{start: e}
-	l.tr.ID = len(a.order.lookups) + a.cut.lookups + 1
-	l.tr.Start, l.tr.End = a.time(t), a.time(t)
+	l := a.newLookup(t)
+	l.start = e
 	l.tr.Name = strings.TrimSuffix(name, ".")
-	if len(a.order.lookups) < a.lim.Connections {
-		a.order.lookups = append(a.order.lookups, l)
-	} else {
-		a.cut.lookups++
-	}
 	w.names.open[k] = l
 	return l
 }

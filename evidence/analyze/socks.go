@@ -156,7 +156,7 @@ func (s *socksConn) read(dir capture.Direction, b []byte) (name, text string, n 
 		if r, _, n, err = socks.ParseReply(s.version, b); err == nil {
 			s.step[dir] = done
 			if !r.Granted() {
-				s.l.c.tr.Failure = &trace.Failure{Layer: socks.Layer, Code: "proxy_refused",
+				s.l.c.tr.Failure = &trace.Failure{Layer: socks.Layer, Code: trace.FailProxyRefused,
 					Seen: "the " + string(s.name()) + " proxy did not connect to " + s.request.Target.String() + ": " + r.String(),
 					Try:  "look at the proxy's log and rules, and whether it can reach the target"}
 			}

@@ -139,9 +139,8 @@ func (f *FileWriter) Write(r Record) error {
 // Statistics stores how many packets were received and dropped.
 func (f *FileWriter) Statistics(received, dropped uint64) {
 	f.flush()
-	for i := range len(f.ifaces) {
-		f.w.Statistics(i, f.last, received, dropped)
-		break // the counts are of all interfaces together
+	if len(f.ifaces) > 0 {
+		f.w.Statistics(0, f.last, received, dropped) // the counts are of all interfaces together
 	}
 }
 

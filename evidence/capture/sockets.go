@@ -8,6 +8,8 @@ import (
 	"peel/evidence/decision"
 	"peel/wire/ip"
 	"peel/wire/pcap"
+	"peel/wire/tcp"
+	"peel/wire/udp"
 )
 
 // socketPackets makes packets around the bytes of a socket, so that programs
@@ -73,44 +75,24 @@ func (s *socketPackets) wrap(dir Direction, b []byte) (packet []byte, at int) {
 	if dir == In {
 		from, to = to, from
 	}
-	head := 20
-	proto := ip.ProtoTCP
+	head := ip.Header{Src: from.Addr(), Dst: to.Addr(), Protocol: ip.ProtoTCP, TTL: 64, DontFragment: true}
+	l4 := tcp.MinHeader
 	if s.udp {
-		head, proto = 8, ip.ProtoUDP
+		head.Protocol, l4 = ip.ProtoUDP, udp.HeaderLen
 	}
-	if from.Addr().Is4() {
-		packet = append(packet, 0x45, 0)
-		packet = binary.BigEndian.AppendUint16(packet, uint16(20+head+len(b)))
-		packet = append(packet, 0, 0, 0x40, 0, 64, byte(proto), 0, 0)
-		packet = append(packet, from.Addr().AsSlice()...)
-		packet = append(packet, to.Addr().AsSlice()...)
-		binary.BigEndian.PutUint16(packet[10:], ^ip.Sum(0, packet))
-	} else {
-		packet = append(packet, 0x60, 0, 0, 0)
-		packet = binary.BigEndian.AppendUint16(packet, uint16(head+len(b)))
-		packet = append(packet, byte(proto), 64)
-		packet = append(packet, from.Addr().AsSlice()...)
-		packet = append(packet, to.Addr().AsSlice()...)
-	}
-	l4 := len(packet)
-	packet = binary.BigEndian.AppendUint16(packet, from.Port())
-	packet = binary.BigEndian.AppendUint16(packet, to.Port())
-	sum := 16
+	packet = head.AppendTo(make([]byte, 0, head.Len()+l4+len(b)), l4+len(b))
+	at = len(packet) + l4
+	packet = append(packet[:at], b...)
+	t := packet[head.Len():]
+	sum := ip.PseudoSum(from.Addr(), to.Addr(), head.Protocol, len(t))
 	if s.udp {
-		packet = binary.BigEndian.AppendUint16(packet, uint16(head+len(b)))
-		packet = append(packet, 0, 0)
-		sum = 6
-	} else {
-		packet = binary.BigEndian.AppendUint32(packet, 1+s.seq[dir])
-		packet = binary.BigEndian.AppendUint32(packet, 1+s.seq[1-dir])
-		packet = append(packet, 0x50, 0x18, 0xff, 0xff, 0, 0, 0, 0) // PSH, ACK
-		s.seq[dir] += uint32(len(b))
+		udp.Header{Source: from.Port(), Destination: to.Port(), Length: uint16(len(t))}.Put(t)
+		udp.Datagram(t).Seal(sum)
+		return packet, at
 	}
-	packet = append(packet, b...)
-	c := ^ip.Sum(ip.PseudoSum(from.Addr(), to.Addr(), proto, len(packet)-l4), packet[l4:])
-	if s.udp && c == 0 {
-		c = 0xffff // RFC 768
-	}
-	binary.BigEndian.PutUint16(packet[l4+sum:], c)
-	return packet, l4 + head
+	h := tcp.Header{Seq: 1 + s.seq[dir], Ack: 1 + s.seq[1-dir], Flags: tcp.PSH | tcp.ACK, Window: 0xffff}
+	h.Put(t, from.Port(), to.Port())
+	tcp.Segment(t).Seal(sum)
+	s.seq[dir] += uint32(len(b))
+	return packet, at
 }

@@ -206,7 +206,8 @@ func (s *Sniffer) packet() SniffedPacket {
 	next, sec, nsec, snaplen, length, status := n.Uint32(h), n.Uint32(h[4:]), n.Uint32(h[8:]), n.Uint32(h[12:]), n.Uint32(h[16:]), n.Uint32(h[20:])
 	mac := n.Uint16(h[24:])
 	const sll = 48 // TPACKET_ALIGN(sizeof(struct tpacket3_hdr))
-	p := SniffedPacket{Time: clock.Time(int64(sec)*1e9 + int64(nsec)), Interface: int(int32(n.Uint32(h[sll+4:]))), Hardware: n.Uint16(h[sll+8:]), Outgoing: h[sll+10] == packetOutgoing,
+	p := SniffedPacket{Time: clock.Time(time.Duration(sec)*time.Second + time.Duration(nsec)), Interface: int(int32(n.Uint32(h[sll+4:]))),
+		Hardware: n.Uint16(h[sll+8:]), Outgoing: h[sll+10] == packetOutgoing,
 		Length: int(length), Data: h[mac : uint32(mac)+snaplen], ChecksumPartial: status&statusPartial != 0}
 	if status&statusVLAN != 0 && len(p.Data) >= 12 {
 		tpid := uint16(0x8100)

@@ -303,7 +303,8 @@ func TestKnownFlowsDoNotAllocate(t *testing.T) {
 // FuzzCheck throws packets at a filter between two that belong together: it
 // never panics, its lists stay whole, and it only reads.
 func FuzzCheck(f *testing.F) {
-	for _, b := range [][]byte{tcpPacket(me, peer, tcp.SYN, 0, 0), tcpPacket(peer, me, synAck, 9, 1), udpPacket(me6, peer6), icmpPacket("192.0.2.1", "10.0.0.1", 3, 1, 0, tcpPacket(me, peer, tcp.ACK, 1, 1)),
+	for _, b := range [][]byte{tcpPacket(me, peer, tcp.SYN, 0, 0), tcpPacket(peer, me, synAck, 9, 1),
+		udpPacket(me6, peer6), icmpPacket("192.0.2.1", "10.0.0.1", 3, 1, 0, tcpPacket(me, peer, tcp.ACK, 1, 1)),
 		icmpPacket("2001:db8::1", "2001:db8::2", icmp.Echo6, 0, 7<<16|1, nil), {0x60, 0, 0, 0, 0, 8, 44, 1}} {
 		f.Add(b, b, uint16(3))
 	}

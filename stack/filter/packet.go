@@ -1,7 +1,6 @@
 package filter
 
 import (
-	"encoding/binary"
 	"net/netip"
 
 	"peel/clock"
@@ -71,12 +70,6 @@ func (k key) reverse() key {
 	return k
 }
 
-// Queries of ICMP that have an identifier, beside echo (RFC 792).
-const (
-	timestamp4      = 13
-	timestampReply4 = 14
-)
-
 // counterpart gives the type that answers a query, or is answered by it, and
 // tells whether t is the query.
 func counterpart(p ip.Protocol, t uint8) (other uint8, query bool) {
@@ -86,10 +79,10 @@ func counterpart(p ip.Protocol, t uint8) (other uint8, query bool) {
 			return icmp.EchoReply4, true
 		case icmp.EchoReply4:
 			return icmp.Echo4, false
-		case timestamp4:
-			return timestampReply4, true
-		case timestampReply4:
-			return timestamp4, false
+		case icmp.Timestamp4:
+			return icmp.TimestampReply4, true
+		case icmp.TimestampReply4:
+			return icmp.Timestamp4, false
 		}
 	}
 	if t == icmp.Echo6 {
@@ -101,7 +94,7 @@ func counterpart(p ip.Protocol, t uint8) (other uint8, query bool) {
 // isQuery tells whether an ICMP message has an identifier.
 func isQuery(p ip.Protocol, t uint8) bool {
 	if p == ip.ProtoICMP {
-		return t == icmp.Echo4 || t == icmp.EchoReply4 || t == timestamp4 || t == timestampReply4
+		return t == icmp.Echo4 || t == icmp.EchoReply4 || t == icmp.Timestamp4 || t == icmp.TimestampReply4
 	}
 	return t == icmp.Echo6 || t == icmp.EchoReply6
 }
@@ -154,7 +147,7 @@ func (p *Packet) dissect() (kind, key) {
 		case m.IsError():
 			return p.quoted(m)
 		case isQuery(h.Protocol, m.Type):
-			id := binary.BigEndian.Uint16(m.Body)
+			id := m.Identifier()
 			k.from, k.to, k.query = id, id, m.Type
 			if _, query := counterpart(h.Protocol, m.Type); !query {
 				return following, k
@@ -182,18 +175,18 @@ func (p *Packet) quoted(m icmp.Message) (kind, key) {
 	b := h.Payload(q)
 	switch h.Protocol {
 	case ip.ProtoTCP, ip.ProtoUDP:
-		// RFC 792: eight bytes are sure to be there.
-		if len(b) < 8 {
+		if len(b) < ip.QuotedLen {
 			return invalid, key{}
 		}
-		k.from, k.to = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
+		k.from, k.to = ip.Ports(b)
 	case ip.ProtoICMP, ip.ProtoICMPv6:
 		// RFC 1122 §3.2.2: no error is about an error.
-		if len(b) < icmp.HeaderLen || !isQuery(h.Protocol, b[0]) {
+		query, err := icmp.Parse(b, h.Protocol == ip.ProtoICMPv6)
+		if err != nil || !isQuery(h.Protocol, query.Type) {
 			return invalid, key{}
 		}
-		id := binary.BigEndian.Uint16(b[4:])
-		k.from, k.to, k.query = id, id, b[0]
+		id := query.Identifier()
+		k.from, k.to, k.query = id, id, query.Type
 	}
 	return complaining, k
 }
@@ -217,8 +210,8 @@ func (p *Packet) answerable() bool {
 	src, dst := p.IP.Src, p.IP.Dst
 	switch {
 	case p.IP.Fragment && p.IP.FragmentOffset > 0,
-		dst.IsMulticast() || dst == netip.AddrFrom4([4]byte{255, 255, 255, 255}),
-		src.IsUnspecified() || src.IsMulticast() || src == netip.AddrFrom4([4]byte{255, 255, 255, 255}),
+		dst.IsMulticast() || dst == ip.Broadcast4(),
+		src.IsUnspecified() || src.IsMulticast() || src == ip.Broadcast4(),
 		p.HasFlags && p.Flags.Has(tcp.RST):
 		return false
 	case p.IP.Protocol == ip.ProtoICMP || p.IP.Protocol == ip.ProtoICMPv6:

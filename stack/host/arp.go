@@ -9,11 +9,9 @@ import (
 	"peel/wire/ethernet"
 )
 
-var broadcast = ethernet.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
-
 func (i *Interface) sendARP(m arp.Message, to ethernet.MAC) {
 	p := i.Host.pool.Get(arp.Len)
-	m.Append(p.Extend(arp.Len)[:0])
+	m.Put(p.Extend(arp.Len))
 	i.send(p, to, ethernet.TypeARP)
 }
 
@@ -24,7 +22,7 @@ func (i *Interface) askARP(e *neighbour) {
 	if !ok {
 		return
 	}
-	to := broadcast
+	to := ethernet.Everybody()
 	if e.state == Probe {
 		to = e.mac
 	}
@@ -82,7 +80,7 @@ func (i *Interface) inputARP(p *packet.Packet) {
 // RFC 9131 for IPv6).
 func (i *Interface) announce(a netip.Addr) {
 	if a.Is4() {
-		i.sendARP(arp.Message{Operation: arp.Request, SenderMAC: i.MAC, SenderIP: a, TargetIP: a}, broadcast)
+		i.sendARP(arp.Message{Operation: arp.Request, SenderMAC: i.MAC, SenderIP: a, TargetIP: a}, ethernet.Everybody())
 		return
 	}
 	i.probeDuplicate(a)

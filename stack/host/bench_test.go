@@ -46,7 +46,8 @@ func newChain(tb testing.TB, links int, o host.Options, shape link.Shape) *chain
 	for n := range links {
 		a := plug(c.hosts[n], "right", fmt.Sprintf("10.%d.0.1/24", n))
 		b := plug(c.hosts[n+1], "left", fmt.Sprintf("10.%d.0.2/24", n))
-		cable := link.NewCable(net, link.End{Name: fmt.Sprint("h", n, ":right"), Port: a, Rand: rand.New(rand.NewPCG(2, uint64(n)))}, link.End{Name: fmt.Sprint("h", n+1, ":left"), Port: b, Rand: rand.New(rand.NewPCG(3, uint64(n)))})
+		cable := link.NewCable(net, link.End{Name: fmt.Sprint("h", n, ":right"), Port: a, Rand: rand.New(rand.NewPCG(2, uint64(n)))},
+			link.End{Name: fmt.Sprint("h", n+1, ":left"), Port: b, Rand: rand.New(rand.NewPCG(3, uint64(n)))})
 		if err := cable.SetShape(shape); err != nil {
 			tb.Fatal(err)
 		}

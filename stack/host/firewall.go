@@ -50,26 +50,24 @@ func (i *Interface) name() string {
 
 // reject answers a packet and puts it back.
 func (h *Host) reject(p *packet.Packet, in *Interface, r filter.Result) {
-	b := p.Bytes()
-	v6 := b[0]>>4 == 6
+	v6 := ip.View(p.Bytes()).V6()
 	h.tell("drop", in.name(), r.String)
 	switch {
 	case r.Answer == filter.Reset:
 		h.report(p, in, link.Dropped, r.String)
 		h.resetPacket(p, in)
 	case v6:
-		h.errorFor(p, in, icmp.Unreachable6, 1, 0)
+		h.errorFor(p, in, icmp.Header{Type: icmp.Unreachable6, Code: icmp.Prohibited6})
 	default:
-		h.errorFor(p, in, icmp.Unreachable4, 13, 0)
+		h.errorFor(p, in, icmp.Header{Type: icmp.Unreachable4, Code: icmp.Prohibited4})
 	}
 }
 
 // resetPacket answers a TCP packet with a RST in the name of whom it was for,
 // and puts it back.
 func (h *Host) resetPacket(p *packet.Packet, in *Interface) {
-	b := p.Bytes()
-	v6 := b[0]>>4 == 6
-	src, dst := ends(b, v6)
+	b := ip.View(p.Bytes())
+	src, dst := b.Source(), b.Destination()
 	if k, err := ip.Parse(b); err == nil {
 		if seg, err := tcp.Parse(b[k.HeaderLen:]); err == nil && !seg.Flags().Has(tcp.RST) {
 			h.resetFor(seg, netip.AddrPortFrom(dst, seg.DestinationPort()), netip.AddrPortFrom(src, seg.SourcePort()), in)
@@ -85,7 +83,7 @@ func (h *Host) translate(in *Interface, p *packet.Packet, v6 bool) *packet.Packe
 	if h.NAT == nil || in == nil {
 		return p
 	}
-	_, dst := ends(p.Bytes(), v6)
+	dst := ip.View(p.Bytes()).Destination()
 	outside := in.Name == h.NAT.Outside
 	if !outside && (h.local[dst] == nil || h.local[dst].Name != h.NAT.Outside) {
 		return p
@@ -113,14 +111,15 @@ func (h *Host) masquerade(in, out *Interface, p *packet.Packet, v6 bool) *packet
 // quotesTranslated tells whether a packet of this host to itself is an ICMP
 // error about what may have been translated, and for whom the NAT knows: it
 // comes from the outside then.
-func (h *Host) quotesTranslated(b []byte, v6 bool) *Interface {
+func (h *Host) quotesTranslated(b ip.View, v6 bool) *Interface {
 	if h.NAT == nil {
 		return nil
 	}
-	_, dst := ends(b, v6)
-	out := h.local[dst]
-	if out.name() != h.NAT.Outside || v6 && (b[6] != byte(ip.ProtoICMPv6) || b[ip.Header6] >= 128) ||
-		!v6 && (b[9] != byte(ip.ProtoICMP) || !icmp.Message{Type: b[ip.MinHeader4]}.IsError()) {
+	out, proto := h.local[b.Destination()], ip.ProtoICMP
+	if v6 {
+		proto = ip.ProtoICMPv6
+	}
+	if out.name() != h.NAT.Outside || b.Protocol() != proto || !isError(b[b.HeaderLen():], v6) {
 		return nil
 	}
 	return out
@@ -167,13 +166,13 @@ func (h *Host) report(p *packet.Packet, in *Interface, v link.Verdict, why func(
 	if !h.Trace.Watching() {
 		return
 	}
+	t := ethernet.TypeIPv4
+	if p.Len() > 0 && ip.View(p.Bytes()).V6() {
+		t = ethernet.TypeIPv6
+	}
 	b := p.Prepend(ethernet.HeaderLen)
 	if in == nil {
-		clear(b)
-		b[12], b[13] = 8, 0
-		if len(p.Bytes()) > ethernet.HeaderLen && p.Bytes()[ethernet.HeaderLen]>>4 == 6 {
-			b[12], b[13] = 0x86, 0xdd
-		}
+		ethernet.Frame(b).SetHeader(ethernet.MAC{}, ethernet.MAC{}, t)
 	}
 	where := h.Name
 	if in != nil {

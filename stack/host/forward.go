@@ -1,30 +1,25 @@
 package host
 
 import (
-	"encoding/binary"
-	"net/netip"
-
 	"peel/stack/filter"
 	"peel/stack/link"
 	"peel/stack/packet"
 	"peel/stack/route"
 	"peel/wire/icmp"
+	"peel/wire/ip"
+	"peel/wire/tcp"
 )
 
 // forward sends a packet on that is for another (RFC 1812 §5.2.1), to the next
 // hop n unless there is none.
 func (h *Host) forward(in *Interface, p *packet.Packet, n *hop, err error, v6 bool) {
-	b := p.Bytes()
-	ttl := 8
-	if v6 {
-		ttl = 7
-	}
-	if b[ttl] <= 1 {
+	b := ip.View(p.Bytes())
+	if b.TTL() <= 1 {
 		h.Count.TTLExceeded++
 		if v6 {
-			h.errorFor(p, in, icmp.TimeExceeded6, 0, 0)
+			h.errorFor(p, in, icmp.Header{Type: icmp.TimeExceeded6, Code: icmp.HopsExceeded})
 		} else {
-			h.errorFor(p, in, icmp.TimeExceeded4, 0, 0)
+			h.errorFor(p, in, icmp.Header{Type: icmp.TimeExceeded4, Code: icmp.HopsExceeded})
 		}
 		return
 	}
@@ -34,34 +29,34 @@ func (h *Host) forward(in *Interface, p *packet.Packet, n *hop, err error, v6 bo
 		case n.route != nil && n.route.Kind == route.Blackhole:
 			h.dropped(p, in, "black hole: "+n.route.String())
 		case v6 && err == ErrProhibited:
-			h.errorFor(p, in, icmp.Unreachable6, 1, 0)
+			h.errorFor(p, in, icmp.Header{Type: icmp.Unreachable6, Code: icmp.Prohibited6})
 		case v6:
-			h.errorFor(p, in, icmp.Unreachable6, 0, 0)
+			h.errorFor(p, in, icmp.Header{Type: icmp.Unreachable6, Code: icmp.NoRoute6})
 		case err == ErrProhibited:
-			h.errorFor(p, in, icmp.Unreachable4, 13, 0)
+			h.errorFor(p, in, icmp.Header{Type: icmp.Unreachable4, Code: icmp.Prohibited4})
 		case n.route != nil:
-			h.errorFor(p, in, icmp.Unreachable4, 1, 0)
+			h.errorFor(p, in, icmp.Header{Type: icmp.Unreachable4, Code: icmp.HostUnreachable4})
 		default:
-			h.errorFor(p, in, icmp.Unreachable4, 0, 0)
+			h.errorFor(p, in, icmp.Header{Type: icmp.Unreachable4, Code: icmp.NetUnreachable4})
 		}
 		return
 	}
-	if !v6 && n.out.isBroadcast(netip.AddrFrom4([4]byte(b[16:20]))) {
+	if !v6 && n.out.isBroadcast(b.Destination()) {
 		h.dropped(p, in, "to all hosts of another network") // RFC 2644
 		return
 	}
 	if !h.filtered(filter.Forward, p, in, n.out) {
 		return
 	}
-	if p.Len() > n.mtu && (p.Segment == 0 || segmentLen(p, v6) > n.mtu) {
+	if p.Len() > n.mtu && (p.Segment == 0 || segmentLen(p) > n.mtu) {
 		if v6 {
-			h.errorFor(p, in, icmp.TooBig6, 0, uint32(n.mtu))
+			h.errorFor(p, in, icmp.Header{Type: icmp.TooBig6, Rest: uint32(n.mtu)})
 			return
 		}
-		if b[6]&0x40 != 0 {
+		if b.DontFragment() {
 			// RFC 1191 §4.
 			h.Count.FragmentsFail++
-			h.errorFor(p, in, icmp.Unreachable4, 4, uint32(n.mtu))
+			h.errorFor(p, in, icmp.Header{Type: icmp.Unreachable4, Code: icmp.NeedFragment4, Rest: uint32(n.mtu)})
 			return
 		}
 	}
@@ -69,12 +64,7 @@ func (h *Host) forward(in *Interface, p *packet.Packet, n *hop, err error, v6 bo
 		return
 	}
 	b = p.Bytes()
-	b[ttl]--
-	if !v6 {
-		// RFC 1624: the sum of the word with the TTL went down by 256.
-		sum := uint32(binary.BigEndian.Uint16(b[10:])) + 0x100
-		binary.BigEndian.PutUint16(b[10:], uint16(sum+sum>>16))
-	}
+	b.SetTTL(b.TTL() - 1)
 	h.Count.Forwarded++
 	if h.Trace.Watching() {
 		h.report(p, in, link.Forwarded, func() string { return "by " + n.out.Name + " to " + n.gateway.String() })
@@ -87,14 +77,11 @@ func (h *Host) forward(in *Interface, p *packet.Packet, n *hop, err error, v6 bo
 }
 
 // segmentLen is the length of the packets that a card would cut p into.
-func segmentLen(p *packet.Packet, v6 bool) int {
-	b := p.Bytes()
-	l4 := 40
-	if !v6 {
-		l4 = int(b[0]&15) * 4
-	}
-	if len(b) < l4+20 {
+func segmentLen(p *packet.Packet) int {
+	b := ip.View(p.Bytes())
+	l4 := b.HeaderLen()
+	if len(b) < l4+tcp.MinHeader {
 		return len(b)
 	}
-	return l4 + int(b[l4+12]>>4)*4 + int(p.Segment)
+	return l4 + tcp.Segment(b[l4:]).HeaderLen() + int(p.Segment)
 }

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"encoding/binary"
 	"errors"
 	"net/netip"
 
@@ -9,16 +8,16 @@ import (
 	"peel/stack/packet"
 	"peel/wire/icmp"
 	"peel/wire/ip"
+	"peel/wire/tcp"
 )
 
-// errorFor answers a packet with an ICMP error and puts it back. The four
-// bytes behind the checksum are extra: an MTU or a pointer.
-func (h *Host) errorFor(p *packet.Packet, in *Interface, typ, code uint8, extra uint32) {
-	b := p.Bytes()
-	v6 := b[0]>>4 == 6
+// errorFor answers a packet with an ICMP error and puts it back.
+func (h *Host) errorFor(p *packet.Packet, in *Interface, e icmp.Header) {
+	b := ip.View(p.Bytes())
+	v6 := b.V6()
+	src, dst := b.Source(), b.Destination()
 	if h.Options.Observe != nil || h.Trace.Watching() {
-		m := icmp.Message{V6: v6, Type: typ, Code: code, Body: binary.BigEndian.AppendUint32(nil, extra)}
-		_, dst := ends(b, v6)
+		m := e.Message(v6)
 		h.report(p, in, link.Dropped, m.String)
 		h.tell("icmp", in.name(), func() string { return m.String() + ", about a packet to " + dst.String() })
 	}
@@ -31,18 +30,17 @@ func (h *Host) errorFor(p *packet.Packet, in *Interface, typ, code uint8, extra 
 		h.pool.Put(p)
 		return
 	}
-	src, dst := ends(b, v6)
 	// RFC 1812 §4.3.2.3: as much as fits into 576 bytes; RFC 4443 §2.4 (c):
 	// into the least MTU.
-	most := 576 - 20 - 8
+	most := ip.MinMTU4 - ip.MinHeader4
 	if v6 {
-		most = 1280 - 40 - 8
+		most = ip.MinMTU6 - ip.Header6
 	}
-	q := h.pool.Get(8 + min(most, len(b)))
-	m := q.Extend(8 + min(most, len(b)))
-	m[0], m[1], m[2], m[3] = typ, code, 0, 0
-	binary.BigEndian.PutUint32(m[4:], extra)
-	copy(m[8:], b)
+	n := min(most, icmp.HeaderLen+len(b))
+	q := h.pool.Get(n)
+	m := q.Extend(n)
+	e.Put(m)
+	copy(m[icmp.HeaderLen:], b)
 	from := dst
 	if h.local[dst] == nil {
 		from = netip.Addr{}
@@ -58,8 +56,8 @@ func (h *Host) errorFor(p *packet.Packet, in *Interface, typ, code uint8, extra 
 
 // mayReport tells whether an error may be sent about a packet
 // (RFC 1122 §3.2.2, RFC 4443 §2.4 (e)).
-func (h *Host) mayReport(b []byte, in *Interface, v6 bool) bool {
-	src, dst := ends(b, v6)
+func (h *Host) mayReport(b ip.View, in *Interface, v6 bool) bool {
+	src, dst := b.Source(), b.Destination()
 	if src.IsUnspecified() || src.IsMulticast() || src.IsLoopback() || dst.IsMulticast() {
 		return false
 	}
@@ -68,19 +66,22 @@ func (h *Host) mayReport(b []byte, in *Interface, v6 bool) bool {
 		if err != nil {
 			return true
 		}
-		return pk.Protocol != ip.ProtoICMPv6 || len(b) <= pk.HeaderLen || b[pk.HeaderLen] >= 128
+		return pk.Protocol != ip.ProtoICMPv6 || len(b) <= pk.HeaderLen || !isError(b[pk.HeaderLen:], true)
 	}
 	if in != nil && (in.isBroadcast(src) || in.isBroadcast(dst)) {
 		return false
 	}
-	if binary.BigEndian.Uint16(b[6:])&0x1fff != 0 {
+	if b.FragmentOffset() > 0 {
 		return false // not the first fragment
 	}
-	head := int(b[0]&15) * 4
-	if b[9] != byte(ip.ProtoICMP) || len(b) <= head {
-		return true
-	}
-	return !icmp.Message{Type: b[head]}.IsError()
+	head := b.HeaderLen()
+	return b.Protocol() != ip.ProtoICMP || len(b) <= head || !isError(b[head:], false)
+}
+
+// isError tells whether an ICMP message, of which one byte is there at least,
+// is about a packet.
+func isError(b []byte, v6 bool) bool {
+	return icmp.Message{V6: v6, Type: icmp.TypeOf(b)}.IsError()
 }
 
 // sendICMP fills in the checksum and sends a message; from may be zero.
@@ -95,31 +96,33 @@ func (h *Host) sendICMP(p *packet.Packet, from, to netip.Addr, v6 bool) error {
 	}
 	to = to.WithZone("")
 	m := p.Bytes()
-	m[2], m[3] = 0, 0
 	sum := uint16(0)
 	proto := ip.ProtoICMP
 	if v6 {
 		proto = ip.ProtoICMPv6
 		sum = ip.PseudoSum(from, to, proto, len(m))
 	}
-	binary.BigEndian.PutUint16(m[2:], ^ip.Sum(sum, m))
+	icmp.Seal(m, sum)
 	p.Checksum = packet.Good
 	h.Count.ICMPOut++
 	d := datagram{src: from, dst: to, proto: proto, hop: &n}
-	if v6 && m[0] >= icmp.RouterSolicit && m[0] <= icmp.Redirect6 {
-		d.ttl = 255 // RFC 4861 §3.1
+	if v6 && icmp.IsNeighborDiscovery(icmp.TypeOf(m)) {
+		d.ttl = icmp.HopLimit
 	}
 	return h.output(p, &d)
 }
 
 // unreachable answers packets whose next hop did not answer.
 func (h *Host) unreachable(p *packet.Packet, out *Interface) {
-	b := p.Bytes()
-	v6 := b[0]>>4 == 6
-	src, dst := ends(b, v6)
+	b := ip.View(p.Bytes())
+	src, dst := b.Source(), b.Destination()
+	e := icmp.Header{Type: icmp.Unreachable4, Code: icmp.HostUnreachable4}
+	if b.V6() {
+		e = icmp.Header{Type: icmp.Unreachable6, Code: icmp.AddressUnreachable6}
+	}
 	if h.local[src] != nil {
 		// It was ours: tell the socket as if ICMP had.
-		h.quoted(b, v6, icmp.Message{V6: v6, Type: map[bool]uint8{false: icmp.Unreachable4, true: icmp.Unreachable6}[v6], Code: map[bool]uint8{false: 1, true: 3}[v6], Body: make([]byte, 4)}, src)
+		h.quoted(b, e.Message(b.V6()), src)
 		if h.NAT == nil || out.Name != h.NAT.Outside {
 			h.dropped(p, out, "the next hop to "+dst.String()+" does not answer")
 			return
@@ -132,18 +135,14 @@ func (h *Host) unreachable(p *packet.Packet, out *Interface) {
 			}
 		}
 	}
-	if v6 {
-		h.errorFor(p, out, icmp.Unreachable6, 3, 0)
-	} else {
-		h.errorFor(p, out, icmp.Unreachable4, 1, 0)
-	}
+	h.errorFor(p, out, e)
 }
 
 // inputICMP4 is RFC 792 and RFC 1122 §3.2.2.
 func (h *Host) inputICMP4(i *Interface, p *packet.Packet, head int) {
-	b := p.Bytes()
+	b := ip.View(p.Bytes())
 	h.Count.ICMPIn++
-	if len(b) < head+icmp.HeaderLen || ip.Sum(0, b[head:]) != 0xffff {
+	if len(b) < head+icmp.HeaderLen || !ip.Right(0, b[head:]) {
 		h.Count.InChecksumErrors++
 		h.dropped(p, i, "ICMP checksum")
 		return
@@ -153,7 +152,7 @@ func (h *Host) inputICMP4(i *Interface, p *packet.Packet, head int) {
 		h.bad(i, p, err.Error())
 		return
 	}
-	src, dst := ends(b, false)
+	src, dst := b.Source(), b.Destination()
 	switch {
 	case m.Type == icmp.Echo4:
 		if h.Options.Silent || h.local[dst] == nil {
@@ -162,10 +161,10 @@ func (h *Host) inputICMP4(i *Interface, p *packet.Packet, head int) {
 		h.echo(p, head, src, dst, icmp.EchoReply4, false)
 		return
 	case m.Type == icmp.EchoReply4:
-		h.pingReply(m, src, b[8])
+		h.pingReply(m, src, b.TTL())
 	case m.IsError():
-		if q := m.Quoted(); len(q) >= ip.MinHeader4 && q[0]>>4 == 4 {
-			h.quoted(q, false, m, src)
+		if q := ip.View(m.Quoted()); q.Whole() && q.V4() {
+			h.quoted(q, m, src)
 		}
 	}
 	h.pool.Put(p)
@@ -175,7 +174,7 @@ func (h *Host) inputICMP4(i *Interface, p *packet.Packet, head int) {
 func (h *Host) echo(p *packet.Packet, head int, src, dst netip.Addr, typ uint8, v6 bool) {
 	p.Strip(head)
 	p.ID = 0
-	p.Bytes()[0] = typ
+	icmp.SetType(p.Bytes(), typ)
 	from := dst
 	if dst.IsMulticast() {
 		from = netip.Addr{}
@@ -185,41 +184,34 @@ func (h *Host) echo(p *packet.Packet, head int, src, dst netip.Addr, typ uint8, 
 
 // quoted brings an ICMP error to the socket that the quoted packet was from. An
 // error about what no socket sent is forged, or late (RFC 5927 §4).
-func (h *Host) quoted(q []byte, v6 bool, m icmp.Message, from netip.Addr) {
-	head, proto := 0, ip.Protocol(0)
-	if v6 {
-		if len(q) < ip.Header6 {
-			return
-		}
-		head, proto = ip.Header6, ip.Protocol(q[6])
-		if proto == ip.ProtoFragment && len(q) >= ip.Header6+8 {
-			proto, head = ip.Protocol(q[ip.Header6]), head+8
-		}
-	} else {
-		head, proto = int(q[0]&15)*4, ip.Protocol(q[9])
-		if binary.BigEndian.Uint16(q[6:])&0x1fff != 0 {
-			return
-		}
+func (h *Host) quoted(q ip.View, m icmp.Message, from netip.Addr) {
+	head, proto := q.HeaderLen(), q.Protocol()
+	if proto == ip.ProtoFragment && q.V6() && len(q) >= head+ip.FragmentLen {
+		proto, head = ip.ParseFragment(q[head:]).Next, head+ip.FragmentLen
 	}
-	src, dst := ends(q, v6)
-	if h.local[src] == nil || len(q) < head+8 {
+	if q.FragmentOffset() > 0 {
+		return
+	}
+	src, dst := q.Source(), q.Destination()
+	if h.local[src] == nil || len(q) < head+ip.QuotedLen {
 		return
 	}
 	mtu := m.MTU()
-	if mtu == 0 && !v6 && m.Type == icmp.Unreachable4 && m.Code == 4 {
-		mtu = plateau(int(binary.BigEndian.Uint16(q[2:])))
+	if mtu == 0 && q.V4() && m.Type == icmp.Unreachable4 && m.Code == icmp.NeedFragment4 {
+		mtu = plateau(q.Total())
 	}
-	local := netip.AddrPortFrom(src, binary.BigEndian.Uint16(q[head:]))
-	remote := netip.AddrPortFrom(dst, binary.BigEndian.Uint16(q[head+2:]))
+	t := q[head:]
+	sport, dport := ip.Ports(t)
+	local, remote := netip.AddrPortFrom(src, sport), netip.AddrPortFrom(dst, dport)
 	switch proto {
 	case ip.ProtoTCP:
-		h.quotedTCP(local, remote, binary.BigEndian.Uint32(q[head+4:]), m, mtu, from)
+		h.quotedTCP(local, remote, tcp.Segment(t).Seq(), m, mtu, from)
 	case ip.ProtoUDP:
 		if h.quotedUDP(local, remote, m, from) && mtu > 0 && !h.Options.NoPathMTU {
 			h.learnPathMTU(dst, mtu)
 		}
 	case ip.ProtoICMP, ip.ProtoICMPv6:
-		if h.quotedPing(q[head:], m, from) && mtu > 0 && !h.Options.NoPathMTU {
+		if e, err := icmp.Parse(t, q.V6()); err == nil && h.quotedPing(e, m, from) && mtu > 0 && !h.Options.NoPathMTU {
 			h.learnPathMTU(dst, mtu)
 		}
 	}
@@ -240,21 +232,21 @@ func plateau(total int) int {
 func icmpError(m icmp.Message) error {
 	if m.V6 {
 		switch {
-		case m.Type == icmp.Unreachable6 && m.Code == 4:
+		case m.Type == icmp.Unreachable6 && m.Code == icmp.PortUnreachable6:
 			return ErrRefused
-		case m.Type == icmp.Unreachable6 && (m.Code == 1 || m.Code == 5 || m.Code == 6):
+		case m.Type == icmp.Unreachable6 && (m.Code == icmp.Prohibited6 || m.Code == icmp.SourceRefused6 || m.Code == icmp.RouteRejected6):
 			return ErrProhibited
-		case m.Type == icmp.Unreachable6 && m.Code == 0:
+		case m.Type == icmp.Unreachable6 && m.Code == icmp.NoRoute6:
 			return ErrUnreachable
 		}
 		return ErrNoRoute
 	}
 	switch {
-	case m.Type == icmp.Unreachable4 && (m.Code == 2 || m.Code == 3):
+	case m.Type == icmp.Unreachable4 && (m.Code == icmp.ProtocolUnreachable4 || m.Code == icmp.PortUnreachable4):
 		return ErrRefused
-	case m.Type == icmp.Unreachable4 && (m.Code == 9 || m.Code == 10 || m.Code == 13):
+	case m.Type == icmp.Unreachable4 && (m.Code == icmp.NetProhibited4 || m.Code == icmp.HostProhibited4 || m.Code == icmp.Prohibited4):
 		return ErrProhibited
-	case m.Type == icmp.Unreachable4 && (m.Code == 0 || m.Code == 6 || m.Code == 11):
+	case m.Type == icmp.Unreachable4 && (m.Code == icmp.NetUnreachable4 || m.Code == icmp.NetUnknown4 || m.Code == icmp.NetTOS4):
 		return ErrUnreachable
 	}
 	return ErrNoRoute

@@ -1,16 +1,16 @@
 package host
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"strconv"
 
 	"peel/stack/filter"
-	"peel/stack/offload"
 	"peel/stack/packet"
 	"peel/wire/ethernet"
 	"peel/wire/icmp"
 	"peel/wire/ip"
+	"peel/wire/tcp"
+	"peel/wire/udp"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -18,13 +18,12 @@ func itoa(n int) string { return strconv.Itoa(n) }
 // input4 is an IPv4 packet from the link (RFC 1122 §3.2.1, RFC 1812 §5.2).
 func (h *Host) input4(i *Interface, p *packet.Packet, to ethernet.MAC) {
 	h.Count.InReceives++
-	b := p.Bytes()
-	if len(b) < ip.MinHeader4 || b[0]>>4 != 4 {
+	b := ip.View(p.Bytes())
+	if !b.Whole() || !b.V4() {
 		h.bad(i, p, "no IPv4 header")
 		return
 	}
-	head := int(b[0]&15) * 4
-	total := int(binary.BigEndian.Uint16(b[2:]))
+	head, total := b.HeaderLen(), b.Total()
 	if total == 0 && p.Segment > 0 {
 		total = len(b)
 	}
@@ -32,7 +31,7 @@ func (h *Host) input4(i *Interface, p *packet.Packet, to ethernet.MAC) {
 		h.bad(i, p, "IPv4 lengths that do not fit")
 		return
 	}
-	if ip.Sum(0, b[:head]) != 0xffff {
+	if !b.ChecksumOK() {
 		h.bad(i, p, "IPv4 header checksum")
 		return
 	}
@@ -41,36 +40,31 @@ func (h *Host) input4(i *Interface, p *packet.Packet, to ethernet.MAC) {
 		return
 	}
 	b = p.Bytes()
-	h.place(i, p, netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20])), to, false)
-}
-
-func (i *Interface) isBroadcast(a netip.Addr) bool {
-	b := a.As4()
-	return a == broadcast4 || i.directed(b[:])
+	h.place(i, p, b.Source(), b.Destination(), to, false)
 }
 
 // input6 is an IPv6 packet from the link (RFC 8200).
 func (h *Host) input6(i *Interface, p *packet.Packet, to ethernet.MAC) {
 	h.Count.InReceives++
-	b := p.Bytes()
-	if len(b) < ip.Header6 || b[0]>>4 != 6 {
+	b := ip.View(p.Bytes())
+	if !b.Whole() || !b.V6() {
 		h.bad(i, p, "no IPv6 header")
 		return
 	}
-	n := int(binary.BigEndian.Uint16(b[4:]))
-	if n == 0 && p.Segment > 0 {
-		n = len(b) - ip.Header6
+	total := b.Total()
+	if total == ip.Header6 && p.Segment > 0 {
+		total = len(b)
 	}
-	if ip.Header6+n > len(b) {
+	if total > len(b) {
 		h.bad(i, p, "IPv6 payload length that does not fit")
 		return
 	}
-	p.Truncate(ip.Header6 + n)
+	p.Truncate(total)
 	if p = h.translate(i, p, true); p == nil {
 		return
 	}
 	b = p.Bytes()
-	h.place(i, p, netip.AddrFrom16([16]byte(b[8:24])), netip.AddrFrom16([16]byte(b[24:40])), to, true)
+	h.place(i, p, b.Source(), b.Destination(), to, true)
 }
 
 // place gives a packet with a sound header to this host, to the next hop, or
@@ -112,7 +106,7 @@ func (h *Host) place(i *Interface, p *packet.Packet, src, dst netip.Addr, to eth
 	}
 }
 
-var broadcast4 = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+var broadcast4 = ip.Broadcast4()
 
 func (h *Host) bad(i *Interface, p *packet.Packet, why string) {
 	h.Count.InHeaderErrors++
@@ -133,9 +127,9 @@ func (h *Host) reverse(i *Interface, src netip.Addr) bool {
 
 // local4 is a packet for this host.
 func (h *Host) local4(i *Interface, p *packet.Packet) {
-	b := p.Bytes()
-	head := int(b[0]&15) * 4
-	if f := binary.BigEndian.Uint16(b[6:]); f&0x3fff != 0 {
+	b := ip.View(p.Bytes())
+	head := b.HeaderLen()
+	if b.Fragment() {
 		pk, err := ip.Parse(b)
 		if err != nil {
 			h.bad(i, p, err.Error())
@@ -149,13 +143,13 @@ func (h *Host) local4(i *Interface, p *packet.Packet) {
 	if !h.filtered(filter.Input, p, i, nil) {
 		return
 	}
-	h.deliver(i, p, ip.Protocol(b[9]), head, false)
+	h.deliver(i, p, b.Protocol(), head, false)
 }
 
 // local6 is a packet for this host.
 func (h *Host) local6(i *Interface, p *packet.Packet) {
-	b := p.Bytes()
-	head, proto := ip.Header6, ip.Protocol(b[6])
+	b := ip.View(p.Bytes())
+	head, proto := ip.Header6, b.Protocol()
 	switch proto {
 	case ip.ProtoTCP, ip.ProtoUDP, ip.ProtoICMPv6:
 	default:
@@ -184,11 +178,14 @@ func (h *Host) local6(i *Interface, p *packet.Packet) {
 // deliver gives a packet to its transport. The transport header stands at
 // head.
 func (h *Host) deliver(i *Interface, p *packet.Packet, proto ip.Protocol, head int, v6 bool) {
-	b := p.Bytes()
+	b := ip.View(p.Bytes())
 	if proto == ip.ProtoTCP || proto == ip.ProtoUDP || proto == ip.ProtoICMPv6 {
-		least := 8
-		if proto == ip.ProtoTCP {
-			least = 20
+		least := icmp.HeaderLen
+		switch proto {
+		case ip.ProtoTCP:
+			least = tcp.MinHeader
+		case ip.ProtoUDP:
+			least = udp.HeaderLen
 		}
 		if len(b) < head+least {
 			h.bad(i, p, "a transport header that is cut off")
@@ -197,14 +194,15 @@ func (h *Host) deliver(i *Interface, p *packet.Packet, proto ip.Protocol, head i
 		if p.Checksum == packet.Unknown {
 			seg := b[head:]
 			if proto == ip.ProtoUDP {
-				if n := int(binary.BigEndian.Uint16(seg[4:])); n >= 8 && n <= len(seg) {
+				d := udp.Datagram(seg)
+				if n := int(d.Length()); n >= udp.HeaderLen && n <= len(seg) {
 					seg = seg[:n]
 				}
-				if seg[6]|seg[7] == 0 && !v6 {
-					seg = nil // RFC 768: none was computed
+				if !udp.HasChecksum(d.Checksum()) && !v6 {
+					seg = nil
 				}
 			}
-			if seg != nil && ip.Sum(offload.Pseudo(b, v6, proto, len(seg)), seg) != 0xffff {
+			if seg != nil && !ip.Right(b.PseudoSum(proto, len(seg)), seg) {
 				h.Count.InChecksumErrors++
 				h.dropped(p, i, proto.String()+" checksum")
 				return
@@ -226,25 +224,9 @@ func (h *Host) deliver(i *Interface, p *packet.Packet, proto ip.Protocol, head i
 	default:
 		h.Count.InUnknownProtocols++
 		if v6 {
-			h.errorFor(p, i, icmp.ParameterProb6, 1, nextHeaderAt(b))
+			h.errorFor(p, i, icmp.Header{Type: icmp.ParameterProb6, Code: icmp.UnknownNextHeader6, Rest: uint32(b.NextHeaderAt())})
 		} else {
-			h.errorFor(p, i, icmp.Unreachable4, 2, 0)
+			h.errorFor(p, i, icmp.Header{Type: icmp.Unreachable4, Code: icmp.ProtocolUnreachable4})
 		}
 	}
-}
-
-// nextHeaderAt is where an IPv6 packet tells what its payload is.
-func nextHeaderAt(b []byte) uint32 {
-	if k, err := ip.Parse(b); err == nil && k.NExtensions > 0 {
-		return uint32(k.Extensions[k.NExtensions-1].At)
-	}
-	return 6
-}
-
-// ends are the addresses of an IP packet.
-func ends(b []byte, v6 bool) (src, dst netip.Addr) {
-	if v6 {
-		return netip.AddrFrom16([16]byte(b[8:24])), netip.AddrFrom16([16]byte(b[24:40]))
-	}
-	return netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20]))
 }

@@ -196,13 +196,13 @@ func (i *Interface) Receive(p *packet.Packet) {
 		h.pool.Put(p)
 		return
 	}
-	dst := ethernet.MAC(b[:6])
+	dst := ethernet.Frame(b).Destination()
 	if dst != i.MAC && !dst.Multicast() {
 		i.Count.RxDropped++ // flooded by a switch, for another
 		h.pool.Put(p)
 		return
 	}
-	switch ethernet.Type(uint16(b[12])<<8 | uint16(b[13])) {
+	switch ethernet.Frame(b).Type() {
 	case ethernet.TypeIPv4:
 		p.Strip(ethernet.HeaderLen)
 		h.input4(i, p, dst)
@@ -220,10 +220,7 @@ func (i *Interface) Receive(p *packet.Packet) {
 
 // send puts the Ethernet header before an IP or ARP packet and sends it.
 func (i *Interface) send(p *packet.Packet, dst ethernet.MAC, t ethernet.Type) {
-	b := p.Prepend(ethernet.HeaderLen)
-	copy(b, dst[:])
-	copy(b[6:], i.MAC[:])
-	b[12], b[13] = byte(t>>8), byte(t)
+	ethernet.Frame(p.Prepend(ethernet.HeaderLen)).SetHeader(dst, i.MAC, t)
 	if !i.up || i.out == nil {
 		i.Count.TxDropped++
 		i.Host.pool.Put(p)

@@ -174,7 +174,8 @@ func TestRoutes(t *testing.T) {
 	list := told(&o)
 	c := newChain(t, 2, o, link.Shape{})
 	p := netip.MustParsePrefix
-	for _, r := range []route.Route{{Prefix: p("10.1.0.2/32"), Kind: route.Blackhole, Metric: 9}, {Prefix: p("192.0.2.0/24"), Kind: route.Unreachable}, {Prefix: p("198.51.100.0/24"), Kind: route.Prohibit}} {
+	for _, r := range []route.Route{{Prefix: p("10.1.0.2/32"), Kind: route.Blackhole, Metric: 9},
+		{Prefix: p("192.0.2.0/24"), Kind: route.Unreachable}, {Prefix: p("198.51.100.0/24"), Kind: route.Prohibit}} {
 		if err := c.hosts[1].Routes.Add(r); err != nil {
 			t.Fatal(err)
 		}
@@ -343,7 +344,7 @@ func TestRFC826_AnnouncementUpdatesTheTable(t *testing.T) {
 	p := c.pool.Get(64)
 	e := p.Extend(ethernet.HeaderLen)
 	copy(e, []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 9, 9, 9, 9, 9, 8, 6})
-	p.Append(m.Append(nil))
+	p.Append(m.AppendTo(nil))
 	i.Receive(p)
 	if n := i.Neighbours(); n[0].MAC != m.SenderMAC {
 		t.Errorf("after the announcement: %+v", n)

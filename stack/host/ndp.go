@@ -1,7 +1,6 @@
 package host
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"slices"
 	"time"
@@ -51,24 +50,18 @@ func solicitedNode(a netip.Addr) netip.Addr {
 	return netip.AddrFrom16([16]byte{0xff, 2, 11: 1, 12: 0xff, 13: b[13], 14: b[14], 15: b[15]})
 }
 
-// ndp sends a Neighbor Discovery message on this link: type, flags, target or
-// other fixed body, options.
-func (i *Interface) ndp(from, to netip.Addr, typ uint8, body []byte) {
+// ndp sends a Neighbor Discovery message on this link.
+func (i *Interface) ndp(from, to netip.Addr, message interface{ AppendTo([]byte) []byte }) {
 	h := i.Host
-	p := h.pool.Get(4 + len(body))
-	m := p.Extend(4 + len(body))
-	m[0], m[1], m[2], m[3] = typ, 0, 0, 0
-	copy(m[4:], body)
-	binary.BigEndian.PutUint16(m[2:], ^ip.Sum(ip.PseudoSum(from, to, ip.ProtoICMPv6, len(m)), m))
+	b := message.AppendTo(make([]byte, 0, 128))
+	p := h.pool.Get(len(b))
+	m := p.Extend(len(b))
+	copy(m, b)
+	icmp.Seal(m, ip.PseudoSum(from, to, ip.ProtoICMPv6, len(m)))
 	p.Checksum = packet.Good
 	h.Count.ICMPOut++
-	d := datagram{src: from, dst: to, proto: ip.ProtoICMPv6, ttl: 255, hop: &hop{out: i, gateway: to, mtu: i.MTU}}
+	d := datagram{src: from, dst: to, proto: ip.ProtoICMPv6, ttl: icmp.HopLimit, hop: &hop{out: i, gateway: to, mtu: i.MTU}}
 	h.output(p, &d)
-}
-
-// linkOption is the source (1) or target (2) link-layer address option.
-func linkOption(kind byte, m ethernet.MAC) []byte {
-	return []byte{kind, 1, m[0], m[1], m[2], m[3], m[4], m[5]}
 }
 
 // solicit asks for a neighbour's MAC (RFC 4861 §7.2.2).
@@ -82,13 +75,11 @@ func (i *Interface) solicit(e *neighbour) {
 	if !ok {
 		return
 	}
-	t := e.addr.As16()
-	body := append(append(make([]byte, 4, 28), t[:]...), linkOption(1, i.MAC)...)
 	to := solicitedNode(e.addr)
 	if e.state == Probe {
 		to = e.addr
 	}
-	i.ndp(src, to, icmp.NeighborSolicit, body)
+	i.ndp(src, to, &icmp.NeighborSolicitation{Target: e.addr, Source: i.MAC})
 }
 
 // probeDuplicate asks whether somebody else has the address (RFC 4862 §5.4),
@@ -97,8 +88,7 @@ func (i *Interface) probeDuplicate(a netip.Addr) {
 	now := i.Host.Now()
 	i.tentative = slices.DeleteFunc(i.tentative, func(t tentative) bool { return t.until < now || t.addr == a })
 	i.tentative = append(i.tentative, tentative{a, now.Add(time.Second)})
-	t := a.As16()
-	i.ndp(netip.IPv6Unspecified(), solicitedNode(a), icmp.NeighborSolicit, append(make([]byte, 4, 20), t[:]...))
+	i.ndp(netip.IPv6Unspecified(), solicitedNode(a), &icmp.NeighborSolicitation{Target: a})
 }
 
 // tentative is an address that somebody else may turn out to have, until then.
@@ -123,13 +113,13 @@ func (i *Interface) conflict(a netip.Addr) {
 // inputICMP6 is RFC 4443 and Neighbor Discovery.
 func (h *Host) inputICMP6(i *Interface, p *packet.Packet, head int) {
 	h.Count.ICMPIn++
-	b := p.Bytes()
+	b := ip.View(p.Bytes())
 	m, err := icmp.Parse(b[head:], true)
 	if err != nil {
 		h.bad(i, p, err.Error())
 		return
 	}
-	src, dst := ends(b, true)
+	src, dst := b.Source(), b.Destination()
 	switch {
 	case m.Type == icmp.Echo6:
 		if h.Options.Silent {
@@ -138,16 +128,16 @@ func (h *Host) inputICMP6(i *Interface, p *packet.Packet, head int) {
 		h.echo(p, head, i.zoned(src), dst, icmp.EchoReply6, true)
 		return
 	case m.Type == icmp.EchoReply6:
-		h.pingReply(m, src, b[7])
-	case m.Type >= icmp.RouterSolicit && m.Type <= icmp.Redirect6:
+		h.pingReply(m, src, b.TTL())
+	case icmp.IsNeighborDiscovery(m.Type):
 		// RFC 4861 §6.1, §7.1: only from this link, which the hop limit
 		// proves.
-		if i != nil && b[7] == 255 && m.Code == 0 {
+		if i != nil && b.TTL() == icmp.HopLimit && m.Code == 0 {
 			i.inputNDP(m, src, dst)
 		}
 	case m.IsError():
-		if q := m.Quoted(); len(q) >= ip.Header6 && q[0]>>4 == 6 {
-			h.quoted(q, true, m, src)
+		if q := ip.View(m.Quoted()); q.Whole() && q.V6() {
+			h.quoted(q, m, src)
 		}
 	}
 	h.pool.Put(p)
@@ -156,11 +146,11 @@ func (h *Host) inputICMP6(i *Interface, p *packet.Packet, head int) {
 func (i *Interface) inputNDP(m icmp.Message, src, dst netip.Addr) {
 	var mac ethernet.MAC
 	option := m.LinkAddress()
-	if option != nil && option[0]&1 != 0 {
-		return // of many, and so of nobody
-	}
 	if option != nil {
 		copy(mac[:], option)
+		if mac.Multicast() {
+			return // of many, and so of nobody
+		}
 	}
 	switch m.Type {
 	case icmp.NeighborSolicit:
@@ -168,33 +158,26 @@ func (i *Interface) inputNDP(m icmp.Message, src, dst netip.Addr) {
 		if !ok || !i.has(target) {
 			return
 		}
-		t := target.As16()
 		if src.IsUnspecified() {
 			// Somebody probes for our address: it is taken.
-			body := append([]byte{0x20, 0, 0, 0}, t[:]...)
-			i.ndp(target, allNodes, icmp.NeighborAdvert, append(body, linkOption(2, i.MAC)...))
+			i.ndp(target, allNodes, &icmp.NeighborAdvertisement{Target: target, Link: i.MAC, Override: true})
 			return
 		}
 		if option != nil {
 			i.neighbour.learn(src, mac, false, true, true)
 		}
-		flags := byte(0x60) // solicited, override
-		if i.Host.Options.Forward {
-			flags |= 0x80
-		}
-		body := append([]byte{flags, 0, 0, 0}, t[:]...)
-		i.ndp(target, src, icmp.NeighborAdvert, append(body, linkOption(2, i.MAC)...))
+		i.ndp(target, src, &icmp.NeighborAdvertisement{Target: target, Link: i.MAC, Router: i.Host.Options.Forward, Solicited: true, Override: true})
 	case icmp.NeighborAdvert:
-		target, ok := m.Target()
+		a, ok := m.Advertisement()
 		if !ok {
 			return
 		}
-		if i.has(target) {
-			i.conflict(target)
+		if i.has(a.Target) {
+			i.conflict(a.Target)
 			return
 		}
 		if option != nil {
-			i.neighbour.learn(target, mac, m.Body[0]&0x40 != 0, m.Body[0]&0x20 != 0, false)
+			i.neighbour.learn(a.Target, mac, a.Solicited, a.Override, false)
 		}
 	case icmp.RouterSolicit:
 		if i.RouterAdvertisement != nil {
@@ -204,14 +187,20 @@ func (i *Interface) inputNDP(m icmp.Message, src, dst netip.Addr) {
 			i.advertise()
 		}
 	case icmp.RouterAdvert:
-		if i.AcceptRA && src.IsLinkLocalUnicast() && len(m.Body) >= 12 {
+		if ra, ok := m.RouterAdvertisement(); ok && i.AcceptRA && src.IsLinkLocalUnicast() {
 			if option != nil {
 				i.neighbour.learn(src, mac, false, true, true)
 			}
-			i.acceptRA(m.Body, src)
+			i.acceptRA(&ra, src)
 		}
 	}
 }
+
+// maxSolicitations is how often routers are asked (RFC 4861 §10).
+const maxSolicitations = 3
+
+// eui64Bits is the length of the prefix before an identifier made of a MAC.
+const eui64Bits = 64
 
 // solicitRouters asks for advertisements (RFC 4861 §6.3.7): up to three times,
 // four seconds apart.
@@ -222,12 +211,12 @@ func (i *Interface) solicitRouters() {
 			src = p.Addr()
 		}
 	}
-	body := make([]byte, 4, 12)
+	m := &icmp.RouterSolicitation{}
 	if !src.IsUnspecified() {
-		body = append(body, linkOption(1, i.MAC)...)
+		m.Source = i.MAC
 	}
-	i.ndp(src, allRouters, icmp.RouterSolicit, body)
-	if i.rsSent++; i.rsSent < 3 {
+	i.ndp(src, allRouters, m)
+	if i.rsSent++; i.rsSent < maxSolicitations {
 		i.Host.queue.Set(&i.rsTimer, i.Host.Now().Add(4*time.Second))
 	}
 }
@@ -242,29 +231,12 @@ func (i *Interface) advertise() {
 	if !i.has(from) {
 		return
 	}
-	seconds := func(d, def time.Duration) uint32 {
-		if d < 0 {
-			return 0
-		}
-		return uint32(orDur(d, def) / time.Second)
-	}
-	b := make([]byte, 12, 128)
-	b[0] = ra.HopLimit
-	binary.BigEndian.PutUint16(b[2:], uint16(min(seconds(ra.Lifetime, 30*time.Minute), 0xffff)))
-	b = append(b, linkOption(1, i.MAC)...)
-	if ra.MTU > 0 {
-		b = append(b, 5, 1, 0, 0)
-		b = binary.BigEndian.AppendUint32(b, uint32(ra.MTU))
-	}
+	m := &icmp.RouterAdvertisement{HopLimit: ra.HopLimit, MTU: uint32(max(ra.MTU, 0)), Lifetime: orDur(ra.Lifetime, 30*time.Minute), Source: i.MAC}
+	life := orDur(ra.PrefixLifetime, 24*time.Hour)
 	for _, p := range ra.Prefixes {
-		life := seconds(ra.PrefixLifetime, 24*time.Hour)
-		b = append(b, 3, 4, byte(p.Bits()), 0xc0) // on-link, autonomous
-		b = binary.BigEndian.AppendUint32(b, life)
-		b = binary.BigEndian.AppendUint32(b, life/2)
-		a := p.Masked().Addr().As16()
-		b = append(append(b, 0, 0, 0, 0), a[:]...)
+		m.Prefixes = append(m.Prefixes, icmp.Prefix{Prefix: p.Masked(), OnLink: true, Autonomous: true, Valid: life, Preferred: life / 2})
 	}
-	i.ndp(from, allNodes, icmp.RouterAdvert, b)
+	i.ndp(from, allNodes, m)
 	i.Host.queue.Set(&i.raTimer, i.Host.Now().Add(orDur(ra.Interval, 200*time.Second)))
 }
 
@@ -279,33 +251,21 @@ func orDur(d, def time.Duration) time.Duration {
 const maxLearned = 32
 
 // acceptRA takes a router's word (RFC 4861 §6.3.4, RFC 4862 §5.5.3).
-func (i *Interface) acceptRA(b []byte, router netip.Addr) {
-	i.rsSent = 3
+func (i *Interface) acceptRA(ra *icmp.RouterAdvertisement, router netip.Addr) {
+	i.rsSent = maxSolicitations
 	i.Host.queue.Stop(&i.rsTimer)
-	if b[0] > 0 {
-		i.hopLimit = b[0]
+	if ra.HopLimit > 0 {
+		i.hopLimit = ra.HopLimit
 	}
-	life := time.Duration(binary.BigEndian.Uint16(b[2:])) * time.Second
-	i.learn(learned{router: router}, life)
-	for o := b[12:]; len(o) >= 8; {
-		n := int(o[1]) * 8
-		if n == 0 || n > len(o) {
-			return
+	i.learn(learned{router: router}, ra.Lifetime)
+	if mtu := int(ra.MTU); mtu >= ip.MinMTU6 && mtu < i.MTU {
+		i.MTU = mtu
+		i.Host.changes++
+	}
+	for _, o := range ra.Prefixes {
+		if p := o.Prefix; o.Autonomous && p.Bits() == eui64Bits && !p.Addr().IsLinkLocalUnicast() && !p.Addr().IsMulticast() {
+			i.learn(learned{addr: netip.PrefixFrom(eui64(p, i.MAC), eui64Bits)}, o.Valid)
 		}
-		switch {
-		case o[0] == 5:
-			if mtu := int(binary.BigEndian.Uint32(o[4:])); mtu >= 1280 && mtu < i.MTU {
-				i.MTU = mtu
-				i.Host.changes++
-			}
-		case o[0] == 3 && n == 32:
-			p := netip.PrefixFrom(netip.AddrFrom16([16]byte(o[16:32])), int(o[2]))
-			valid := time.Duration(binary.BigEndian.Uint32(o[4:])) * time.Second
-			if o[3]&0x40 != 0 && p.Bits() == 64 && !p.Addr().IsLinkLocalUnicast() && !p.Addr().IsMulticast() {
-				i.learn(learned{addr: netip.PrefixFrom(eui64(p, i.MAC), 64)}, valid)
-			}
-		}
-		o = o[n:]
 	}
 }
 

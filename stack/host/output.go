@@ -1,7 +1,6 @@
 package host
 
 import (
-	"encoding/binary"
 	"errors"
 	"net/netip"
 
@@ -85,7 +84,7 @@ func (h *Host) cached(dst netip.Addr) (*hop, error) {
 
 func (h *Host) find(dst netip.Addr) (hop, error) {
 	if i := h.local[dst]; i != nil || dst.IsLoopback() {
-		return hop{out: i, local: true, gateway: dst, mtu: 65535}, nil
+		return hop{out: i, local: true, gateway: dst, mtu: ip.MaxLen}, nil
 	}
 	r := h.Routes.Lookup(dst, h.usable)
 	if r == nil {
@@ -137,11 +136,15 @@ func (h *Host) pathMTUTo(dst netip.Addr, mtu int) int {
 // maxPaths bounds the path MTUs that are kept.
 const maxPaths = 4096
 
+// leastPath4 is the least path MTU that is believed. RFC 1191 §3 allows 68; one
+// smaller than this is an attack.
+const leastPath4 = 552
+
 // learnPathMTU keeps what ICMP told (RFC 1191 §3, RFC 8201 §4).
 func (h *Host) learnPathMTU(dst netip.Addr, mtu int) bool {
-	least := 576 - 24 // RFC 1191: no smaller than 68; smaller than this is an attack
+	least := leastPath4
 	if dst.Is6() {
-		least = 1280
+		least = ip.MinMTU6
 	}
 	mtu = max(mtu, least)
 	n, err := h.lookup(dst)
@@ -178,7 +181,7 @@ func (h *Host) route(dst netip.Addr) (hop, error) {
 		}
 		bare := dst.WithZone("")
 		if h.local[bare] == i {
-			return hop{out: i, local: true, gateway: bare, mtu: 65535}, nil
+			return hop{out: i, local: true, gateway: bare, mtu: ip.MaxLen}, nil
 		}
 		return hop{out: i, gateway: bare, mtu: i.MTU}, nil
 	}
@@ -270,43 +273,17 @@ func (h *Host) output(p *packet.Packet, d *datagram) error {
 			d.ttl = d.hop.out.hopLimit
 		}
 	}
-	n := p.Len()
-	id := uint32(0)
-	if v6 {
-		b := p.Prepend(ip.Header6)
-		binary.BigEndian.PutUint32(b, 6<<28|uint32(d.class)<<20)
-		if p.Segment == 0 || n <= 0xffff {
-			binary.BigEndian.PutUint16(b[4:], uint16(n))
-		}
-		b[6], b[7] = byte(d.proto), d.ttl
-		s, t := d.src.As16(), d.dst.As16()
-		copy(b[8:], s[:])
-		copy(b[24:], t[:])
-	} else {
-		b := p.Prepend(ip.MinHeader4)
+	k := ip.Header{Src: d.src, Dst: d.dst, Protocol: d.proto, TTL: d.ttl, TrafficClass: d.class, DontFragment: d.df}
+	if !v6 {
 		h.ipID++
-		id = h.ipID
-		put4(b, d, n+ip.MinHeader4, id)
+		k.ID = uint16(h.ipID)
 	}
+	n := p.Len()
+	k.Put(p.Prepend(k.Len()), n)
 	if !h.filtered(filter.Output, p, nil, d.hop.out) {
 		return ErrProhibited
 	}
 	return h.emit(p, d.hop, v6, d.df)
-}
-
-func put4(b []byte, d *datagram, total int, id uint32) {
-	b[0], b[1] = 0x45, d.class
-	binary.BigEndian.PutUint16(b[2:], uint16(total))
-	binary.BigEndian.PutUint16(b[4:], uint16(id))
-	b[6], b[7] = 0, 0
-	if d.df {
-		b[6] = 0x40
-	}
-	b[8], b[9], b[10], b[11] = d.ttl, byte(d.proto), 0, 0
-	s, t := d.src.As4(), d.dst.As4()
-	copy(b[12:], s[:])
-	copy(b[16:], t[:])
-	binary.BigEndian.PutUint16(b[10:], ^ip.Sum(0, b[:20]))
 }
 
 // emit gives a packet with its IP header to the link, or back to this host.
@@ -333,38 +310,39 @@ func (h *Host) link(p *packet.Packet, n *hop, v6 bool) {
 	if v6 {
 		t = ethernet.TypeIPv6
 	}
-	b := p.Bytes()
-	if v6 && b[24] == 0xff {
-		// RFC 2464 §7.
-		n.out.send(p, ethernet.MAC{0x33, 0x33, b[36], b[37], b[38], b[39]}, t)
-		return
+	switch b := ip.View(p.Bytes()); {
+	case b.ToMulticast():
+		n.out.send(p, ethernet.Group(b.Destination()), t)
+	case !v6 && n.out.isBroadcast(b.Destination()):
+		n.out.send(p, ethernet.Everybody(), t)
+	default:
+		n.out.neighbour.resolve(p, n, t)
 	}
-	if !v6 && b[16]&0xf0 == 0xe0 {
-		n.out.send(p, ethernet.MAC{1, 0, 0x5e, b[17] & 0x7f, b[18], b[19]}, t) // RFC 1112 §6.4
-		return
-	}
-	if !v6 && (binary.BigEndian.Uint32(b[16:]) == 0xffffffff || n.out.directed(b[16:20])) {
-		n.out.send(p, broadcast, t)
-		return
-	}
-	n.out.neighbour.resolve(p, n, t)
 }
 
-// directed tells whether b is the broadcast address of one of the networks.
-func (i *Interface) directed(b []byte) bool {
-	if b[3] == 0 || b[3]&1 == 0 {
-		return false
+// isBroadcast tells whether an IPv4 address is everybody's, on the link or on
+// one of the interface's networks.
+func (i *Interface) isBroadcast(a netip.Addr) bool {
+	b := a.As4()
+	if b[3]&1 == 0 {
+		return false // no broadcast address ends in 0
 	}
-	v := binary.BigEndian.Uint32(b)
+	v := number4(b)
+	if v == ^uint32(0) {
+		return true
+	}
 	for _, p := range i.addresses {
 		if p.Addr().Is4() && p.Bits() < 31 {
-			a := p.Addr().As4()
-			if host := ^uint32(0) >> p.Bits(); v&host == host && v&^host == binary.BigEndian.Uint32(a[:])&^host {
+			if host := ^uint32(0) >> p.Bits(); v&host == host && v&^host == number4(p.Addr().As4())&^host {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+func number4(a [4]byte) uint32 {
+	return uint32(a[0])<<24 | uint32(a[1])<<16 | uint32(a[2])<<8 | uint32(a[3])
 }
 
 // loopback gives a packet of this host to itself, later: not within the call
@@ -389,19 +367,14 @@ func (h *Host) loopback(p *packet.Packet, v6 bool) {
 // fragment cuts a packet for the MTU (RFC 791 §3.2, RFC 8200 §4.5).
 func (h *Host) fragment(p *packet.Packet, n *hop, v6 bool) error {
 	offload.Finish(p)
-	b := p.Bytes()
-	head, extra := ip.Header6, 8
-	proto := byte(0)
-	offset, more := 0, false
+	b := ip.View(p.Bytes())
+	head, extra := b.HeaderLen(), 0
 	if v6 {
-		proto = b[6]
-	} else {
-		head, extra = int(b[0]&15)*4, 0
-		f := binary.BigEndian.Uint16(b[6:])
-		offset, more = int(f&0x1fff)*8, f&0x2000 != 0
+		extra = ip.FragmentLen
 	}
-	room := (n.mtu - head - extra) &^ 7
-	if room < 8 {
+	offset, more, proto := b.FragmentOffset(), b.MoreFragments(), b.Protocol()
+	room := (n.mtu - head - extra) &^ (ip.FragmentUnit - 1)
+	if room < ip.FragmentUnit {
 		h.Count.FragmentsFail++
 		h.dropped(p, n.out, "the MTU leaves no room for a fragment")
 		return ErrTooBig
@@ -410,32 +383,18 @@ func (h *Host) fragment(p *packet.Packet, n *hop, v6 bool) error {
 	data := b[head:]
 	for at := 0; at < len(data); at += room {
 		k := min(room, len(data)-at)
-		last := at+k == len(data)
+		follow := at+k < len(data)
 		q := h.pool.Get(head + extra + k)
 		q.ID = p.ID
-		f := q.Extend(head + extra + k)
+		f := ip.View(q.Extend(head + extra + k))
 		copy(f, b[:head])
 		copy(f[head+extra:], data[at:at+k])
 		if v6 {
-			binary.BigEndian.PutUint16(f[4:], uint16(8+k))
-			f[6] = byte(ip.ProtoFragment)
-			x := f[head:]
-			x[0], x[1] = proto, 0
-			w := uint16(at)
-			if !last {
-				w |= 1
-			}
-			binary.BigEndian.PutUint16(x[2:], w)
-			binary.BigEndian.PutUint32(x[4:], id)
+			f.SetPayload(extra + k)
+			f.SetNext(ip.ProtoFragment)
+			ip.FragmentHeader{Next: proto, Offset: at, More: follow, ID: id}.Put(f[head:])
 		} else {
-			binary.BigEndian.PutUint16(f[2:], uint16(head+k))
-			w := uint16((offset + at) / 8)
-			if !last || more {
-				w |= 0x2000
-			}
-			binary.BigEndian.PutUint16(f[6:], w)
-			f[10], f[11] = 0, 0
-			binary.BigEndian.PutUint16(f[10:], ^ip.Sum(0, f[:head]))
+			f.SetFragment(offset+at, follow || more, k)
 		}
 		h.Count.FragmentsCreated++
 		h.link(q, n, v6)

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"encoding/binary"
 	"net/netip"
 
 	"peel/wire/icmp"
@@ -34,6 +33,9 @@ type Answer struct {
 // maxAnswers bounds those that wait.
 const maxAnswers = 1024
 
+// maxPing is the most data of an echo request, of either version.
+const maxPing = ip.MaxLen - ip.MinHeader4 - icmp.HeaderLen
+
 // OpenPing opens a socket with an identifier of its own.
 func (h *Host) OpenPing() (*Ping, error) {
 	for range 1000 {
@@ -52,7 +54,7 @@ func (g *Ping) Close() { delete(g.host.pings, g.id) }
 
 // Send sends an echo request.
 func (g *Ping) Send(to netip.Addr, seq uint16, data []byte) error {
-	if len(data) > 65507 {
+	if len(data) > maxPing {
 		return ErrTooBig
 	}
 	h := g.host
@@ -64,20 +66,16 @@ func (g *Ping) Send(to netip.Addr, seq uint16, data []byte) error {
 	if err != nil {
 		return err
 	}
-	p := h.pool.Get(8 + len(data))
-	b := p.Extend(8 + len(data))
-	b[0], b[1] = icmp.Echo4, 0
-	v6 := to.Is6()
-	proto, sum := ip.ProtoICMP, uint16(0)
-	if v6 {
-		b[0], proto = icmp.Echo6, ip.ProtoICMPv6
+	p := h.pool.Get(icmp.HeaderLen + len(data))
+	b := p.Extend(icmp.HeaderLen + len(data))
+	typ, proto, sum := uint8(icmp.Echo4), ip.ProtoICMP, uint16(0)
+	if to.Is6() {
+		typ, proto = icmp.Echo6, ip.ProtoICMPv6
 		sum = ip.PseudoSum(from, to.WithZone(""), proto, len(b))
 	}
-	b[2], b[3] = 0, 0
-	binary.BigEndian.PutUint16(b[4:], g.id)
-	binary.BigEndian.PutUint16(b[6:], seq)
-	copy(b[8:], data)
-	binary.BigEndian.PutUint16(b[2:], ^ip.Sum(sum, b))
+	icmp.Echo(typ, g.id, seq).Put(b)
+	copy(b[icmp.HeaderLen:], data)
+	icmp.Seal(b, sum)
 	h.Count.ICMPOut++
 	return h.output(p, &datagram{src: from, dst: to.WithZone(""), proto: proto, ttl: g.TTL, hop: &n})
 }
@@ -102,21 +100,21 @@ func (g *Ping) add(a Answer) {
 }
 
 func (h *Host) pingReply(m icmp.Message, from netip.Addr, ttl uint8) {
-	if g := h.pings[binary.BigEndian.Uint16(m.Body)]; g != nil {
-		g.add(Answer{Seq: binary.BigEndian.Uint16(m.Body[2:]), From: from, Data: append([]byte(nil), m.Body[4:]...), TTL: ttl})
+	if g := h.pings[m.Identifier()]; g != nil {
+		g.add(Answer{Seq: m.Sequence(), From: from, Data: append([]byte(nil), m.Data()...), TTL: ttl})
 	}
 }
 
-// quotedPing is an ICMP error about an echo request; q is its header. It tells
-// whether that was ours.
-func (h *Host) quotedPing(q []byte, m icmp.Message, from netip.Addr) bool {
-	if q[0] != icmp.Echo4 && q[0] != icmp.Echo6 {
+// quotedPing is an ICMP error m about an echo request q. It tells whether that
+// was ours.
+func (h *Host) quotedPing(q, m icmp.Message, from netip.Addr) bool {
+	if q.Type != icmp.Echo4 && q.Type != icmp.Echo6 {
 		return false
 	}
-	g := h.pings[binary.BigEndian.Uint16(q[4:])]
+	g := h.pings[q.Identifier()]
 	if g != nil {
 		m.Body = append([]byte(nil), m.Body...)
-		g.add(Answer{Seq: binary.BigEndian.Uint16(q[6:]), From: from, Error: &m})
+		g.add(Answer{Seq: q.Sequence(), From: from, Error: &m})
 	}
 	return g != nil
 }

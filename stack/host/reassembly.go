@@ -1,8 +1,6 @@
 package host
 
 import (
-	"encoding/binary"
-
 	"peel/clock"
 	"peel/stack/packet"
 	"peel/wire/icmp"
@@ -17,13 +15,13 @@ func (h *Host) join4(i *Interface, p *packet.Packet, pk *ip.Packet) *packet.Pack
 		return nil
 	}
 	n := whole.Len()
-	if n > 65535-ip.MinHeader4 {
+	if n > ip.MaxLen-ip.MinHeader4 {
 		h.Count.ReassemblyFails++
 		h.dropped(whole, i, "fragments of more than an IPv4 packet can be")
 		return nil
 	}
-	b := whole.Prepend(ip.MinHeader4)
-	put4(b, &datagram{src: pk.Src, dst: pk.Dst, proto: pk.Protocol, ttl: pk.TTL, class: pk.TrafficClass}, n+ip.MinHeader4, pk.ID)
+	k := ip.Header{Src: pk.Src, Dst: pk.Dst, Protocol: pk.Protocol, TTL: pk.TTL, TrafficClass: pk.TrafficClass, ID: uint16(pk.ID)}
+	k.Put(whole.Prepend(k.Len()), n)
 	return whole
 }
 
@@ -33,14 +31,8 @@ func (h *Host) join6(i *Interface, p *packet.Packet, pk *ip.Packet) *packet.Pack
 		return nil
 	}
 	n := whole.Len()
-	b := whole.Prepend(ip.Header6)
-	clear(b)
-	binary.BigEndian.PutUint32(b, 6<<28|uint32(pk.TrafficClass)<<20)
-	binary.BigEndian.PutUint16(b[4:], uint16(min(n, 0xffff)))
-	b[6], b[7] = byte(pk.Protocol), pk.TTL
-	s, d := pk.Src.As16(), pk.Dst.As16()
-	copy(b[8:], s[:])
-	copy(b[24:], d[:])
+	k := ip.Header{Src: pk.Src, Dst: pk.Dst, Protocol: pk.Protocol, TTL: pk.TTL, TrafficClass: pk.TrafficClass}
+	k.Put(whole.Prepend(k.Len()), n)
 	return whole
 }
 
@@ -49,13 +41,13 @@ func (h *Host) join6(i *Interface, p *packet.Packet, pk *ip.Packet) *packet.Pack
 func (h *Host) reassemble(i *Interface, p *packet.Packet, pk *ip.Packet, r *ip.Reassembler) *packet.Packet {
 	drops := r.Expired + r.Dropped
 	payload := pk.Payload(p.Bytes())
-	if len(payload) == 0 || pk.MoreFragments && len(payload)%8 != 0 {
+	if len(payload) == 0 || pk.MoreFragments && len(payload)%ip.FragmentUnit != 0 {
 		h.bad(i, p, "a fragment of "+itoa(len(payload))+" bytes")
 		return nil
 	}
 	whole, ok := r.Add(pk, payload, 0, 0, h.Now())
 	if !ok && pk.FragmentOffset == 0 {
-		r.Keep(pk, p.Bytes()[:min(p.Len(), 1280)])
+		r.Keep(pk, p.Bytes()[:min(p.Len(), ip.MinMTU6)])
 	}
 	id := p.ID
 	h.pool.Put(p)
@@ -86,13 +78,13 @@ func (h *Host) expireFragments(now clock.Time) {
 	for _, r := range [...]*ip.Reassembler{h.frags4, h.frags6} {
 		before := r.Expired
 		for _, first := range r.Expire(now) {
-			typ := uint8(icmp.TimeExceeded4)
-			if first[0]>>4 == 6 {
-				typ = icmp.TimeExceeded6
+			e := icmp.Header{Type: icmp.TimeExceeded4, Code: icmp.ReassemblyExceeded}
+			if ip.View(first).V6() {
+				e.Type = icmp.TimeExceeded6
 			}
 			p := h.pool.Get(len(first))
 			copy(p.Extend(len(first)), first)
-			h.errorFor(p, nil, typ, 1, 0)
+			h.errorFor(p, nil, e)
 		}
 		h.Count.ReassemblyFails += uint64(r.Expired - before)
 		if next := r.Next(); next < h.queue.At(&h.fragTimer) {
@@ -109,41 +101,22 @@ func (h *Host) extensions(i *Interface, p *packet.Packet, pk *ip.Packet) bool {
 		switch x.Protocol {
 		case ip.ProtoRouting:
 			// RFC 5095 §3: type 0 is not followed, nor is what is unknown.
-			if b[x.At+3] != 0 {
-				h.errorFor(p, i, icmp.ParameterProb6, 0, uint32(x.At+2))
+			if ip.SegmentsLeft(b[x.At:]) != 0 {
+				h.errorFor(p, i, icmp.Header{Type: icmp.ParameterProb6, Code: icmp.BadField6, Rest: uint32(x.At + ip.RoutingTypeAt)})
 				return false
 			}
 		case ip.ProtoHopByHop, ip.ProtoDestOpts:
-			at, act := unknownOption(b[x.At:x.At+x.Len], x.At)
+			at, act := ip.UnknownOption(b[x.At : x.At+x.Len])
 			switch {
-			case act == 0:
+			case act == ip.SkipOption:
 				continue
-			case act == 1, act == 3 && pk.Dst.IsMulticast():
+			case act == ip.DropPacket, act == ip.ReportUnicast && pk.Dst.IsMulticast():
 				h.bad(i, p, "an IPv6 option that is not known")
 			default:
-				h.errorFor(p, i, icmp.ParameterProb6, 2, uint32(at))
+				h.errorFor(p, i, icmp.Header{Type: icmp.ParameterProb6, Code: icmp.UnknownOption6, Rest: uint32(x.At + at)})
 			}
 			return false
 		}
 	}
 	return true
-}
-
-// unknownOption returns where the first option stands that may not be skipped,
-// and what its highest bits ask for instead (RFC 8200 §4.2).
-func unknownOption(b []byte, base int) (at int, act byte) {
-	for n := 2; n < len(b); {
-		if b[n] == 0 {
-			n++ // Pad1
-			continue
-		}
-		if b[n] > 1 && b[n]>>6 != 0 {
-			return base + n, b[n] >> 6
-		}
-		if n+1 >= len(b) {
-			break
-		}
-		n += 2 + int(b[n+1])
-	}
-	return 0, 0
 }

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"encoding/binary"
 	"net/netip"
 
 	"peel/clock"
@@ -143,7 +142,7 @@ func (s *TCP) SendSegment(c *tcp.Conn, hd *tcp.Outgoing, a, b []byte) {
 	}
 	d := datagram{src: local.Addr(), dst: remote.Addr(), proto: ip.ProtoTCP, df: !h.Options.NoPathMTU, hop: &s.hop}
 	if hd.ECT {
-		d.class = 2 // ECT(0), RFC 3168 §5
+		d.class = ip.ECT0
 	}
 	if s.hop.out == nil && !s.hop.local {
 		h.dropped(p, nil, "no route to "+remote.Addr().String())
@@ -155,15 +154,15 @@ func (s *TCP) SendSegment(c *tcp.Conn, hd *tcp.Outgoing, a, b []byte) {
 // buildTCP puts the TCP header before the payload in p, with its checksum or
 // with what the card needs to make it.
 func buildTCP(p *packet.Packet, hd *tcp.Outgoing, local, remote netip.AddrPort, offload bool) {
-	t := p.Prepend(hd.Len())
-	hd.Put(t, local.Port(), remote.Port())
+	hd.Put(p.Prepend(hd.Len()), local.Port(), remote.Port())
 	sum := ip.PseudoSum(local.Addr(), remote.Addr(), ip.ProtoTCP, p.Len())
+	seg := wiretcp.Segment(p.Bytes())
 	if offload {
-		binary.BigEndian.PutUint16(t[wiretcp.ChecksumAt:], sum)
+		seg.SetChecksum(sum)
 		p.Checksum, p.SumFrom, p.SumAt = packet.Partial, 0, wiretcp.ChecksumAt
 		return
 	}
-	binary.BigEndian.PutUint16(t[wiretcp.ChecksumAt:], ^ip.Sum(sum, p.Bytes()))
+	seg.Seal(sum)
 	p.Checksum = packet.Good
 }
 
@@ -186,20 +185,17 @@ func (s *TCP) reroute() {
 
 // inputTCP brings a segment to its connection or listener.
 func (h *Host) inputTCP(i *Interface, p *packet.Packet, head int, v6 bool) {
-	b := p.Bytes()
+	b := ip.View(p.Bytes())
 	seg, err := wiretcp.Parse(b[head:])
 	if err != nil {
 		h.bad(i, p, err.Error())
 		return
 	}
 	var key tuple
-	src, dst := ends(b, v6)
+	src, dst := b.Source(), b.Destination()
 	key.local, key.remote = dst.As16(), src.As16()
 	key.localPort, key.remotePort = seg.DestinationPort(), seg.SourcePort()
-	ce := b[1]&3 == 3
-	if v6 {
-		ce = b[1]>>4&3 == 3
-	}
+	ce := b.ECN() == ip.CE
 	now := h.queue.Now()
 	s := h.tcps[key]
 	if s != nil && s.State() == tcp.TimeWait && s.TimeWaitReuse(seg) {
@@ -309,14 +305,10 @@ func (h *Host) quotedTCP(local, remote netip.AddrPort, seq uint32, m icmp.Messag
 			return // RFC 5927 §7.1: nothing of ours
 		}
 		h.learnPathMTU(remote.Addr(), mtu)
-		header := ip.MinHeader4
-		if remote.Addr().Is6() {
-			header = ip.Header6
-		}
-		s.PathMTU(now, h.pathMTUTo(remote.Addr(), s.hop.mtu)-header, seq, "ICMP from "+from.String())
+		s.PathMTU(now, h.pathMTUTo(remote.Addr(), s.hop.mtu)-ip.HeaderLen(remote.Addr()), seq, "ICMP from "+from.String())
 	} else {
 		err := icmpError(m)
-		if m.V6 && m.Type == icmp.TimeExceeded6 || !m.V6 && (m.Type == icmp.TimeExceeded4 || m.Type == 4 || m.Type == icmp.Redirect4) {
+		if m.V6 && m.Type == icmp.TimeExceeded6 || !m.V6 && (m.Type == icmp.TimeExceeded4 || m.Type == icmp.SourceQuench4 || m.Type == icmp.Redirect4) {
 			return
 		}
 		if err == ErrRefused {

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"encoding/binary"
 	"net/netip"
 
 	"peel/stack/packet"
@@ -125,11 +124,8 @@ func (u *UDP) Send(b []byte, to netip.AddrPort) error {
 	if src.Is4() != dst.Is4() {
 		return ErrNoAddress
 	}
-	head := ip.MinHeader4
-	if dst.Is6() {
-		head = ip.Header6
-	}
-	most := 65535 - udp.HeaderLen
+	head := ip.HeaderLen(dst)
+	most := ip.MaxLen - udp.HeaderLen
 	if dst.Is4() {
 		most -= ip.MinHeader4 // there the length counts the header too
 	}
@@ -145,15 +141,8 @@ func (u *UDP) Send(b []byte, to netip.AddrPort) error {
 	p := h.pool.Get(len(b))
 	copy(p.Extend(len(b)), b)
 	d := p.Prepend(udp.HeaderLen)
-	binary.BigEndian.PutUint16(d, u.local.Port())
-	binary.BigEndian.PutUint16(d[2:], to.Port())
-	binary.BigEndian.PutUint16(d[4:], uint16(p.Len()))
-	d[6], d[7] = 0, 0
-	sum := ^ip.Sum(ip.PseudoSum(src, dst, ip.ProtoUDP, p.Len()), p.Bytes())
-	if sum == 0 {
-		sum = 0xffff // RFC 768
-	}
-	binary.BigEndian.PutUint16(d[6:], sum)
+	udp.Header{Source: u.local.Port(), Destination: to.Port(), Length: uint16(p.Len())}.Put(d)
+	udp.Datagram(p.Bytes()).Seal(ip.PseudoSum(src, dst, ip.ProtoUDP, p.Len()))
 	p.Checksum = packet.Good
 	return h.output(p, &datagram{src: src, dst: dst, proto: ip.ProtoUDP, ttl: u.TTL, df: u.DontFragment, hop: &n})
 }
@@ -179,18 +168,22 @@ func (u *UDP) Error() (SocketError, bool) {
 	return e, true
 }
 
-// datagramCost is what a waiting datagram counts beside its bytes.
-const datagramCost = 128
+const (
+	// datagramCost is what a waiting datagram counts beside its bytes.
+	datagramCost = 128
+	// defaultLimit of UDP.Limit.
+	defaultLimit = 1 << 20
+)
 
 // inputUDP brings a datagram to its socket.
 func (h *Host) inputUDP(i *Interface, p *packet.Packet, head int, v6 bool) {
-	b := p.Bytes()
+	b := ip.View(p.Bytes())
 	d, err := udp.Parse(b[head:])
 	if err != nil || int(d.Length()) > len(d) {
 		h.bad(i, p, "UDP length")
 		return
 	}
-	src, dst := ends(b, v6)
+	src, dst := b.Source(), b.Destination()
 	from, to := netip.AddrPortFrom(src, d.SourcePort()), netip.AddrPortFrom(dst, d.DestinationPort())
 	u := h.udpFor(to, from)
 	if u == nil {
@@ -199,16 +192,16 @@ func (h *Host) inputUDP(i *Interface, p *packet.Packet, head int, v6 bool) {
 		case dst.IsMulticast() || i != nil && !v6 && i.isBroadcast(dst):
 			h.pool.Put(p)
 		case v6:
-			h.errorFor(p, i, icmp.Unreachable6, 4, 0)
+			h.errorFor(p, i, icmp.Header{Type: icmp.Unreachable6, Code: icmp.PortUnreachable6})
 		default:
-			h.errorFor(p, i, icmp.Unreachable4, 3, 0)
+			h.errorFor(p, i, icmp.Header{Type: icmp.Unreachable4, Code: icmp.PortUnreachable4})
 		}
 		return
 	}
 	from = netip.AddrPortFrom(i.zoned(src), from.Port())
 	limit := u.Limit
 	if limit == 0 {
-		limit = 1 << 20
+		limit = defaultLimit
 	}
 	if u.bytes+len(d.Payload())+datagramCost > limit {
 		u.Drops++
@@ -216,11 +209,7 @@ func (h *Host) inputUDP(i *Interface, p *packet.Packet, head int, v6 bool) {
 		h.dropped(p, i, "the receive queue of "+u.local.String()+" is full")
 		return
 	}
-	ttl := b[8]
-	if v6 {
-		ttl = b[7]
-	}
-	u.queue = append(u.queue, Datagram{from, to, append([]byte(nil), d.Payload()...), ttl})
+	u.queue = append(u.queue, Datagram{from, to, append([]byte(nil), d.Payload()...), b.TTL()})
 	u.bytes += len(d.Payload()) + datagramCost
 	if u.Wake != nil {
 		u.Wake()

@@ -1,13 +1,13 @@
 package link
 
 import (
-	"encoding/binary"
 	"math"
 	"time"
 
 	"peel/clock"
 	"peel/stack/packet"
 	"peel/wire/ethernet"
+	"peel/wire/ip"
 )
 
 // queue is the frames that wait before a cable.
@@ -148,26 +148,10 @@ func markCE(b []byte) bool {
 	if err != nil {
 		return false
 	}
-	b = b[h.Len:]
-	switch {
-	case h.Type == ethernet.TypeIPv4 && len(b) >= 20 && b[0]>>4 == 4:
-		if b[1]&3 == 0 {
-			return false
-		}
-		// RFC 1624 §3: HC' = ~(~HC + ~m + m').
-		before := binary.BigEndian.Uint16(b)
-		b[1] |= 3
-		sum := uint32(^binary.BigEndian.Uint16(b[10:])) + uint32(^before) + uint32(binary.BigEndian.Uint16(b))
-		sum = sum>>16 + sum&0xffff
-		sum += sum >> 16
-		binary.BigEndian.PutUint16(b[10:], ^uint16(sum))
-		return true
-	case h.Type == ethernet.TypeIPv6 && len(b) >= 40 && b[0]>>4 == 6:
-		if b[1]&0x30 == 0 {
-			return false
-		}
-		b[1] |= 0x30
-		return true
+	v := ip.View(b[h.Len:])
+	if h.Type != ethernet.TypeIPv4 && h.Type != ethernet.TypeIPv6 || !v.Whole() || v.V6() != (h.Type == ethernet.TypeIPv6) || v.ECN() == ip.NotECT {
+		return false
 	}
-	return false
+	v.SetECN(ip.CE)
+	return true
 }

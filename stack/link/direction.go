@@ -3,6 +3,7 @@ package link
 import (
 	"errors"
 	"math/rand/v2"
+	"time"
 
 	"peel/clock"
 	"peel/stack/offload"
@@ -234,7 +235,7 @@ func (d *Direction) transmit(p *packet.Packet, start clock.Time) {
 // later is t and fraction/rate ns, and the time of that many bits after it.
 // bits are at most about a million, so that the product fits.
 func later(t clock.Time, fraction, bits, rate int64) (clock.Time, int64) {
-	ns := bits*1e9 + fraction
+	ns := bits*int64(time.Second) + fraction
 	return t + clock.Time(ns/rate), ns % rate
 }
 

@@ -131,7 +131,7 @@ func (m Medium) time(bits int64) time.Duration {
 	if m.Rate <= 0 {
 		return 0
 	}
-	return time.Duration((bits*1e9 + m.Rate - 1) / m.Rate)
+	return time.Duration((bits*int64(time.Second) + m.Rate - 1) / m.Rate)
 }
 
 // Propagation is how long a signal travels.
@@ -139,5 +139,5 @@ func (m Medium) Propagation(metres float64) time.Duration {
 	if m.Velocity <= 0 {
 		return 0
 	}
-	return time.Duration(metres / m.Velocity * 1e9)
+	return time.Duration(metres / m.Velocity * float64(time.Second))
 }

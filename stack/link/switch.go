@@ -106,7 +106,7 @@ func (s *Switch) Counters() SwitchCounters { return s.c }
 
 // Lookup tells behind which port an address is.
 func (s *Switch) Lookup(mac ethernet.MAC) (port string, ok bool) {
-	if p := s.find(number(mac[:]), s.net.Clock.Now()); p != nil {
+	if p := s.find(number(mac), s.net.Clock.Now()); p != nil {
 		return p.name, true
 	}
 	return "", false
@@ -145,20 +145,21 @@ func (p *SwitchPort) Receive(pkt *packet.Packet) {
 		s.net.drop(pkt, p.name, ReasonStorm, Hop{})
 		return
 	}
-	dst := number(b)
+	f := ethernet.Frame(b)
+	dst, src := number(f.Destination()), f.Source()
 	// A group is never a source (IEEE 802.1Q §8.7).
-	if b[6]&1 == 0 && !s.learn(number(b[6:]), p, now) {
+	if !src.Multicast() && !s.learn(number(src), p, now) {
 		s.c.Storm++
 		s.net.drop(pkt, p.name, ReasonMoves, Hop{})
 		return
 	}
-	if dst&^0xf == 0x0180c2000000 {
+	if dst&^0xf == reserved {
 		s.c.Reserved++
 		s.net.drop(pkt, p.name, ReasonReserved, Hop{})
 		return
 	}
 	reason := ReasonUnknown
-	if b[0]&1 == 0 {
+	if !f.Destination().Multicast() {
 		out := s.find(dst, now)
 		if out == p {
 			s.c.SamePort++
@@ -182,7 +183,7 @@ func (p *SwitchPort) Receive(pkt *packet.Packet) {
 // flood sends to all other ports that are up.
 func (p *SwitchPort) flood(pkt *packet.Packet, reason string, now clock.Time) {
 	s := p.sw
-	if ms := int64(now) / 1e6; ms != s.window {
+	if ms := int64(now) / int64(time.Millisecond); ms != s.window {
 		s.window, s.floods = ms, 0
 	}
 	if s.floods++; s.floods > s.o.Storm {
@@ -266,7 +267,10 @@ func (s *Switch) forget(which func(*station) bool) {
 	s.purge = clock.Time(math.MinInt64)
 }
 
-func number(b []byte) uint64 {
-	_ = b[5]
+// reserved are the addresses that no bridge forwards, but for their last four
+// bits (IEEE 802.1Q §8.6.3).
+const reserved = 0x0180c2000000
+
+func number(b ethernet.MAC) uint64 {
 	return uint64(b[0])<<40 | uint64(b[1])<<32 | uint64(b[2])<<24 | uint64(b[3])<<16 | uint64(b[4])<<8 | uint64(b[5])
 }

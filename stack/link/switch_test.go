@@ -154,8 +154,8 @@ func TestUnicastLoopWithoutDelayEnds(t *testing.T) {
 		c.Plug(a.AddPort(fmt.Sprint("a", i), c.AB()), b.AddPort(fmt.Sprint("b", i), c.BA()))
 	}
 	// a believes 7 behind its first cable to b, b behind its second to a.
-	a.learn(number([]byte{2, 0, 0, 0, 0, 7}), a.ports[1], 0)
-	b.learn(number([]byte{2, 0, 0, 0, 0, 7}), b.ports[1], 0)
+	a.learn(number(ethernet.MAC{2, 0, 0, 0, 0, 7}), a.ports[1], 0)
+	b.learn(number(ethernet.MAC{2, 0, 0, 0, 0, 7}), b.ports[1], 0)
 	l.says(1, mac(7))
 	l.drain()
 	if a.Counters().Storm != 1 && b.Counters().Storm != 1 {

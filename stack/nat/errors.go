@@ -22,7 +22,7 @@ func (n *NAT) readQuote(p *packet.Packet, b []byte) Reason {
 		if h.v6 {
 			sum = ip.PseudoSum(h.src.Addr(), h.dst.Addr(), h.proto, len(b)-h.at)
 		}
-		if ip.Sum(sum, b[h.at:]) != 0xffff {
+		if !ip.Right(sum, b[h.at:]) {
 			return BadChecksum
 		}
 	}
@@ -101,7 +101,7 @@ func (n *NAT) finishError(p *packet.Packet, b []byte, m int32, v Verdict, src, d
 	inner := q.rewrite(b, qsrc, qdst, false)
 	h.rewrite(b, outer.Src, outer.Dst, partial)
 	if !partial { // whoever finishes the sum will see the new quote
-		binary.BigEndian.PutUint16(b[h.sumAt:], inner.checksum(binary.BigEndian.Uint16(b[h.sumAt:])))
+		binary.BigEndian.PutUint16(b[h.sumAt:], inner.Checksum(binary.BigEndian.Uint16(b[h.sumAt:])))
 	}
 	return Result{Verdict: v, Mapping: n.t.mappings[m].serial, Before: h.endpoints(), After: outer,
 		Quoted: true, QuotedBefore: q.endpoints(), QuotedAfter: Endpoints{q.proto, qsrc, qdst}}

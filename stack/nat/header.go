@@ -1,7 +1,6 @@
 package nat
 
 import (
-	"encoding/binary"
 	"net/netip"
 
 	"peel/wire/icmp"
@@ -51,33 +50,16 @@ func (h *header) network(p *ip.Packet, b []byte, base int) Reason {
 	// cover (RFC 8200 §8.1), and RFC 7126 §4.3 drops such packets.
 	for _, e := range p.Extensions[:p.NExtensions] {
 		switch {
-		case e.Protocol == ip.ProtoRouting && b[base+e.At+3] != 0:
+		case e.Protocol == ip.ProtoRouting && ip.SegmentsLeft(b[base+e.At:]) != 0:
 			return SourceRoute
 		case e.Protocol == ip.ProtoAH:
 			return Unsupported // RFC 4302: it covers the addresses
 		}
 	}
-	if p.Version == 4 && sourceRouted(b[base+ip.MinHeader4:h.at]) {
+	if p.Version == 4 && ip.View(b[base:]).SourceRouted() {
 		return SourceRoute
 	}
 	return None
-}
-
-// sourceRouted tells whether IPv4 options have a source route (RFC 791 §3.1).
-func sourceRouted(o []byte) bool {
-	for len(o) > 0 && o[0] != 0 {
-		switch {
-		case o[0] == 131 || o[0] == 137:
-			return true
-		case o[0] == 1:
-			o = o[1:]
-		case len(o) < 2 || o[1] < 2 || int(o[1]) > len(o):
-			return false
-		default:
-			o = o[o[1]:]
-		}
-	}
-	return false
 }
 
 // transport reads the header in b[h.at:] of a packet on its way.
@@ -95,7 +77,7 @@ func (h *header) transport(b []byte) Reason {
 		if _, err := udp.Parse(t); err != nil {
 			return Malformed
 		}
-		h.ports(t, 6)
+		h.ports(t, udp.ChecksumAt)
 	case ip.ProtoICMP, ip.ProtoICMPv6:
 		if h.v6 != (h.proto == ip.ProtoICMPv6) {
 			return Malformed // RFC 4443 §1: each version has its own
@@ -104,11 +86,11 @@ func (h *header) transport(b []byte) Reason {
 		if err != nil {
 			return Malformed
 		}
-		h.sumAt = h.at + 2
+		h.sumAt = h.at + icmp.ChecksumAt
 		if h.kind = other; m.IsError() {
 			h.kind = complaining
 		} else {
-			h.echo(t)
+			h.echo(m)
 		}
 	default:
 		return Unsupported
@@ -131,8 +113,7 @@ func (h *header) quoted(b []byte, base int, v6 bool) Reason {
 		return r
 	}
 	t := p.Payload(q)
-	// RFC 792: eight bytes are sure to be there.
-	if len(t) < 8 {
+	if len(t) < ip.QuotedLen {
 		return Malformed
 	}
 	switch h.proto {
@@ -142,11 +123,12 @@ func (h *header) quoted(b []byte, base int, v6 bool) Reason {
 			h.sumAt = 0
 		}
 	case ip.ProtoUDP:
-		h.ports(t, 6)
+		h.ports(t, udp.ChecksumAt)
 	case ip.ProtoICMP, ip.ProtoICMPv6:
-		h.sumAt = h.at + 2
+		h.sumAt = h.at + icmp.ChecksumAt
 		// RFC 1122 §3.2.2: no error is about an error.
-		if h.kind = other; v6 != (h.proto == ip.ProtoICMPv6) || !h.echo(t) {
+		h.kind = other
+		if m, err := icmp.Parse(t, v6); err != nil || v6 != (h.proto == ip.ProtoICMPv6) || !h.echo(m) {
 			return Unsupported
 		}
 	default:
@@ -156,20 +138,21 @@ func (h *header) quoted(b []byte, base int, v6 bool) Reason {
 }
 
 func (h *header) ports(t []byte, sum int) {
-	h.srcAt, h.dstAt, h.sumAt = h.at, h.at+2, h.at+sum
-	h.src = netip.AddrPortFrom(h.src.Addr(), binary.BigEndian.Uint16(t))
-	h.dst = netip.AddrPortFrom(h.dst.Addr(), binary.BigEndian.Uint16(t[2:]))
+	h.srcAt, h.dstAt, h.sumAt = h.at+ip.SourcePortAt, h.at+ip.DestinationPortAt, h.at+sum
+	src, dst := ip.Ports(t)
+	h.src = netip.AddrPortFrom(h.src.Addr(), src)
+	h.dst = netip.AddrPortFrom(h.dst.Addr(), dst)
 }
 
 // echo gives the identifier to the end that asked.
-func (h *header) echo(t []byte) bool {
-	id := binary.BigEndian.Uint16(t[4:])
-	switch typ := t[0]; {
+func (h *header) echo(m icmp.Message) bool {
+	id := m.Identifier()
+	switch typ := m.Type; {
 	case !h.v6 && typ == icmp.Echo4, h.v6 && typ == icmp.Echo6:
-		h.kind, h.srcAt = asking, h.at+4
+		h.kind, h.srcAt = asking, h.at+icmp.IdentifierAt
 		h.src = netip.AddrPortFrom(h.src.Addr(), id)
 	case !h.v6 && typ == icmp.EchoReply4, h.v6 && typ == icmp.EchoReply6:
-		h.kind, h.dstAt = answering, h.at+4
+		h.kind, h.dstAt = answering, h.at+icmp.IdentifierAt
 		h.dst = netip.AddrPortFrom(h.dst.Addr(), id)
 	default:
 		return false

@@ -86,7 +86,8 @@ func check(t *testing.T, n *NAT) {
 	if err := n.t.sessions.Check(); err != nil {
 		t.Fatal(err)
 	}
-	if s := n.Stats(); len(mappings) != s.Mappings || sessions != s.Sessions || n.t.sessions.Len() != sessions || len(n.t.bySession) != sessions || len(n.t.byOutside) != len(mappings) || len(n.t.byInside)+len(n.t.forwards) != len(mappings) {
+	if s := n.Stats(); len(mappings) != s.Mappings || sessions != s.Sessions || n.t.sessions.Len() != sessions ||
+		len(n.t.bySession) != sessions || len(n.t.byOutside) != len(mappings) || len(n.t.byInside)+len(n.t.forwards) != len(mappings) {
 		t.Fatalf("%+v, but %d mappings, %d sessions, %d in lists", s, len(mappings), sessions, n.t.sessions.Len())
 	}
 	if n.t.sessions.Len() == 0 && len(n.t.hosts)+len(n.t.permits) != 0 {
@@ -200,7 +201,8 @@ func TestStories(t *testing.T) {
 			{0, "out", udpPacket(bob+":5000", outer+":4000"), "hairpin to UDP 198.51.100.1:5000 > 10.0.0.1:4000"},
 			{0, "out", udpPacket(bob+":5000", outer+":4001"), noMapping},
 			// RFC 5508 REQ-7: and so does an error about it.
-			{0, "out", icmpPacket(bob, outer, icmp.Unreachable4, 3, 0, udpPacket(outer+":4000", bob+":5000")), "hairpin to ICMP 198.51.100.1 > 10.0.0.1 (about UDP 198.51.100.1:4000 > 10.0.0.2:5000, now UDP 10.0.0.1:4000 > 198.51.100.1:5000)"},
+			{0, "out", icmpPacket(bob, outer, icmp.Unreachable4, 3, 0, udpPacket(outer+":4000", bob+":5000")),
+				"hairpin to ICMP 198.51.100.1 > 10.0.0.1 (about UDP 198.51.100.1:4000 > 10.0.0.2:5000, now UDP 10.0.0.1:4000 > 198.51.100.1:5000)"},
 		}},
 		{"a hairpin has to pass the filter", func(o *Options) { o.Filtering = AddressAndPortDependent }, []step{
 			{0, "out", udpPacket(bob+":5000", web+":53"), ""},
@@ -228,18 +230,23 @@ func TestStories(t *testing.T) {
 			{0, "in", icmpPacket("203.0.113.1", outer, icmp.TimeExceeded4, 0, 0, quote), noMapping},
 			{0, "out", udpPacket(ann+":4001", peer2+":53"), ""},
 			{0, "out", udpPacket(bob+":4000", web+":53"), ""},
-			{0, "in", icmpPacket("203.0.113.1", outer, icmp.TimeExceeded4, 0, 0, quote), "translated to ICMP 203.0.113.1 > 10.0.0.2 (about UDP 198.51.100.1:4000 > 192.0.2.1:53, now UDP 10.0.0.2:4000 > 192.0.2.1:53)"},
+			{0, "in", icmpPacket("203.0.113.1", outer, icmp.TimeExceeded4, 0, 0, quote),
+				"translated to ICMP 203.0.113.1 > 10.0.0.2 (about UDP 198.51.100.1:4000 > 192.0.2.1:53, now UDP 10.0.0.2:4000 > 192.0.2.1:53)"},
 			{0, "in", icmpPacket("203.0.113.1", outer, icmp.Unreachable4, 4, 1400, udpPacket(outer+":4000", web+":53")), "now UDP 10.0.0.2:4000 > 192.0.2.1:53)"},
 			{0, "out", tcpPacket(ann6+":4000", web6+":80", tcp.SYN), ""},
-			{0, "in", icmpPacket("2001:db8:9::1", outer6, icmp.TooBig6, 0, 1280, tcpPacket("["+outer6+"]:4000", web6+":80", tcp.SYN)), "translated to ICMPv6 2001:db8:9::1 > fd00::1 (about TCP [2001:db8:ffff::1]:4000 > [2001:db8::1]:80, now TCP [fd00::1]:4000 > [2001:db8::1]:80)"},
+			{0, "in", icmpPacket("2001:db8:9::1", outer6, icmp.TooBig6, 0, 1280, tcpPacket("["+outer6+"]:4000", web6+":80", tcp.SYN)),
+				"translated to ICMPv6 2001:db8:9::1 > fd00::1 (about TCP [2001:db8:ffff::1]:4000 > [2001:db8::1]:80, now TCP [fd00::1]:4000 > [2001:db8::1]:80)"},
 			{0, "out", ping(bob, web, 7), ""},
-			{0, "in", icmpPacket("203.0.113.1", outer, icmp.TimeExceeded4, 0, 0, ping(outer, web, 7)[:28]), "translated to ICMP 203.0.113.1 > 10.0.0.2 (about ICMP 198.51.100.1:7 > 192.0.2.1, now ICMP 10.0.0.2:7 > 192.0.2.1)"},
+			{0, "in", icmpPacket("203.0.113.1", outer, icmp.TimeExceeded4, 0, 0, ping(outer, web, 7)[:28]),
+				"translated to ICMP 203.0.113.1 > 10.0.0.2 (about ICMP 198.51.100.1:7 > 192.0.2.1, now ICMP 10.0.0.2:7 > 192.0.2.1)"},
 			{300 * second, "in", icmpPacket("203.0.113.1", outer, icmp.TimeExceeded4, 0, 0, quote), noMapping},
 		}},
 		{"RFC 5508 REQ-5: an error from inside, by the host or a router before it, comes from the NAT", nil, []step{
 			{0, "out", udpPacket(ann+":4000", web+":53"), ""},
-			{0, "out", icmpPacket(ann, web, icmp.Unreachable4, 3, 0, udpPacket(web+":53", ann+":4000")), "translated to ICMP 198.51.100.1 > 192.0.2.1 (about UDP 192.0.2.1:53 > 10.0.0.1:4000, now UDP 192.0.2.1:53 > 198.51.100.1:4000)"},
-			{0, "out", icmpPacket("10.9.9.9", web, icmp.TimeExceeded4, 0, 0, udpPacket(web+":53", ann+":4000")), "translated to ICMP 198.51.100.1 > 192.0.2.1 (about UDP 192.0.2.1:53 > 10.0.0.1:4000, now UDP 192.0.2.1:53 > 198.51.100.1:4000)"},
+			{0, "out", icmpPacket(ann, web, icmp.Unreachable4, 3, 0, udpPacket(web+":53", ann+":4000")),
+				"translated to ICMP 198.51.100.1 > 192.0.2.1 (about UDP 192.0.2.1:53 > 10.0.0.1:4000, now UDP 192.0.2.1:53 > 198.51.100.1:4000)"},
+			{0, "out", icmpPacket("10.9.9.9", web, icmp.TimeExceeded4, 0, 0, udpPacket(web+":53", ann+":4000")),
+				"translated to ICMP 198.51.100.1 > 192.0.2.1 (about UDP 192.0.2.1:53 > 10.0.0.1:4000, now UDP 192.0.2.1:53 > 198.51.100.1:4000)"},
 			{0, "out", icmpPacket(ann, web, icmp.Unreachable4, 3, 0, udpPacket(web+":53", ann+":4001")), noMapping},
 			{0, "out", icmpPacket(ann, peer2, icmp.Unreachable4, 3, 0, udpPacket(web+":53", ann+":4000")), noMapping},
 			{0, "out", icmpPacket(ann, web, icmp.Unreachable4, 3, 0, icmpPacket(web, ann, icmp.Unreachable4, 3, 0, nil)), "dropped: a protocol without ports cannot be translated"},

@@ -141,7 +141,8 @@ func TestWrongChecksumsStayWrong(t *testing.T) {
 // translation it is that of the new addresses.
 func TestPartialChecksums(t *testing.T) {
 	n := make1(t, base(nil))
-	for _, b := range [][]byte{tcpPacket(ann+":4000", web+":80", tcp.SYN), udpPacket(ann+":4000", web+":53"), tcpPacket(ann6+":4000", web6+":80", tcp.SYN), ping("fd00::1", "2001:db8::1", 9), ping(ann, web, 9)} {
+	for _, b := range [][]byte{tcpPacket(ann+":4000", web+":80", tcp.SYN), udpPacket(ann+":4000", web+":53"),
+		tcpPacket(ann6+":4000", web6+":80", tcp.SYN), ping("fd00::1", "2001:db8::1", 9), ping(ann, web, 9)} {
 		h, _ := ip.Parse(b)
 		pseudo := func(h ip.Packet) uint16 {
 			if h.Protocol == ip.ProtoICMP {
@@ -236,7 +237,8 @@ func TestPortsAreFound(t *testing.T) {
 func TestKnownFlowsDoNotAllocate(t *testing.T) {
 	for _, filtering := range []Behaviour{EndpointIndependent, AddressDependent, AddressAndPortDependent} {
 		n := make1(t, base(func(o *Options) { o.Filtering = filtering }))
-		run(t, n, []step{{0, "out", tcpPacket(ann+":4000", web+":80", tcp.SYN), ""}, {0, "out", udpPacket(ann6+":4000", web6+":53"), ""}, {0, "out", ping(ann, web, 7), ""}, {0, "out", tcpPacket(bob+":4000", outer+":4000", tcp.SYN), ""}})
+		run(t, n, []step{{0, "out", tcpPacket(ann+":4000", web+":80", tcp.SYN), ""}, {0, "out", udpPacket(ann6+":4000", web6+":53"), ""},
+			{0, "out", ping(ann, web, 7), ""}, {0, "out", tcpPacket(bob+":4000", outer+":4000", tcp.SYN), ""}})
 		steps := []step{
 			{0, "out", tcpPacket(ann+":4000", web+":80", tcp.ACK), ""}, {0, "in", tcpPacket(web+":80", outer+":4000", tcp.SYN|tcp.ACK), ""},
 			{0, "out", udpPacket(ann6+":4000", web6+":53"), ""}, {0, "in", udpPacket(web6+":53", "["+outer6+"]:4000"), ""},
@@ -278,7 +280,8 @@ func FuzzTranslate(f *testing.F) {
 		tcpPacket(ann+":4000", web+":80", tcp.SYN), udpPacket(ann+":4000", web+":53"), udpPacket(web+":53", outer+":4000"), udpPacket(ann+":4000", outer+":5000"),
 		udpPacket(ann6+":4000", web6+":53"), udpPacket(web6+":53", "["+outer6+"]:4000"), ping(ann, web, 7), pong(web, outer, 7), ping("fd00::1", "2001:db8::1", 7),
 		icmpPacket(web, outer, icmp.Unreachable4, 3, 0, udpPacket(outer+":4000", web+":53")), icmpPacket(bob, web, icmp.Unreachable4, 3, 0, tcpPacket(web+":80", bob+":5000", tcp.ACK)),
-		icmpPacket(bob, outer, icmp.Unreachable4, 3, 0, udpPacket(outer+":4000", bob+":5000")), icmpPacket("2001:db8:9::1", outer6, icmp.TooBig6, 0, 1280, tcpPacket("["+outer6+"]:4000", web6+":80", tcp.SYN)),
+		icmpPacket(bob, outer, icmp.Unreachable4, 3, 0, udpPacket(outer+":4000", bob+":5000")),
+		icmpPacket("2001:db8:9::1", outer6, icmp.TooBig6, 0, 1280, tcpPacket("["+outer6+"]:4000", web6+":80", tcp.SYN)),
 		icmpPacket("203.0.113.1", outer, icmp.TimeExceeded4, 0, 0, ping(outer, web, 7)), sourceRoute(udpPacket(ann+":4000", web+":53")),
 	} {
 		f.Add(b, i%2 == 0, uint8(i), uint8(i*37))

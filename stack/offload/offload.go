@@ -11,6 +11,7 @@ import (
 	"peel/wire/ethernet"
 	"peel/wire/ip"
 	"peel/wire/tcp"
+	"peel/wire/udp"
 )
 
 // Finish fills in a checksum that was left to the card. One that has no place
@@ -22,10 +23,8 @@ func Finish(p *packet.Packet) {
 	b := p.Bytes()
 	p.Checksum = packet.Unknown
 	if int(p.SumFrom) < len(b) && int(p.SumAt)+2 <= len(b) {
-		sum := ^ip.Sum(0, b[p.SumFrom:])
-		if sum == 0 {
-			sum = 0xffff // UDP: 0 means that there is none
-		}
+		// For TCP, both representations of a sum of zero are as good.
+		sum := udp.Field(^ip.Sum(0, b[p.SumFrom:]))
 		binary.BigEndian.PutUint16(b[p.SumAt:], sum)
 		p.Checksum = packet.Good
 	}
@@ -41,16 +40,15 @@ func Split(pool *packet.Pool, p *packet.Packet, out func(*packet.Packet)) {
 		pool.Put(p)
 		return
 	}
-	v6 := b[l3]>>4 == 6
-	l4 := l3 + ip.Header6
-	if !v6 {
-		l4 = l3 + max(int(b[l3]&15)*4, ip.MinHeader4)
-	}
+	v := ip.View(b[l3:])
+	v6 := v.V6()
+	l4 := l3 + max(v.HeaderLen(), ip.MinHeader4)
 	if len(b) < l4+tcp.MinHeader {
 		pool.Put(p)
 		return
 	}
-	head := l4 + max(int(b[l4+12]>>4)*4, tcp.MinHeader)
+	whole := tcp.Segment(b[l4:])
+	head := l4 + max(whole.HeaderLen(), tcp.MinHeader)
 	if len(b) <= head {
 		p.Segment = 0
 		Finish(p)
@@ -59,8 +57,7 @@ func Split(pool *packet.Pool, p *packet.Packet, out func(*packet.Packet)) {
 	}
 	data := b[head:]
 	size := int(p.Segment)
-	seq := binary.BigEndian.Uint32(b[l4+4:])
-	id := binary.BigEndian.Uint16(b[l3+4:])
+	id := v.ID()
 	for at := 0; at < len(data); at += size {
 		n := min(size, len(data)-at)
 		q := pool.Get(head + n)
@@ -68,41 +65,25 @@ func Split(pool *packet.Pool, p *packet.Packet, out func(*packet.Packet)) {
 		f := q.Extend(head + n)
 		copy(f, b[:head])
 		copy(f[head:], data[at:at+n])
-		seg := f[l4:]
-		binary.BigEndian.PutUint32(seg[4:], seq+uint32(at))
-		flags := tcp.Flags(binary.BigEndian.Uint16(seg[12:]) & 0x1ff)
+		seg := tcp.Segment(f[l4:])
+		seg.SetSeq(whole.Seq() + uint32(at))
+		flags := whole.Flags()
 		if at+n < len(data) {
 			flags &^= tcp.FIN | tcp.PSH
 		}
 		if at > 0 {
 			flags &^= tcp.CWR // RFC 3168 §6.1.2: on the first only
 		}
-		binary.BigEndian.PutUint16(seg[12:], binary.BigEndian.Uint16(seg[12:])&^0x1ff|uint16(flags))
-		if v6 {
-			binary.BigEndian.PutUint16(f[l3+4:], uint16(len(f)-l3-ip.Header6))
-		} else {
-			binary.BigEndian.PutUint16(f[l3+2:], uint16(len(f)-l3))
-			binary.BigEndian.PutUint16(f[l3+4:], id)
+		seg.SetFlags(flags)
+		w := ip.View(f[l3:])
+		if !v6 {
+			w.SetID(id)
 			id++
-			f[l3+10], f[l3+11] = 0, 0
-			binary.BigEndian.PutUint16(f[l3+10:], ^ip.Sum(0, f[l3:l4]))
 		}
-		seg[16], seg[17] = 0, 0
-		binary.BigEndian.PutUint16(seg[16:], ^ip.Sum(Pseudo(f[l3:], v6, ip.ProtoTCP, len(seg)), seg))
+		w.SetPayload(len(w) - w.HeaderLen())
+		seg.Seal(w.PseudoSum(ip.ProtoTCP, len(seg)))
 		q.Checksum = packet.Good
 		out(q)
 	}
 	pool.Put(p)
-}
-
-// Pseudo is the sum of the pseudo-header, from the IP header's bytes.
-func Pseudo(l3 []byte, v6 bool, proto ip.Protocol, n int) uint16 {
-	var b [8]byte
-	binary.BigEndian.PutUint32(b[:], uint32(n))
-	b[7] = byte(proto)
-	s := ip.Sum(0, b[:])
-	if v6 {
-		return ip.Sum(s, l3[8:40])
-	}
-	return ip.Sum(s, l3[12:20])
 }

@@ -96,13 +96,22 @@ type Pool struct {
 
 // classes are the sizes of buffers: one Ethernet frame, a jumbo frame, and the
 // largest IP packet.
-var classes = [...]int{Headroom + 2048 - 160, Headroom + 9216, Headroom + 65535 + 64}
+var classes = [...]int{frameClass, Headroom + jumboFrame, Headroom + largest}
+
+const (
+	// frameClass takes an Ethernet frame with its headroom, in a size that
+	// memory is given out in.
+	frameClass = 2048
+	jumboFrame = 9216
+	// largest is an IP packet with what a link puts around it.
+	largest = 0xffff + 64
+)
 
 // keep bounds the free packets of each class: 8, 9 and 16 MiB.
 var keep = [len(classes)]int{4096, 1024, 256}
 
 // Get returns an empty packet with Headroom and room for n bytes, at most
-// 65599.
+// largest.
 func (l *Pool) Get(n int) *Packet {
 	c := 0
 	for c < len(classes)-1 && classes[c] < Headroom+n {

@@ -114,7 +114,8 @@ func scenarios() []scenario {
 		{name: "two segments lost, more to send", lose: losing(0, 5, 7), play: bulk(25, 600*ms), view: repairs},
 		{name: "segment lost twice, more to send", lose: losing(1, 5), play: bulk(40, 1200*ms), view: repairs, differs: []justified{{
 			text: "a time of a ACK 7241:8689 ack 1 <ts>: linux ~20ms, ours ~40ms", rare: true,
-			why: "that a retransmission was lost is seen by what was sent behind it: that is one segment for Linux, whose PRR counts segments and rounds up, and comes a round trip later for ours, which counts bytes (RFC 9937 §5)"}}},
+			why: "that a retransmission was lost is seen by what was sent behind it: that is one segment for Linux, " +
+				"whose PRR counts segments and rounds up, and comes a round trip later for ours, which counts bytes (RFC 9937 §5)"}}},
 		{name: "segment lost, no SACK", noSACK: true, lose: losing(0, 5), play: bulk(10, 600*ms)},
 		{name: "two segments lost, no SACK", noSACK: true, lose: losing(0, 2, 5), play: bulk(10, 600*ms)},
 		{name: "last segment lost, no SACK", noSACK: true, lose: losing(0, 4), play: bulk(5, 900*ms)},
@@ -367,7 +368,8 @@ const finWhy = "Linux delays the ACK of a FIN by 40 ms, in the hope that the pro
 
 // Reasons for more than one scenario.
 var (
-	atRead = []justified{{text: "b only linux: b ACK ", why: "Linux acknowledges a pushed segment when the program reads it, if it does not expect an answer; ours waits for the answer, which here comes at once (RFC 9293 §3.8.6.3)"}}
+	atRead = []justified{{text: "b only linux: b ACK ", why: "Linux acknowledges a pushed segment when the program reads it, if it does not expect an answer; " +
+		"ours waits for the answer, which here comes at once (RFC 9293 §3.8.6.3)"}}
 
 	// RFC 9293 §3.10.7.4 has the FIN acknowledged, and says nothing of waiting.
 	ackOfFIN = []justified{

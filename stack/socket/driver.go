@@ -12,6 +12,8 @@ import (
 	"peel/stack/link"
 	"peel/stack/offload"
 	"peel/stack/packet"
+	"peel/wire/ethernet"
+	"peel/wire/tcp"
 )
 
 // Device is a network device of the kernel's: kernel.Device.
@@ -168,9 +170,9 @@ func (d *Port) write(p *packet.Packet) error {
 	case packet.Good:
 		o.Valid = true
 	}
-	if p.Segment > 0 && len(b) > int(p.SumFrom)+12 {
-		o.Segment, o.V6 = p.Segment, b[12] == 0x86
-		o.HeaderLen = p.SumFrom + uint16(b[p.SumFrom+12]>>4)*4
+	if p.Segment > 0 && len(b) >= int(p.SumFrom)+tcp.MinHeader {
+		o.Segment, o.V6 = p.Segment, ethernet.Frame(b).Type() == ethernet.TypeIPv6
+		o.HeaderLen = p.SumFrom + uint16(tcp.Segment(b[p.SumFrom:]).HeaderLen())
 	}
 	return d.dev.Write(b, &o)
 }

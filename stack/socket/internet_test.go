@@ -321,7 +321,8 @@ func TestNATOnTheWay(t *testing.T) {
 		}
 		web := in.echo(t, in.laptop, "10.0.0.10:80")
 		in.Do(func() {
-			if err := in.home.Host.NAT.AddForward(nat.Forward{Protocol: ip.ProtoTCP, Outside: netip.MustParseAddrPort("198.51.100.2:8080"), Inside: netip.MustParseAddrPort("10.0.0.10:80")}, in.Queue.Now()); err != nil {
+			if err := in.home.Host.NAT.AddForward(nat.Forward{Protocol: ip.ProtoTCP, Outside: netip.MustParseAddrPort("198.51.100.2:8080"),
+				Inside: netip.MustParseAddrPort("10.0.0.10:80")}, in.Queue.Now()); err != nil {
 				t.Fatal(err)
 			}
 		})

@@ -107,7 +107,8 @@ func TestKernelDatagrams(t *testing.T) {
 func TestKernelTakesOurAdvertisement(t *testing.T) {
 	k := newKernelPeer(t, peerOptions{host: host.Options{Forward: true}})
 	k.Network.Do(func() {
-		k.iface.RouterAdvertisement = &host.RouterAdvertisement{Prefixes: []netip.Prefix{netip.MustParsePrefix("2001:db8:77::/64")}, Lifetime: time.Hour, MTU: 1400, HopLimit: 55, Interval: 100 * time.Millisecond}
+		k.iface.RouterAdvertisement = &host.RouterAdvertisement{Prefixes: []netip.Prefix{netip.MustParsePrefix("2001:db8:77::/64")},
+			Lifetime: time.Hour, MTU: 1400, HopLimit: 55, Interval: 100 * time.Millisecond}
 		k.iface.SetUp(false)
 		k.iface.SetUp(true)
 	})

@@ -19,7 +19,7 @@ type PacketConn struct {
 	rd, wr waiter // wr has a deadline only: writes do not wait
 }
 
-// ListenUDP opens a datagram socket at local, whose address may be unspecified
+// ListenPacket opens a datagram socket at local, whose address may be unspecified
 // and whose port may be 0.
 func (k Stack) ListenPacket(local netip.AddrPort) (*PacketConn, error) {
 	return k.datagrams("listen", local, netip.AddrPort{})

@@ -115,7 +115,9 @@ func TestWiresharkAgreesWithOurPackets(t *testing.T) {
 	}
 	// Of a packet that an ICMP error quotes, tshark 4.0 checks the TCP and UDP
 	// checksum although it is cut off.
-	bad, err := exec.Command("tshark", append(args, "-Y", `_ws.malformed || ip.checksum.status == "Bad" || icmp.checksum.status == "Bad" || icmpv6.checksum.status == "Bad" || (!icmp && !icmpv6 && (_ws.expert.severity == "Error" || tcp.checksum.status == "Bad" || udp.checksum.status == "Bad"))`)...).Output()
+	bad, err := exec.Command("tshark", append(args, "-Y", `_ws.malformed || ip.checksum.status == "Bad" || `+
+		`icmp.checksum.status == "Bad" || icmpv6.checksum.status == "Bad" || (!icmp && !icmpv6 && `+
+		`(_ws.expert.severity == "Error" || tcp.checksum.status == "Bad" || udp.checksum.status == "Bad"))`)...).Output()
 	if err != nil || len(bad) > 0 {
 		t.Errorf("%v; tshark finds wrong:\n%.3000s", err, bad)
 	}

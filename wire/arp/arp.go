@@ -28,14 +28,22 @@ type Message struct {
 // Len is the length of a Message in bytes.
 const Len = 28
 
+// What comes before the operation: the kinds of addresses and their lengths.
+const (
+	hardwareEthernet = 1
+	headerLen        = 8
+	macLen           = len(ethernet.MAC{})
+	ipLen            = 4
+)
+
 // Parse reads a message; it fails on address types other than Ethernet and
 // IPv4.
 func Parse(b []byte) (Message, error) {
-	if len(b) < 8 {
-		return Message{}, fmt.Errorf("arp: %d bytes are too few for a header of 8", len(b))
+	if len(b) < headerLen {
+		return Message{}, fmt.Errorf("arp: %d bytes are too few for a header of %d", len(b), headerLen)
 	}
 	hw, proto, hlen, plen := binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:]), b[4], b[5]
-	if hw != 1 || proto != uint16(ethernet.TypeIPv4) || hlen != 6 || plen != 4 {
+	if hw != hardwareEthernet || proto != uint16(ethernet.TypeIPv4) || hlen != uint8(macLen) || plen != ipLen {
 		return Message{}, fmt.Errorf("arp: hardware type %d (%d bytes) and protocol %#04x (%d bytes) are not Ethernet and IPv4", hw, hlen, proto, plen)
 	}
 	if len(b) < Len {
@@ -49,15 +57,25 @@ func Parse(b []byte) (Message, error) {
 	return m, nil
 }
 
-// Append appends the message to b.
-func (m Message) Append(b []byte) []byte {
-	b = append(b, 0, 1, 8, 0, 6, 4)
-	b = binary.BigEndian.AppendUint16(b, m.Operation)
-	b = append(b, m.SenderMAC[:]...)
+// Put writes the message to b, which is at least Len bytes long.
+func (m *Message) Put(b []byte) {
+	_ = b[Len-1]
+	binary.BigEndian.PutUint16(b, hardwareEthernet)
+	binary.BigEndian.PutUint16(b[2:], uint16(ethernet.TypeIPv4))
+	b[4], b[5] = uint8(macLen), ipLen
+	binary.BigEndian.PutUint16(b[6:], m.Operation)
 	s, t := m.SenderIP.As4(), m.TargetIP.As4()
-	b = append(b, s[:]...)
-	b = append(b, m.TargetMAC[:]...)
-	return append(b, t[:]...)
+	copy(b[8:], m.SenderMAC[:])
+	copy(b[14:], s[:])
+	copy(b[18:], m.TargetMAC[:])
+	copy(b[24:], t[:])
+}
+
+// AppendTo appends the message to b.
+func (m *Message) AppendTo(b []byte) []byte {
+	var room [Len]byte
+	m.Put(room[:])
+	return append(b, room[:]...)
 }
 
 // String is the message in the words of tcpdump.

@@ -11,8 +11,8 @@ func TestParse(t *testing.T) {
 	if err != nil || m.String() != "who has 192.0.2.2? tell 192.0.2.1" {
 		t.Errorf("%v, %v", m, err)
 	}
-	if !bytes.Equal(m.Append(nil), raw) {
-		t.Error("Append does not give back what Parse read")
+	if !bytes.Equal(m.AppendTo(nil), raw) {
+		t.Error("AppendTo does not give back what Parse read")
 	}
 	for n := range raw {
 		if _, err := Parse(raw[:n]); err == nil {
@@ -30,8 +30,8 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("%s stands outside", field.Name)
 			}
 		}
-		if err == nil && !bytes.Equal(m.Append(nil), b[:Len]) {
-			t.Fatal("Append does not give back what Parse read")
+		if err == nil && !bytes.Equal(m.AppendTo(nil), b[:Len]) {
+			t.Fatal("AppendTo does not give back what Parse read")
 		}
 	})
 }

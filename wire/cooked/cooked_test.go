@@ -22,7 +22,8 @@ func TestHeaders(t *testing.T) {
 	for _, c := range []struct {
 		b    []byte
 		want ethernet.Type
-	}{{[]byte{2, 0, 0, 0}, ethernet.TypeIPv4}, {[]byte{0, 0, 0, 2}, ethernet.TypeIPv4}, {[]byte{30, 0, 0, 0}, ethernet.TypeIPv6}, {[]byte{0, 0, 0, 24}, ethernet.TypeIPv6}, {[]byte{10, 0, 0, 0}, ethernet.TypeIPv6}} {
+	}{{[]byte{2, 0, 0, 0}, ethernet.TypeIPv4}, {[]byte{0, 0, 0, 2}, ethernet.TypeIPv4},
+		{[]byte{30, 0, 0, 0}, ethernet.TypeIPv6}, {[]byte{0, 0, 0, 24}, ethernet.TypeIPv6}, {[]byte{10, 0, 0, 0}, ethernet.TypeIPv6}} {
 		if h, err := ParseNull(c.b); err != nil || h.Type != c.want {
 			t.Errorf("null % x: %+v, %v", c.b, h, err)
 		}

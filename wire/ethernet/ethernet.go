@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"net/netip"
 	"strconv"
 
 	"peel/trace"
@@ -26,7 +27,8 @@ const (
 	TypeQinQ1 Type = 0x9100 // before 802.1ad
 )
 
-var typeNames = map[Type]string{TypeIPv4: "IPv4", TypeARP: "ARP", TypeVLAN: "802.1Q VLAN", TypeIPv6: "IPv6", TypeQinQ: "802.1ad QinQ", TypeQinQ1: "QinQ (old)",
+var typeNames = map[Type]string{TypeIPv4: "IPv4", TypeARP: "ARP", TypeVLAN: "802.1Q VLAN", TypeIPv6: "IPv6",
+	TypeQinQ: "802.1ad QinQ", TypeQinQ1: "QinQ (old)",
 	TypePPPoE: "PPPoE session", 0x8863: "PPPoE discovery", 0x88cc: "LLDP", 0x888e: "802.1X", 0x8847: "MPLS", 0x8035: "RARP", 0x88e5: "MACsec", 0x88f7: "PTP", 0x0842: "Wake-on-LAN"}
 
 func (t Type) String() string {
@@ -41,11 +43,25 @@ type MAC [6]byte
 
 func (m MAC) String() string { return layout.HardwareAddr(m[:]) }
 
+// Everybody is the address of all stations of a link.
+func Everybody() MAC { return MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff} }
+
 // Broadcast tells whether m is ff:ff:ff:ff:ff:ff.
-func (m MAC) Broadcast() bool { return m == MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff} }
+func (m MAC) Broadcast() bool { return m == Everybody() }
 
 // Multicast tells whether the group bit is set, as it is in Broadcast too.
 func (m MAC) Multicast() bool { return m[0]&1 != 0 }
+
+// Group is the address at which a link listens to a multicast group of IPv4
+// (RFC 1112 §6.4) or IPv6 (RFC 2464 §7).
+func Group(a netip.Addr) MAC {
+	if a.Is4() {
+		b := a.As4()
+		return MAC{1, 0, 0x5e, b[1] & 0x7f, b[2], b[3]}
+	}
+	b := a.As16()
+	return MAC{0x33, 0x33, b[12], b[13], b[14], b[15]}
+}
 
 // Header lengths in bytes.
 const (
@@ -88,9 +104,9 @@ func Parse(b []byte) (Header, error) {
 		return h, fmt.Errorf("ethernet: %d bytes are too few for a header of %d", len(b), HeaderLen)
 	}
 	copy(h.Dst[:], b)
-	copy(h.Src[:], b[6:])
+	copy(h.Src[:], b[srcAt:])
 	h.Len = HeaderLen
-	typ := Type(binary.BigEndian.Uint16(b[12:]))
+	typ := Type(binary.BigEndian.Uint16(b[typeAt:]))
 	for typ == TypeVLAN || typ == TypeQinQ || typ == TypeQinQ1 {
 		if len(b) < h.Len+TagLen {
 			return h, fmt.Errorf("ethernet: the VLAN tag is cut off after %d of 4 bytes", len(b)-h.Len)
@@ -110,6 +126,47 @@ func Parse(b []byte) (Header, error) {
 	}
 	h.Type = typ
 	return h, nil
+}
+
+// Put writes the header with its tags to b, which is at least HeaderLen bytes
+// and TagLen for each tag long, and returns how many bytes it took.
+func (h *Header) Put(b []byte) int {
+	copy(b, h.Dst[:])
+	copy(b[srcAt:], h.Src[:])
+	at := typeAt
+	for _, t := range h.VLAN[:h.TagCount] {
+		binary.BigEndian.PutUint16(b[at:], uint16(t.TPID))
+		binary.BigEndian.PutUint16(b[at+2:], t.TCI)
+		at += TagLen
+	}
+	last := uint16(h.Type)
+	if h.Type == 0 {
+		last = uint16(h.Length802)
+	}
+	binary.BigEndian.PutUint16(b[at:], last)
+	return at + 2
+}
+
+const srcAt, typeAt = 6, 12
+
+// Frame is the bytes of a frame of at least HeaderLen: its accessors cost next
+// to nothing, and do not look behind tags as Parse does.
+type Frame []byte
+
+// Destination is the MAC address of the receiver.
+func (f Frame) Destination() MAC { return MAC(f[:srcAt]) }
+
+// Source is the MAC address of the sender.
+func (f Frame) Source() MAC { return MAC(f[srcAt:typeAt]) }
+
+// Type is that of the payload, or of the first tag.
+func (f Frame) Type() Type { return Type(binary.BigEndian.Uint16(f[typeAt:])) }
+
+// SetHeader writes a header without tags.
+func (f Frame) SetHeader(dst, src MAC, t Type) {
+	copy(f, dst[:])
+	copy(f[srcAt:], src[:])
+	binary.BigEndian.PutUint16(f[typeAt:], uint16(t))
 }
 
 var headerFields = []layout.Field{

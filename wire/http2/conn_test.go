@@ -227,7 +227,8 @@ func TestClientReadsAResponse(t *testing.T) {
 	for _, e := range r.events {
 		got = append(got, fmt.Sprint(e.Type, " ", e.EndStream))
 	}
-	want := fmt.Sprint([]string{fmt.Sprint(EventSettings, " false"), fmt.Sprint(EventInformational, " false"), fmt.Sprint(EventResponse, " false"), fmt.Sprint(EventData, " false"), fmt.Sprint(EventTrailers, " true")})
+	want := fmt.Sprint([]string{fmt.Sprint(EventSettings, " false"), fmt.Sprint(EventInformational, " false"),
+		fmt.Sprint(EventResponse, " false"), fmt.Sprint(EventData, " false"), fmt.Sprint(EventTrailers, " true")})
 	if fmt.Sprint(got) != want || r.err != nil {
 		t.Errorf("%v, want %v; %v", got, want, r.err)
 	}

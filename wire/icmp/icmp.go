@@ -28,17 +28,20 @@ func Parse(b []byte, v6 bool) (Message, error) {
 	if len(b) < HeaderLen {
 		return Message{}, fmt.Errorf("icmp: %d bytes are too few for a header of %d", len(b), HeaderLen)
 	}
-	return Message{v6, b[0], b[1], b[4:]}, nil
+	return Message{v6, b[0], b[1], b[restAt:]}, nil
 }
 
 // Types that peel looks at.
 const (
 	EchoReply4      = 0
 	Unreachable4    = 3
+	SourceQuench4   = 4
 	Redirect4       = 5
 	Echo4           = 8
 	TimeExceeded4   = 11
 	ParameterProb4  = 12
+	Timestamp4      = 13
+	TimestampReply4 = 14
 	Unreachable6    = 1
 	TooBig6         = 2
 	TimeExceeded6   = 3
@@ -50,22 +53,86 @@ const (
 	NeighborSolicit = 135
 	NeighborAdvert  = 136
 	Redirect6       = 137
-	needFragment    = 4 // code of Unreachable4
+
+	// firstInformation is where ICMPv6's types begin that are no errors
+	// (RFC 4443 §2.1).
+	firstInformation = 128
 )
 
-var types4 = map[uint64]string{0: "echo reply", 3: "destination unreachable", 4: "source quench", 5: "redirect", 8: "echo request", 9: "router advertisement", 10: "router solicitation", 11: "time exceeded", 12: "parameter problem", 13: "timestamp", 14: "timestamp reply"}
-var types6 = map[uint64]string{1: "destination unreachable", 2: "packet too big", 3: "time exceeded", 4: "parameter problem", 128: "echo request", 129: "echo reply", 130: "multicast listener query", 131: "multicast listener report", 132: "multicast listener done", 133: "router solicitation", 134: "router advertisement", 135: "neighbor solicitation", 136: "neighbor advertisement", 137: "redirect", 143: "multicast listener report v2"}
-var codes4 = map[uint64]string{0: "network unreachable", 1: "host unreachable", 2: "protocol unreachable", 3: "port unreachable", 4: "fragmentation needed and DF set", 5: "source route failed", 6: "network unknown", 7: "host unknown", 9: "network administratively prohibited", 10: "host administratively prohibited", 11: "network unreachable for this TOS", 12: "host unreachable for this TOS", 13: "communication administratively prohibited"}
-var codes6 = map[uint64]string{0: "no route", 1: "administratively prohibited", 2: "beyond scope of source address", 3: "address unreachable", 4: "port unreachable", 5: "source address failed policy", 6: "reject route"}
-var exceeded = map[uint64]string{0: "hop limit exceeded in transit", 1: "fragment reassembly time exceeded"}
+// Codes of Unreachable4 (RFC 792, RFC 1122 §3.2.2.1, RFC 1812 §5.2.7.1).
+const (
+	NetUnreachable4      = 0
+	HostUnreachable4     = 1
+	ProtocolUnreachable4 = 2
+	PortUnreachable4     = 3
+	NeedFragment4        = 4
+	NetUnknown4          = 6
+	NetProhibited4       = 9
+	HostProhibited4      = 10
+	NetTOS4              = 11
+	Prohibited4          = 13
+)
+
+// Codes of Unreachable6 (RFC 4443 §3.1).
+const (
+	NoRoute6            = 0
+	Prohibited6         = 1
+	AddressUnreachable6 = 3
+	PortUnreachable6    = 4
+	SourceRefused6      = 5
+	RouteRejected6      = 6
+)
+
+// Codes of both versions' TimeExceeded.
+const (
+	HopsExceeded       = 0
+	ReassemblyExceeded = 1
+)
+
+// Codes of ParameterProb6 (RFC 4443 §3.4).
+const (
+	BadField6          = 0
+	UnknownNextHeader6 = 1
+	UnknownOption6     = 2
+)
+
+var types4 = map[uint64]string{
+	EchoReply4: "echo reply", Unreachable4: "destination unreachable", SourceQuench4: "source quench", Redirect4: "redirect",
+	Echo4: "echo request", 9: "router advertisement", 10: "router solicitation", TimeExceeded4: "time exceeded",
+	ParameterProb4: "parameter problem", Timestamp4: "timestamp", TimestampReply4: "timestamp reply",
+}
+
+var types6 = map[uint64]string{
+	Unreachable6: "destination unreachable", TooBig6: "packet too big", TimeExceeded6: "time exceeded", ParameterProb6: "parameter problem",
+	Echo6: "echo request", EchoReply6: "echo reply", 130: "multicast listener query", 131: "multicast listener report",
+	132: "multicast listener done", RouterSolicit: "router solicitation", RouterAdvert: "router advertisement",
+	NeighborSolicit: "neighbor solicitation", NeighborAdvert: "neighbor advertisement", Redirect6: "redirect",
+	143: "multicast listener report v2",
+}
+
+var codes4 = map[uint64]string{
+	NetUnreachable4: "network unreachable", HostUnreachable4: "host unreachable", ProtocolUnreachable4: "protocol unreachable",
+	PortUnreachable4: "port unreachable", NeedFragment4: "fragmentation needed and DF set", 5: "source route failed",
+	NetUnknown4: "network unknown", 7: "host unknown", NetProhibited4: "network administratively prohibited",
+	HostProhibited4: "host administratively prohibited", NetTOS4: "network unreachable for this TOS",
+	12: "host unreachable for this TOS", Prohibited4: "communication administratively prohibited",
+}
+
+var codes6 = map[uint64]string{
+	NoRoute6: "no route", Prohibited6: "administratively prohibited", 2: "beyond scope of source address",
+	AddressUnreachable6: "address unreachable", PortUnreachable6: "port unreachable",
+	SourceRefused6: "source address failed policy", RouteRejected6: "reject route",
+}
+
+var exceeded = map[uint64]string{HopsExceeded: "hop limit exceeded in transit", ReassemblyExceeded: "fragment reassembly time exceeded"}
 
 // IsError tells whether the message is about a packet that it quotes.
 func (m Message) IsError() bool {
 	if m.V6 {
-		return m.Type < 128
+		return m.Type < firstInformation
 	}
 	switch m.Type {
-	case Unreachable4, 4, Redirect4, TimeExceeded4, ParameterProb4:
+	case Unreachable4, SourceQuench4, Redirect4, TimeExceeded4, ParameterProb4:
 		return true
 	}
 	return false
@@ -85,7 +152,7 @@ func (m Message) MTU() int {
 	switch {
 	case m.V6 && m.Type == TooBig6:
 		return int(binary.BigEndian.Uint32(m.Body))
-	case !m.V6 && m.Type == Unreachable4 && m.Code == needFragment:
+	case !m.V6 && m.Type == Unreachable4 && m.Code == NeedFragment4:
 		return int(binary.BigEndian.Uint16(m.Body[2:]))
 	}
 	return 0
@@ -94,26 +161,34 @@ func (m Message) MTU() int {
 // Target returns the address that a neighbor solicitation or advertisement is
 // about.
 func (m Message) Target() (netip.Addr, bool) {
-	if !m.V6 || m.Type != NeighborSolicit && m.Type != NeighborAdvert || len(m.Body) < 20 {
+	if !m.V6 || m.Type != NeighborSolicit && m.Type != NeighborAdvert || len(m.Body) < neighborLen {
 		return netip.Addr{}, false
 	}
-	return netip.AddrFrom16([16]byte(m.Body[4:20])), true
+	return netip.AddrFrom16([16]byte(m.Body[4:neighborLen])), true
 }
 
 // LinkAddress returns the source or target link-layer address option of
 // Neighbor Discovery (RFC 4861 §4.6.1), or nil.
 func (m Message) LinkAddress() []byte {
-	at := map[uint8]int{RouterSolicit: 4, RouterAdvert: 12, NeighborSolicit: 20, NeighborAdvert: 20}[m.Type]
+	at := 0
+	switch m.Type {
+	case RouterSolicit:
+		at = routerSolicitLen
+	case RouterAdvert:
+		at = routerAdvertLen
+	case NeighborSolicit, NeighborAdvert:
+		at = neighborLen
+	}
 	if !m.V6 || at == 0 {
 		return nil
 	}
-	for b := m.Body; len(b) >= at+8; {
-		n := int(b[at+1]) * 8
+	for b := m.Body; len(b) >= at+optUnit; {
+		n := int(b[at+1]) * optUnit
 		if n == 0 || len(b) < at+n {
 			return nil
 		}
-		if b[at] == 1 || b[at] == 2 {
-			return b[at+2 : at+8]
+		if b[at] == optSourceLink || b[at] == optTargetLink {
+			return b[at+2 : at+optUnit]
 		}
 		at += n
 	}
@@ -164,7 +239,7 @@ func (m Message) String() string {
 	}
 	switch {
 	case !m.V6 && (m.Type == Echo4 || m.Type == EchoReply4), m.V6 && (m.Type == Echo6 || m.Type == EchoReply6):
-		s += fmt.Sprintf(" id=%d seq=%d", binary.BigEndian.Uint16(m.Body), binary.BigEndian.Uint16(m.Body[2:]))
+		s += fmt.Sprintf(" id=%d seq=%d", m.Identifier(), m.Sequence())
 	}
 	return s
 }
@@ -189,7 +264,7 @@ func Fields(b []byte, v6 bool, base int) []trace.Field {
 		table = append(table, layout.Field{Name: "icmp.ident", Bit: 32, Bits: 16}, layout.Field{Name: "icmp.seq", Bit: 48, Bits: 16})
 	case v6 && (m.Type == Echo6 || m.Type == EchoReply6):
 		table = append(table, layout.Field{Name: "icmpv6.echo.identifier", Bit: 32, Bits: 16, Kind: layout.Hex}, layout.Field{Name: "icmpv6.echo.sequence_number", Bit: 48, Bits: 16})
-	case !v6 && m.Type == Unreachable4 && m.Code == needFragment:
+	case !v6 && m.Type == Unreachable4 && m.Code == NeedFragment4:
 		table = append(table, layout.Field{Name: "icmp.mtu", Bit: 48, Bits: 16})
 	case v6 && m.Type == TooBig6:
 		table = append(table, layout.Field{Name: "icmpv6.mtu", Bit: 32, Bits: 32})

@@ -85,7 +85,7 @@ const (
 func Check(src, dst netip.Addr, p Protocol, b []byte, at int) Verdict {
 	pseudo := PseudoSum(src, dst, p, len(b))
 	switch field := binary.BigEndian.Uint16(b[at:]); {
-	case Sum(pseudo, b) == 0xffff:
+	case Sum(pseudo, b) == sumRight:
 		return Good
 	case field == pseudo, field == PseudoSum(src, dst, p, 0):
 		// With segmentation offload the length is left out, too.

@@ -11,7 +11,8 @@ import (
 
 func protoName(v uint64) string { return Protocol(v).String() }
 
-var dscpNames = layout.Names(map[uint64]string{0: "default (CS0)", 8: "CS1", 10: "AF11", 16: "CS2", 18: "AF21", 24: "CS3", 26: "AF31", 32: "CS4", 34: "AF41", 40: "CS5", 46: "EF", 48: "CS6", 56: "CS7"})
+var dscpNames = layout.Names(map[uint64]string{0: "default (CS0)", 8: "CS1", 10: "AF11", 16: "CS2",
+	18: "AF21", 24: "CS3", 26: "AF31", 32: "CS4", 34: "AF41", 40: "CS5", 46: "EF", 48: "CS6", 56: "CS7"})
 var ecnNames = layout.Names(map[uint64]string{0: "not ECN-capable", 1: "ECT(1)", 2: "ECT(0)", 3: "congestion experienced"})
 
 var fields4 = []layout.Field{
@@ -125,7 +126,8 @@ func option6(t byte) string {
 	return ""
 }
 
-var optionNames = map[byte]string{0: "end of options", 1: "no operation", 7: "record route", 68: "timestamp", 130: "security", 131: "loose source route", 137: "strict source route", 148: "router alert"}
+var optionNames = map[byte]string{0: "end of options", 1: "no operation", 7: "record route", 68: "timestamp",
+	130: "security", 131: "loose source route", 137: "strict source route", 148: "router alert"}
 
 // options4 lists IPv4 options (RFC 791 §3.1).
 func options4(h []byte, base int) []trace.Field {

@@ -104,11 +104,11 @@ func parse4(b []byte) (Packet, error) {
 		return Packet{}, fmt.Errorf("ip: %d bytes are too few for a header of %d", len(b), MinHeader4)
 	}
 	n := int(b[0]&0xf) * 4
-	p := Packet{Version: 4, HeaderLen: n, Total: int(binary.BigEndian.Uint16(b[2:])), TrafficClass: b[1], ID: uint32(binary.BigEndian.Uint16(b[4:])), TTL: b[8], Protocol: Protocol(b[9]),
-		Src: netip.AddrFrom4([4]byte(b[12:16])), Dst: netip.AddrFrom4([4]byte(b[16:20]))}
-	frag := binary.BigEndian.Uint16(b[6:])
-	p.DontFragment, p.MoreFragments = frag&0x4000 != 0, frag&0x2000 != 0
-	p.FragmentOffset = int(frag&0x1fff) * 8
+	p := Packet{Version: 4, HeaderLen: n, Total: int(binary.BigEndian.Uint16(b[2:])), TrafficClass: b[1],
+		ID: uint32(binary.BigEndian.Uint16(b[4:])), TTL: b[8], Protocol: Protocol(b[9]),
+		Src: netip.AddrFrom4([4]byte(b[src4:dst4])), Dst: netip.AddrFrom4([4]byte(b[dst4:MinHeader4]))}
+	v := View(b)
+	p.DontFragment, p.MoreFragments, p.FragmentOffset = v.DontFragment(), v.MoreFragments(), v.FragmentOffset()
 	p.Fragment = p.MoreFragments || p.FragmentOffset > 0
 	switch {
 	case n < MinHeader4:
@@ -118,7 +118,7 @@ func parse4(b []byte) (Packet, error) {
 	case p.Total != 0 && p.Total < n:
 		return p, fmt.Errorf("ip: total length %d is less than the header's %d", p.Total, n)
 	}
-	p.ChecksumOK = Sum(0, b[:n]) == 0xffff
+	p.ChecksumOK = Sum(0, b[:n]) == sumRight
 	return p, nil
 }
 
@@ -126,8 +126,9 @@ func parse6(b []byte) (Packet, error) {
 	if len(b) < Header6 {
 		return Packet{}, fmt.Errorf("ipv6: %d bytes are too few for a header of %d", len(b), Header6)
 	}
-	p := Packet{Version: 6, HeaderLen: Header6, TrafficClass: b[0]<<4 | b[1]>>4, FlowLabel: binary.BigEndian.Uint32(b) & 0xfffff, TTL: b[7], Protocol: Protocol(b[6]),
-		Src: netip.AddrFrom16([16]byte(b[8:24])), Dst: netip.AddrFrom16([16]byte(b[24:40])), ChecksumOK: true}
+	p := Packet{Version: 6, HeaderLen: Header6, TrafficClass: b[0]<<4 | b[1]>>4, FlowLabel: binary.BigEndian.Uint32(b) & 0xfffff,
+		TTL: b[7], Protocol: Protocol(b[nextAt6]),
+		Src: netip.AddrFrom16([16]byte(b[src6:dst6])), Dst: netip.AddrFrom16([16]byte(b[dst6:Header6])), ChecksumOK: true}
 	if n := int(binary.BigEndian.Uint16(b[4:])); n != 0 {
 		p.Total = Header6 + n
 	}
@@ -148,9 +149,9 @@ func parse6(b []byte) (Packet, error) {
 			if len(b) < at+8 {
 				return p, fmt.Errorf("ipv6: the %v header at byte %d is cut off", p.Protocol, at)
 			}
-			n = 8
-			w := binary.BigEndian.Uint16(b[at+2:])
-			p.FragmentOffset, p.MoreFragments, p.ID = int(w&^7), w&1 != 0, binary.BigEndian.Uint32(b[at+4:])
+			n = FragmentLen
+			f := ParseFragment(b[at:])
+			p.FragmentOffset, p.MoreFragments, p.ID = f.Offset, f.More, f.ID
 			// RFC 6946: an atomic fragment is a whole packet.
 			p.Fragment = p.MoreFragments || p.FragmentOffset > 0
 		default:

@@ -7,6 +7,9 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"testing"
+	"time"
+
+	"peel/clock"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -177,7 +180,7 @@ func TestReassemblyLimits(t *testing.T) {
 		t.Error("a datagram longer than any")
 	}
 	re.Add(&Packet{Version: 6, ID: 300, MoreFragments: true}, make([]byte, 8), 1, 0, 1)
-	re.Add(&Packet{Version: 6, ID: 301, MoreFragments: true}, make([]byte, 8), 1, 0, 1+61e9)
+	re.Add(&Packet{Version: 6, ID: 301, MoreFragments: true}, make([]byte, 8), 1, 0, 1+clock.Time(61*time.Second))
 	if re.Open() != 1 || re.Expired == 0 {
 		t.Errorf("%d open, %d expired after 61 s", re.Open(), re.Expired)
 	}

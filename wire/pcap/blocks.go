@@ -119,7 +119,7 @@ func (r *Reader) parse(blk *Block, b []byte) string {
 		if len(r.ifaces) >= maxInterfaces {
 			return "too many interfaces"
 		}
-		i := Interface{Link: LinkType(r.order.Uint16(b)), Snap: r.order.Uint32(b[4:]), perSecond: 1e6}
+		i := Interface{Link: LinkType(r.order.Uint16(b)), Snap: r.order.Uint32(b[4:]), perSecond: microseconds}
 		r.options(b[8:], func(code uint16, v []byte) {
 			switch {
 			case code == 2:
@@ -253,20 +253,26 @@ func (r *Reader) packet(blk *Block, iface uint32, ts uint64, caplen, length uint
 	return ""
 }
 
+// How many of a file's units of time make a second.
+const (
+	microseconds = 1_000_000
+	nanoseconds  = 1_000_000_000
+)
+
 // time turns a timestamp in the interface's units into nanoseconds; what
 // does not fit becomes the nearest that does.
 func (i *Interface) time(ts uint64) clock.Time {
 	s, frac := ts/i.perSecond, ts%i.perSecond
-	hi, lo := bits.Mul64(frac, 1e9)
+	hi, lo := bits.Mul64(frac, nanoseconds)
 	ns, _ := bits.Div64(hi, lo, i.perSecond)
-	const maxSeconds = math.MaxInt64/1_000_000_000 - 1
+	const maxSeconds = math.MaxInt64/nanoseconds - 1
 	sec := int64(min(s, maxSeconds))
 	if i.offset > 0 && sec > maxSeconds-min(i.offset, maxSeconds) {
 		sec = maxSeconds
 	} else {
 		sec += max(i.offset, -maxSeconds)
 	}
-	return clock.Time(max(sec, 0)*1e9 + int64(ns))
+	return clock.Time(max(sec, 0)*nanoseconds + int64(ns))
 }
 
 // options calls f for each option up to the end or to one that overruns.

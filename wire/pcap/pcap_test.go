@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -111,7 +112,8 @@ func sample() []byte {
 	eth := w.Interface(Interface{Name: "eth0", Link: LinkEthernet, Custom: []Custom{{32473, []byte("x")}}})
 	raw := w.Interface(Interface{Name: "tun0", Description: "a tunnel", Link: LinkRaw, Snap: 96})
 	w.Packet(&Block{Interface: eth, Time: 1_700_000_000_123_456_789, Data: []byte("first"), Length: 5, Outbound: true, Comments: []string{"hello", "again"}})
-	w.Names(map[netip.Addr][]string{netip.MustParseAddr("192.0.2.1"): {"a.example", "b.example"}, netip.MustParseAddr("2001:db8::1"): {"c.example"}}, []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")})
+	w.Names(map[netip.Addr][]string{netip.MustParseAddr("192.0.2.1"): {"a.example", "b.example"}, netip.MustParseAddr("2001:db8::1"): {"c.example"}},
+		[]netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")})
 	w.Custom(Custom{32473, []byte("own data")})
 	w.Packet(&Block{Interface: raw, Time: 1_700_000_001_000_000_001, Data: []byte("second packet"), Length: 1500, Inbound: true, Custom: []Custom{{32473, []byte("opt")}}})
 	w.Statistics(eth, 1_700_000_002_000_000_000, 17, 3)
@@ -194,7 +196,7 @@ func TestBigEndianAndOldBlocks(t *testing.T) {
 	if p := list[4]; string(p.Data) != "01234567" || p.Length != 20 {
 		t.Errorf("simple %+v", p)
 	}
-	if p := list[5]; string(p.Data) != "xy" || p.Time != 105e9 || p.Interface != 3 {
+	if p := list[5]; string(p.Data) != "xy" || p.Time != clock.Time(105*time.Second) || p.Interface != 3 {
 		t.Errorf("obsolete %+v", p)
 	}
 	if list[6].Kind != KindUnknown || list[6].Type != 0x12345678 {
@@ -315,7 +317,8 @@ func TestAgainstWireshark(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "f.pcapng")
 	os.WriteFile(file, sample(), 0o600)
-	out, err := exec.Command("tshark", "-r", file, "-Y", "frame.interface_name", "-T", "fields", "-e", "frame.time_epoch", "-e", "frame.len", "-e", "frame.cap_len", "-e", "frame.interface_name", "-e", "frame.comment", "-e", "frame.packet_flags_direction").Output()
+	out, err := exec.Command("tshark", "-r", file, "-Y", "frame.interface_name", "-T", "fields", "-e", "frame.time_epoch",
+		"-e", "frame.len", "-e", "frame.cap_len", "-e", "frame.interface_name", "-e", "frame.comment", "-e", "frame.packet_flags_direction").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

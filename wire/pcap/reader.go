@@ -117,11 +117,11 @@ func (r *Reader) begin() error {
 	for _, o := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
 		switch o.Uint32(b) {
 		case 0xa1b2c3d4:
-			perSecond = 1e6
+			perSecond = microseconds
 		case 0xa1b23c4d:
-			perSecond = 1e9
+			perSecond = nanoseconds
 		case 0xa1b2cd34: // the modified form of old Linux patches
-			perSecond, r.trailer = 1e6, 8
+			perSecond, r.trailer = microseconds, 8
 		default:
 			continue
 		}
@@ -200,7 +200,7 @@ func (r *Reader) nextRecord() (Block, error) {
 		return r.cut(rest, n)
 	}
 	blk := Block{Kind: KindPacket, Offset: r.Offset(), DataOffset: r.Offset() + int64(head), Length: int(r.order.Uint32(b[12:])), Data: b[head:n:n],
-		Time: clock.Time(uint64(r.order.Uint32(b))*1e9 + uint64(r.order.Uint32(b[4:]))*(1e9/i.perSecond))}
+		Time: clock.Time(uint64(r.order.Uint32(b))*nanoseconds + uint64(r.order.Uint32(b[4:]))*(nanoseconds/i.perSecond))}
 	r.last = blk.Time
 	r.r += n
 	return blk, nil
@@ -224,7 +224,7 @@ func (r *Reader) recordWrong(h []byte) string {
 // near tells whether a record header bears a time close to the last one: the
 // mark by which reading finds its way again.
 func (r *Reader) near(h []byte) bool {
-	t := clock.Time(uint64(r.order.Uint32(h)) * 1e9)
+	t := clock.Time(uint64(r.order.Uint32(h)) * nanoseconds)
 	caplen, length := r.order.Uint32(h[8:]), r.order.Uint32(h[12:])
 	d := t.Sub(r.last)
 	return d > -3600e9 && d < 24*3600e9 && caplen > 0 && caplen <= length && length <= 1<<17

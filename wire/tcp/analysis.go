@@ -4,8 +4,18 @@ import (
 	"math/bits"
 	"strconv"
 	"strings"
+	"time"
 
 	"peel/clock"
+)
+
+const (
+	// fastWithin is how soon after the acknowledgements that ask for it a
+	// segment comes that answers them.
+	fastWithin = 20 * time.Millisecond
+	// usualRTT stands for the round trip of a connection whose handshake was
+	// not seen.
+	usualRTT = 3 * time.Millisecond
 )
 
 // Note says what a segment means beside its content.
@@ -244,14 +254,14 @@ func (f *Flow) again(now clock.Time, fwd, rev *Side, seq, end uint32) Note {
 		return Retransmission | SpuriousRetransmission
 	}
 	// Three duplicate acknowledgements ask for it at once.
-	if rev.dups >= 2 && rev.acked && rev.ack == seq && now-rev.ackTime < 20e6 {
+	if rev.dups >= 2 && rev.acked && rev.ack == seq && now-rev.ackTime < clock.Time(fastWithin) {
 		fwd.Retransmissions++
 		fwd.Fast++
 		return Retransmission | FastRetransmission
 	}
 	// What comes within a fraction of the round trip cannot be an answer to
 	// its loss: it was overtaken.
-	limit := clock.Time(3e6)
+	limit := clock.Time(usualRTT)
 	if rtt := f.initialRTT(); rtt > 0 {
 		limit = rtt
 	}

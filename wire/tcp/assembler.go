@@ -3,6 +3,7 @@ package tcp
 import (
 	"bytes"
 	"sort"
+	"time"
 
 	"peel/clock"
 )
@@ -76,7 +77,7 @@ func NewAssembler(l Limits, sink Sink) *Assembler {
 		l.Segments = 8192
 	}
 	if l.Patience == 0 {
-		l.Patience = 200e6
+		l.Patience = clock.Time(200 * time.Millisecond)
 	}
 	return &Assembler{lim: l, sink: sink, fin: -1}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"peel/clock"
 )
@@ -179,10 +180,12 @@ func TestAnalysis(t *testing.T) {
 		"retransmission timeout (RFC 6298 §5.4)": {data(20, 0, 1000, 5000, 100, 0), data(240, 0, 1000, 5000, 100, Retransmission)},
 		"spurious retransmission":                {data(20, 0, 1000, 5000, 100, 0), data(25, 1, 5000, 1100, 0, 0), data(240, 0, 1000, 5000, 100, Retransmission|SpuriousRetransmission)},
 		"fast retransmission (RFC 5681 §3.2)": {data(20, 0, 1000, 5000, 100, 0), data(21, 0, 1200, 5000, 100, LostSegment), data(22, 0, 1300, 5000, 100, 0), data(23, 0, 1400, 5000, 100, 0),
-			data(26, 1, 5000, 1100, 0, 0), data(27, 1, 5000, 1100, 0, DupAck), data(28, 1, 5000, 1100, 0, DupAck), data(29, 1, 5000, 1100, 0, DupAck), data(33, 0, 1100, 5000, 100, Retransmission|FastRetransmission)},
-		"out of order":                 {data(20, 0, 1000, 5000, 100, 0), data(21, 0, 1200, 5000, 100, LostSegment), data(22, 0, 1100, 5000, 100, OutOfOrder)},
-		"acknowledged but not seen":    {data(20, 1, 5000, 1400, 0, AckedUnseen)},
-		"zero window and its probe":    {data(20, 0, 1000, 5000, 100, 0), {25, 1, segment(5000, 1100, ACK, 0, 0), 0, ZeroWindow}, {300, 0, segment(1100, 5000, ACK, 64000, 1), 1, ZeroWindowProbe}, {305, 1, segment(5000, 1100, ACK, 0, 0), 0, ZeroWindow | ZeroWindowProbeAck}},
+			data(26, 1, 5000, 1100, 0, 0), data(27, 1, 5000, 1100, 0, DupAck), data(28, 1, 5000, 1100, 0, DupAck),
+			data(29, 1, 5000, 1100, 0, DupAck), data(33, 0, 1100, 5000, 100, Retransmission|FastRetransmission)},
+		"out of order":              {data(20, 0, 1000, 5000, 100, 0), data(21, 0, 1200, 5000, 100, LostSegment), data(22, 0, 1100, 5000, 100, OutOfOrder)},
+		"acknowledged but not seen": {data(20, 1, 5000, 1400, 0, AckedUnseen)},
+		"zero window and its probe": {data(20, 0, 1000, 5000, 100, 0), {25, 1, segment(5000, 1100, ACK, 0, 0), 0, ZeroWindow},
+			{300, 0, segment(1100, 5000, ACK, 64000, 1), 1, ZeroWindowProbe}, {305, 1, segment(5000, 1100, ACK, 0, 0), 0, ZeroWindow | ZeroWindowProbeAck}},
 		"window full":                  {data(20, 0, 1000, 5000, 100, 0), {25, 1, segment(5000, 1100, ACK, 200, 0), 0, 0}, data(30, 0, 1100, 5000, 200, WindowFull)},
 		"window update":                {data(20, 0, 1000, 5000, 100, 0), {25, 1, segment(5000, 1100, ACK, 200, 0), 0, 0}, {26, 1, segment(5000, 1100, ACK, 9000, 0), 0, WindowUpdate}},
 		"keep-alive (RFC 9293 §3.8.4)": {data(20, 0, 1000, 5000, 100, 0), data(25, 1, 5000, 1100, 0, 0), data(9000, 0, 1099, 5000, 0, KeepAlive), data(9005, 1, 5000, 1100, 0, KeepAliveAck)},
@@ -207,7 +210,7 @@ func TestRTT(t *testing.T) {
 		{80, 0, segment(1100, 5000, ACK, 64000, 100), 100, 0}, {380, 0, segment(1100, 5000, ACK, 64000, 100), 100, 0}, {381, 1, segment(5000, 1200, ACK, 64000, 0), 0, 0}} {
 		f.Input(clock.Time(s.ms)*1e6+1, s.side, s.s, s.n)
 	}
-	if f.ACKTime-f.SYNTime != 31e6 || f.NRTT[0] != 1 || f.MinRTT[0] != 32e6 {
+	if f.ACKTime-f.SYNTime != clock.Time(31*time.Millisecond) || f.NRTT[0] != 1 || f.MinRTT[0] != clock.Time(32*time.Millisecond) {
 		t.Errorf("handshake %v, %d samples, least %v; what was sent again is no sample (Karn)", f.ACKTime-f.SYNTime, f.NRTT[0], f.MinRTT[0])
 	}
 }

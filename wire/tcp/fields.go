@@ -24,7 +24,8 @@ var headerFields = []layout.Field{
 }
 
 var optionNames = map[byte]string{OptEnd: "end of option list", OptNop: "no operation", OptMSS: "maximum segment size", OptWindowScale: "window scale",
-	OptSACKPermitted: "SACK permitted", OptSACK: "SACK", OptTimestamps: "timestamps", OptUserTimeout: "user timeout", OptAuth: "TCP-AO", 19: "MD5 signature", OptMPTCP: "multipath TCP", OptFastOpen: "Fast Open cookie"}
+	OptSACKPermitted: "SACK permitted", OptSACK: "SACK", OptTimestamps: "timestamps", OptUserTimeout: "user timeout", OptAuth: "TCP-AO",
+	19: "MD5 signature", OptMPTCP: "multipath TCP", OptFastOpen: "Fast Open cookie"}
 
 // Fields returns the tree of a segment's header with its options; base is
 // where b stands in the packet.

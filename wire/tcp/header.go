@@ -1,6 +1,10 @@
 package tcp
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"peel/wire/ip"
+)
 
 // Header is a TCP header that is to be written (RFC 9293 §3.1). Numbers are in
 // host byte order; the ports are given when it is written.
@@ -52,3 +56,18 @@ func (h *Header) Put(b []byte, source, destination uint16) {
 	binary.BigEndian.PutUint16(b[18:], h.Urgent)
 	copy(b[MinHeader:], h.Options[:h.NOptions])
 }
+
+// SetSeq changes the sequence number; Seal makes the checksum again.
+func (s Segment) SetSeq(n uint32) { binary.BigEndian.PutUint32(s[4:], n) }
+
+// SetFlags changes the control bits; the checksum is the caller's.
+func (s Segment) SetFlags(f Flags) {
+	w := binary.BigEndian.Uint16(s[12:])
+	binary.BigEndian.PutUint16(s[12:], w&^flagsMask|uint16(f)&flagsMask)
+}
+
+// SetChecksum writes the checksum, or what a card is to make it from.
+func (s Segment) SetChecksum(sum uint16) { binary.BigEndian.PutUint16(s[ChecksumAt:], sum) }
+
+// Seal makes the checksum, given the sum of the pseudo-header.
+func (s Segment) Seal(pseudo uint16) { ip.Seal(pseudo, s, ChecksumAt) }

@@ -24,6 +24,8 @@ const (
 	ECE                   // a packet came with a congestion mark; in a SYN: I speak ECN
 	CWR                   // the window has come down, ECE need not go on
 	AE                    // accurate ECN
+
+	flagsMask = 1<<iota - 1
 )
 
 // Has tells whether all of x are set.
@@ -93,7 +95,7 @@ func (s Segment) Ack() uint32 { return binary.BigEndian.Uint32(s[8:]) }
 func (s Segment) HeaderLen() int { return int(s[12]>>4) * 4 }
 
 // Flags are the control bits.
-func (s Segment) Flags() Flags { return Flags(binary.BigEndian.Uint16(s[12:]) & 0x1ff) }
+func (s Segment) Flags() Flags { return Flags(binary.BigEndian.Uint16(s[12:]) & flagsMask) }
 
 // Window is the field as it stands, before scaling.
 func (s Segment) Window() uint16 { return binary.BigEndian.Uint16(s[14:]) }

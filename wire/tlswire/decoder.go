@@ -281,7 +281,8 @@ func (d *Decoder) Close(dir Dir) []Event {
 	if n := len(h.part); n > 0 {
 		d.emit(Event{Kind: KindMalformed, Dir: dir, Time: d.now, Offset: h.wait.end(), Length: n, Reason: fmt.Sprintf("the stream ends inside of a record, after %d bytes of it", n)})
 	} else if len(h.msg) > 0 && h.wait.empty() {
-		d.emit(Event{Kind: KindMalformed, Dir: dir, Time: d.now, Offset: h.from, Length: int(h.wait.end() - h.from), Reason: fmt.Sprintf("the stream ends inside of a handshake message, after %d bytes of it", len(h.msg))})
+		d.emit(Event{Kind: KindMalformed, Dir: dir, Time: d.now, Offset: h.from, Length: int(h.wait.end() - h.from),
+			Reason: fmt.Sprintf("the stream ends inside of a handshake message, after %d bytes of it", len(h.msg))})
 	}
 	return d.events
 }

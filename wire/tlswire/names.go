@@ -72,7 +72,8 @@ var alertNames = map[uint8]string{
 	46: "certificate_unknown", 47: "illegal_parameter", 48: "unknown_ca", 49: "access_denied", 50: "decode_error", 51: "decrypt_error", 52: "too_many_cids_requested",
 	60: "export_restriction", 70: "protocol_version", 71: "insufficient_security", 80: "internal_error", 86: "inappropriate_fallback", 90: "user_canceled",
 	100: "no_renegotiation", 109: "missing_extension", 110: "unsupported_extension", 111: "certificate_unobtainable", 112: "unrecognized_name",
-	113: "bad_certificate_status_response", 114: "bad_certificate_hash_value", 115: "unknown_psk_identity", 116: "certificate_required", 117: "general_error", 120: "no_application_protocol", 121: "ech_required",
+	113: "bad_certificate_status_response", 114: "bad_certificate_hash_value", 115: "unknown_psk_identity", 116: "certificate_required",
+	117: "general_error", 120: "no_application_protocol", 121: "ech_required",
 }
 
 // AlertName returns an alert's name and number, such as "unknown_ca(48)".
@@ -135,7 +136,8 @@ func CompressionName(id uint16) string {
 func SuiteName(id uint16) string { return nameOf(suiteNames, id) }
 
 var groupNames = map[uint16]string{
-	19: "secp192r1", 21: "secp224r1", 22: "secp256k1", 26: "brainpoolP256r1", 27: "brainpoolP384r1", 28: "brainpoolP512r1", 31: "brainpoolP256r1tls13", 32: "brainpoolP384r1tls13", 33: "brainpoolP512r1tls13",
+	19: "secp192r1", 21: "secp224r1", 22: "secp256k1", 26: "brainpoolP256r1", 27: "brainpoolP384r1", 28: "brainpoolP512r1", 31: "brainpoolP256r1tls13",
+	32: "brainpoolP384r1tls13", 33: "brainpoolP512r1tls13",
 	0x0200: "MLKEM512", 0x0201: "MLKEM768", 0x0202: "MLKEM1024", 41: "curveSM2",
 	23: "secp256r1", 24: "secp384r1", 25: "secp521r1", 29: "x25519", 30: "x448", 256: "ffdhe2048", 257: "ffdhe3072", 258: "ffdhe4096", 259: "ffdhe6144", 260: "ffdhe8192",
 	4587: "SecP256r1MLKEM768", 4588: "X25519MLKEM768", 4589: "SecP384r1MLKEM1024", 0x6399: "X25519Kyber768Draft00",
@@ -148,7 +150,8 @@ var signatureNames = map[uint16]string{
 	0x0401: "rsa_pkcs1_sha256", 0x0501: "rsa_pkcs1_sha384", 0x0601: "rsa_pkcs1_sha512", 0x0403: "ecdsa_secp256r1_sha256", 0x0503: "ecdsa_secp384r1_sha384", 0x0603: "ecdsa_secp521r1_sha512",
 	0x0804: "rsa_pss_rsae_sha256", 0x0805: "rsa_pss_rsae_sha384", 0x0806: "rsa_pss_rsae_sha512", 0x0807: "ed25519", 0x0808: "ed448",
 	0x0809: "rsa_pss_pss_sha256", 0x080a: "rsa_pss_pss_sha384", 0x080b: "rsa_pss_pss_sha512", 0x0201: "rsa_pkcs1_sha1", 0x0203: "ecdsa_sha1",
-	0x0904: "mldsa44", 0x0905: "mldsa65", 0x0906: "mldsa87", 0x0301: "rsa_pkcs1_sha224", 0x0303: "ecdsa_sha224", 0x0402: "dsa_sha256", 0x0202: "dsa_sha1", 0x0302: "dsa_sha224", 0x0502: "dsa_sha384", 0x0602: "dsa_sha512",
+	0x0904: "mldsa44", 0x0905: "mldsa65", 0x0906: "mldsa87", 0x0301: "rsa_pkcs1_sha224", 0x0303: "ecdsa_sha224", 0x0402: "dsa_sha256",
+	0x0202: "dsa_sha1", 0x0302: "dsa_sha224", 0x0502: "dsa_sha384", 0x0602: "dsa_sha512",
 	0x0708: "sm2sig_sm3", 0x081a: "ecdsa_brainpoolP256r1tls13_sha256", 0x081b: "ecdsa_brainpoolP384r1tls13_sha384", 0x081c: "ecdsa_brainpoolP512r1tls13_sha512",
 }
 
@@ -163,7 +166,8 @@ var extensionNames = map[uint16]string{
 	15: "heartbeat", 16: "application_layer_protocol_negotiation", 18: "signed_certificate_timestamp", 19: "client_certificate_type", 20: "server_certificate_type",
 	21: "padding", 22: "encrypt_then_mac", 23: "extended_master_secret", 27: "compress_certificate", 28: "record_size_limit", 34: "delegated_credential", 35: "session_ticket",
 	41: "pre_shared_key", 42: "early_data", 43: "supported_versions", 44: "cookie", 45: "psk_key_exchange_modes", 47: "certificate_authorities", 48: "oid_filters",
-	49: "post_handshake_auth", 50: "signature_algorithms_cert", 51: "key_share", 57: "quic_transport_parameters", 0xff01: "renegotiation_info", 0xfe0d: "encrypted_client_hello", 0x4469: "application_settings", 13172: "next_protocol_negotiation",
+	49: "post_handshake_auth", 50: "signature_algorithms_cert", 51: "key_share", 57: "quic_transport_parameters", 0xff01: "renegotiation_info",
+	0xfe0d: "encrypted_client_hello", 0x4469: "application_settings", 13172: "next_protocol_negotiation",
 }
 
 // ExtensionName returns an extension's IANA name, or its number.

@@ -6,11 +6,47 @@ import (
 	"fmt"
 
 	"peel/trace"
+	"peel/wire/ip"
 	"peel/wire/layout"
 )
 
-// HeaderLen is the length of the header in bytes.
-const HeaderLen = 8
+// HeaderLen is the length of the header in bytes; ChecksumAt is where the
+// checksum stands in it.
+const (
+	HeaderLen  = 8
+	ChecksumAt = 6
+)
+
+// Header is a UDP header that is to be written.
+type Header struct {
+	Source, Destination uint16
+	// Length is that of header and payload, in bytes.
+	Length uint16
+}
+
+// Put writes the header to b, which is at least HeaderLen bytes long, without
+// a checksum.
+func (h Header) Put(b []byte) {
+	binary.BigEndian.PutUint16(b, h.Source)
+	binary.BigEndian.PutUint16(b[2:], h.Destination)
+	binary.BigEndian.PutUint16(b[4:], h.Length)
+	binary.BigEndian.PutUint16(b[ChecksumAt:], noChecksum)
+}
+
+// noChecksum says that the sender made none; a sum that comes out like it is
+// sent as its other representation (RFC 768).
+const (
+	noChecksum = 0
+	zeroSum    = 0xffff
+)
+
+// Field is what stands in the header for a checksum.
+func Field(sum uint16) uint16 {
+	if sum == noChecksum {
+		return zeroSum
+	}
+	return sum
+}
 
 // Datagram is a UDP header and what follows it, in network byte order. Make
 // one with Parse.
@@ -44,7 +80,15 @@ func (d Datagram) DestinationPort() uint16 { return binary.BigEndian.Uint16(d[2:
 func (d Datagram) Length() uint16 { return binary.BigEndian.Uint16(d[4:]) }
 
 // Checksum is the field as it stands, right or not; over IPv4 0 is none.
-func (d Datagram) Checksum() uint16 { return binary.BigEndian.Uint16(d[6:]) }
+func (d Datagram) Checksum() uint16 { return binary.BigEndian.Uint16(d[ChecksumAt:]) }
+
+// HasChecksum tells whether a field says that the sender made one.
+func HasChecksum(field uint16) bool { return field != noChecksum }
+
+// Seal makes the checksum, given the sum of the pseudo-header.
+func (d Datagram) Seal(pseudo uint16) {
+	binary.BigEndian.PutUint16(d[ChecksumAt:], Field(ip.Seal(pseudo, d, ChecksumAt)))
+}
 
 // Payload is what was kept of it.
 func (d Datagram) Payload() []byte { return d[HeaderLen:] }

@@ -1,30 +1,30 @@
-package main
+package peel
 
 import (
 	"time"
 
-	"peel/clock"
 	"peel/evidence/capture"
 	"peel/internal/kernel"
 	"peel/wire/pcap"
 )
 
-// sniffing takes this run's packets into the capture.
+// sniffing takes the packets of watched ports into a capture.
 type sniffing struct {
 	s    *kernel.Sniffer
 	rec  *capture.Recorder
-	clk  clock.Clock
 	done chan struct{}
+	// received and dropped count packets; they are known when it has stopped.
+	received, dropped uint64
 }
 
 // startSniffing begins to capture what leaves and reaches the ports that are
 // watched from now on.
-func startSniffing(rec *capture.Recorder, clk clock.Clock) (*sniffing, error) {
+func startSniffing(rec *capture.Recorder) (*sniffing, error) {
 	s, err := kernel.OpenSniffer(kernel.SnifferOptions{})
 	if err != nil {
 		return nil, err
 	}
-	n := &sniffing{s: s, rec: rec, clk: clk, done: make(chan struct{})}
+	n := &sniffing{s: s, rec: rec, done: make(chan struct{})}
 	rec.ByPackets()
 	go n.run()
 	return n, nil
@@ -36,7 +36,7 @@ const lag = 12 * time.Millisecond
 func (n *sniffing) run() {
 	defer close(n.done)
 	for {
-		before := n.clk.Now()
+		before := n.rec.Clock().Now()
 		p, ok, err := n.s.Next(5 * time.Millisecond)
 		switch {
 		case err != nil:
@@ -64,13 +64,11 @@ func linkType(hardware uint16) pcap.LinkType {
 	return pcap.LinkEthernet
 }
 
-// stop waits until the packets of the end are there, and tells what the
-// capture received and dropped.
-func (n *sniffing) stop() (received, dropped uint64) {
+// stop waits until the packets of the end are there.
+func (n *sniffing) stop() {
 	time.Sleep(lag)
 	n.s.Stop()
 	<-n.done
-	received, dropped = n.s.Stats()
+	n.received, n.dropped = n.s.Stats()
 	n.s.Close()
-	return received, dropped
 }
