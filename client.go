@@ -10,6 +10,7 @@ import (
 
 	"peel/client"
 	"peel/evidence/analyze"
+	"peel/evidence/decision"
 	"peel/trace"
 	"peel/wire/httpfield"
 )
@@ -197,7 +198,7 @@ func (c *Client) RoundTrip(hr *http.Request) (*http.Response, error) {
 	}
 	// http.Client says which response redirected it here.
 	if p, ok := originOf(hr.Response); ok && p.recording == c.recording {
-		req.Predecessor, req.Cause = p.exchange, trace.CauseRedirect
+		req.Predecessor, req.Cause = p.exchange, decision.CauseRedirect
 	}
 	resp, err := c.c.Do(hr.Context(), req)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"reflect"
 	"sync"
 
 	"peel/client"
@@ -42,7 +43,7 @@ func NewLab(ctx context.Context, o LabOptions) (*Lab, error) {
 			return nil, err
 		}
 		own = true
-	} else if o.RecordOptions != (RecordOptions{}) {
+	} else if !reflect.ValueOf(o.RecordOptions).IsZero() {
 		return nil, errors.New("peel: Recording is set beside RecordOptions, which are its business")
 	}
 	l, err := lab.Up(ctx, lab.Options{Clock: r.Clock()})

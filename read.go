@@ -36,6 +36,14 @@ type ReadOptions struct {
 	// OnDamage is told of each place that cannot be read; the rest is read
 	// all the same, and a finding tells of it too. It may be nil.
 	OnDamage func(text string)
+	// OnNote is told of what is remarkable of a capture and no damage, such
+	// as decisions in a format of another version. It may be nil.
+	OnNote func(text string)
+	// OnEnd is called with each request, lookup and connection as it ends, as
+	// analyze.Analyzer.OnEnd says, with the findings about it. What was handed
+	// out is forgotten, so that a capture without an end can be read; Trace has
+	// the rest. It may be nil.
+	OnEnd func(part *trace.Trace)
 }
 
 // Read makes a trace of captures: pcap or pcapng files, compressed with gzip
@@ -100,6 +108,9 @@ func NewReading(o ReadOptions) *Reading {
 	if o.OnPacket != nil {
 		r.story.analyzer.OnPacket(o.OnPacket)
 	}
+	if o.OnEnd != nil {
+		r.story.onEnd(o.OnEnd)
+	}
 	for _, log := range o.KeyLogs {
 		r.KeyLog(log)
 	}
@@ -111,6 +122,9 @@ func (r *Reading) OnPacket(f func(*trace.Packet)) { r.story.analyzer.OnPacket(f)
 
 // OnDamage replaces the function that is told of damage.
 func (r *Reading) OnDamage(f func(text string)) { r.o.OnDamage = f }
+
+// OnNote replaces the function that is told of what is remarkable.
+func (r *Reading) OnNote(f func(text string)) { r.o.OnNote = f }
 
 // Store writes what is read from now on to w as one pcapng file. It is
 // complete when Close has returned, which tells the first error; w is not
@@ -210,10 +224,15 @@ func (r *Reading) Next() bool {
 	if !ok {
 		return false
 	}
-	if d, ok := rec.Decision.(*decision.CaptureDamaged); ok {
+	switch d := rec.Decision.(type) {
+	case *decision.CaptureDamaged:
 		r.damaged++
 		if r.o.OnDamage != nil {
 			r.o.OnDamage(d.Text)
+		}
+	case *decision.CaptureFormat:
+		if r.o.OnNote != nil {
+			r.o.OnNote(decision.Note(d))
 		}
 	}
 	if r.story.file != nil {

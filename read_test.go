@@ -46,15 +46,6 @@ func TestReadIsTheSameFromFilesAndReaders(t *testing.T) {
 	if len(files.Exchanges) == 0 || text(t, files) != text(t, readers) {
 		t.Error("a file and its bytes give two traces")
 	}
-	// Two recordings number their connections alike.
-	second, err := peel.ReadFiles(ctx, peel.ReadOptions{}, captureH2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	both, err := peel.ReadFiles(ctx, peel.ReadOptions{}, captureH1, captureH2)
-	if err != nil || len(both.Exchanges) != len(files.Exchanges)+len(second.Exchanges) || len(both.Connections) != len(files.Connections)+len(second.Connections) {
-		t.Errorf("two files: %d exchanges on %d connections, %v", len(both.Exchanges), len(both.Connections), err)
-	}
 	_, err = peel.ReadFiles(ctx, peel.ReadOptions{}, filepath.Join(t.TempDir(), "none"))
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
@@ -96,10 +87,10 @@ func TestReadFollowsAFileThatGrows(t *testing.T) {
 	}
 }
 
-// What a recording stores gives the same trace as the recording.
-func TestStoredRecordingReadsTheSame(t *testing.T) {
-	ctx := context.Background()
-	l, err := peel.NewLab(ctx, peel.LabOptions{RecordOptions: peel.RecordOptions{Whole: true}})
+// record stores what happens when URLs of a lab are fetched.
+func record(t *testing.T, urls ...string) (live *trace.Trace, file []byte) {
+	t.Helper()
+	l, err := peel.NewLab(context.Background(), peel.LabOptions{RecordOptions: peel.RecordOptions{Whole: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,31 +99,62 @@ func TestStoredRecordingReadsTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var file bytes.Buffer
-	if err := c.Recording().Store(&file, capture.FileOptions{Secrets: true}); err != nil {
+	var b bytes.Buffer
+	if err := c.Recording().Store(&b, capture.FileOptions{Secrets: true}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fetch(&http.Client{Transport: c}, "https://www.example.com/"); err != nil {
-		t.Fatal(err)
+	for _, url := range urls {
+		if _, err := fetch(&http.Client{Transport: c}, url); err != nil {
+			t.Fatal(err)
+		}
 	}
 	c.Close()
 	if err := c.Recording().Close(); err != nil {
 		t.Fatal(err)
 	}
-	tr, err := peel.Read(ctx, peel.ReadOptions{}, &file)
+	return c.Trace(), b.Bytes()
+}
+
+// What a recording stores gives the same trace as the recording.
+func TestStoredRecordingReadsTheSame(t *testing.T) {
+	live, file := record(t, "https://www.example.com/")
+	read, err := peel.Read(context.Background(), peel.ReadOptions{}, bytes.NewReader(file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if live := c.Trace(); len(live.Exchanges) != 1 || text(t, live) != text(t, tr) {
-		t.Errorf("live  %s\nread  %s", text(t, live), text(t, tr))
+	if len(live.Exchanges) != 1 || text(t, live) != text(t, read) {
+		t.Errorf("live  %s\nread  %s", text(t, live), text(t, read))
 	}
 	// Only what is whole is stored.
 	r, err := peel.Record(peel.RecordOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Store(&file, capture.FileOptions{}) == nil {
+	if r.Store(io.Discard, capture.FileOptions{}) == nil {
 		t.Error("a recording that drops evidence is stored")
+	}
+}
+
+// Two recordings number their connections and requests alike; read together
+// they stay two, and a redirect keeps its own predecessor.
+func TestRecordingsReadTogetherStayApart(t *testing.T) {
+	one, first := record(t, "http://example.com/", "https://www.example.com/")
+	two, second := record(t, "https://example.org/", "http://example.org/redirect/1")
+	both, err := peel.Read(context.Background(), peel.ReadOptions{}, bytes.NewReader(first), bytes.NewReader(second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(both.Exchanges) != len(one.Exchanges)+len(two.Exchanges) || len(both.Connections) != len(one.Connections)+len(two.Connections) || len(both.Lookups) != len(one.Lookups)+len(two.Lookups) {
+		t.Errorf("together %d requests on %d connections with %d lookups", len(both.Exchanges), len(both.Connections), len(both.Lookups))
+	}
+	for i, x := range append(one.Exchanges, two.Exchanges...) {
+		y := both.Exchanges[i]
+		if x.URL != y.URL || y.Response == nil || x.Response.Status != y.Response.Status {
+			t.Errorf("request %d: %s, and together %s", i+1, x.URL, y.URL)
+		}
+		if p := both.Exchange(y.Predecessor); x.Predecessor != 0 && (p == nil || p.URL != two.Exchange(x.Predecessor).URL) {
+			t.Errorf("%s was led to by %+v", y.URL, p)
+		}
 	}
 }
 
@@ -251,4 +273,24 @@ func text(t *testing.T, tr *trace.Trace) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// What is handed out as it ends is what the trace of the whole has.
+func TestReadHandsOutWhatHasEnded(t *testing.T) {
+	ctx := context.Background()
+	whole, err := peel.ReadFiles(ctx, peel.ReadOptions{}, captureH1, captureH2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var urls []string
+	conns := 0
+	rest, err := peel.ReadFiles(ctx, peel.ReadOptions{OnEnd: func(p *trace.Trace) {
+		for _, x := range p.Exchanges {
+			urls = append(urls, x.URL)
+		}
+		conns += len(p.Connections)
+	}}, captureH1, captureH2)
+	if err != nil || len(urls) != len(whole.Exchanges) || conns != len(whole.Connections) || len(rest.Exchanges)+len(rest.Connections) != 0 {
+		t.Errorf("%q on %d connections, %d and %d left, %v; want %d and %d", urls, conns, len(rest.Exchanges), len(rest.Connections), err, len(whole.Exchanges), len(whole.Connections))
+	}
 }

@@ -50,6 +50,11 @@ type RecordOptions struct {
 	Packets Packets
 	// Limits bound what the trace holds.
 	Limits analyze.Limits
+	// OnEnd is called with each request, lookup and connection as it ends, as
+	// analyze.Analyzer.OnEnd says, with the findings about it; traces have only
+	// the rest then. It is called while the analysis runs and must not use the
+	// recording. It may be nil.
+	OnEnd func(part *trace.Trace)
 	// Recorder, when set, is what the evidence comes from, made and closed by
 	// the caller. Clock, Evidence, Whole and Packets are its business then
 	// and must not be set. Where packets are put into it, a trace that is
@@ -121,6 +126,9 @@ func Record(o RecordOptions) (*Recording, error) {
 			co.Overflow = capture.WaitForReader
 		}
 		r.rec, r.own = capture.NewRecorder(o.Clock, co), true
+	}
+	if o.OnEnd != nil {
+		r.story.onEnd(o.OnEnd)
 	}
 	if o.Packets != NoPackets {
 		var err error

@@ -64,6 +64,14 @@ func (s *story) end(received, dropped uint64) error {
 	return s.fileErr
 }
 
+// onEnd has f called with what has ended and what was found in it.
+func (s *story) onEnd(f func(part *trace.Trace)) {
+	s.analyzer.OnEnd(func(part *trace.Trace) {
+		part.Findings = append(part.Findings, explain.Findings(part)...)
+		f(part)
+	})
+}
+
 func (s *story) trace() *trace.Trace {
 	t := s.analyzer.Trace()
 	t.Findings = append(t.Findings, explain.Findings(t)...)

@@ -8,10 +8,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"peel"
 	"peel/clock"
@@ -232,13 +235,17 @@ func TestTraceOfPastTheLimit(t *testing.T) {
 // A trace that was returned does not change while requests go on: the race
 // detector looks on, and its JSON stays the same.
 func TestTracesCanBeReadWhileRequestsRun(t *testing.T) {
-	s, o := newServer(t, func(w http.ResponseWriter, r *http.Request) {
+	handler := func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
+		w.Header().Set("Content-Length", strconv.Itoa(4*len(b)))
 		for range 4 {
 			w.Write(b)
 			w.(http.Flusher).Flush()
+			time.Sleep(time.Millisecond)
 		}
-	})
+	}
+	s, o := newServer(t, handler)
+	urls := []string{s.URL, newClearServer(t, handler)}
 	for _, whole := range []bool{false, true} {
 		o.Whole = whole
 		o.Limits.Body = 1 << 16
@@ -248,6 +255,7 @@ func TestTracesCanBeReadWhileRequestsRun(t *testing.T) {
 		reading.Go(func() {
 			var before *trace.Trace
 			var was []byte
+			var copied *trace.Trace
 			for {
 				tr := c.Trace()
 				b, err := json.Marshal(tr)
@@ -255,11 +263,11 @@ func TestTracesCanBeReadWhileRequestsRun(t *testing.T) {
 					t.Error(err)
 				}
 				if before != nil {
-					if now, _ := json.Marshal(before); string(now) != string(was) {
+					if now, _ := json.Marshal(before); string(now) != string(was) || !reflect.DeepEqual(clone(t, before), copied) {
 						t.Error("a trace changed after it was returned")
 					}
 				}
-				before, was = tr, b
+				before, was, copied = tr, b, clone(t, tr)
 				for _, x := range tr.Exchanges {
 					if x.Response != nil {
 						_ = string(x.Response.Body.Content)
@@ -279,8 +287,8 @@ func TestTracesCanBeReadWhileRequestsRun(t *testing.T) {
 		var sending sync.WaitGroup
 		for range 4 {
 			sending.Go(func() {
-				for range 15 {
-					resp, err := hc.Post(s.URL, "text/plain", strings.NewReader(strings.Repeat("y", 5000)))
+				for i := range 16 {
+					resp, err := hc.Post(urls[i%2], "text/plain", strings.NewReader(strings.Repeat("y", 5000)))
 					if err != nil {
 						t.Error(err)
 						return
@@ -293,7 +301,7 @@ func TestTracesCanBeReadWhileRequestsRun(t *testing.T) {
 		sending.Wait()
 		close(done)
 		reading.Wait()
-		if tr := c.Trace(); len(tr.Exchanges) != 60 || found(tr, "CAPTURE-LOSS") {
+		if tr := c.Trace(); len(tr.Exchanges) != 64 || found(tr, "CAPTURE-LOSS") {
 			t.Errorf("%d exchanges", len(tr.Exchanges))
 		}
 	}

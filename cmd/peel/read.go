@@ -149,6 +149,10 @@ func (r *read) run(ctx context.Context) int {
 		}
 	}
 	show := r.newProgress()
+	rd.OnNote(func(text string) {
+		show.end()
+		fmt.Fprintf(r.std.err, "peel: %s: %s\n", r.files[0], text)
+	})
 	rd.OnDamage(func(text string) {
 		r.damaged++
 		show.end()

@@ -8,14 +8,14 @@ import (
 	"peel/wire/udp"
 )
 
-// datagram takes a UDP datagram. Those of DNS are read; of others only the
-// packets are told.
+// datagram takes a UDP datagram. Those of a protocol that is recognised are
+// read; of others only the packets are told.
 func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 	key := keyOf(p.src, p.dst)
 	c := w.datagrams[key]
 	if c == nil {
 		socket, mine := w.bound[p.src.Port()]
-		if !mine && !isDNS(p.src.Port()) && !isDNS(p.dst.Port()) {
+		if !mine && !a.recognised(&opening{datagram: true, out: d.Payload(), client: p.src.Port(), server: p.dst.Port(), waited: true}) {
 			return
 		}
 		if len(w.datagrams) >= a.lim.Flows {
@@ -32,7 +32,7 @@ func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 		c.tr.Network = "udp"
 		if !mine {
 			client, server := p.src, p.dst
-			if isDNS(client.Port()) && !isDNS(server.Port()) {
+			if rank(client.Port()) > rank(server.Port()) {
 				client, server = server, client
 			}
 			c.tr.LocalAddr, c.tr.RemoteAddr = client, server
@@ -52,6 +52,16 @@ func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 	}
 	w.datagramBytes += int64(len(d.Payload()))
 	c.bytes(a.now, dir, d.Payload())
+}
+
+// recognised tells whether a protocol takes what begins so.
+func (a *Analyzer) recognised(o *opening) bool {
+	for _, p := range a.protocols {
+		if p.recognise != nil && p.over.datagrams(true) && p.recognise(o) == yes {
+			return true
+		}
+	}
+	return false
 }
 
 // missing tells that n bytes of one direction were not captured.

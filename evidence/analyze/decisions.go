@@ -38,7 +38,7 @@ func (l *lookup) trace() *trace.Lookup {
 // decided takes a decision: what no wire shows.
 func (a *Analyzer) decided(r *capture.Record) {
 	switch d := r.Decision.(type) {
-	case *decision.CaptureDamaged, *decision.CaptureDropped, *decision.CaptureNames, *decision.CaptureComment:
+	case *decision.CaptureDamaged, *decision.CaptureDropped, *decision.CaptureNames, *decision.CaptureFormat, *decision.CaptureComment:
 		a.captureDecision(r)
 		return // it tells nothing of requests
 	case *decision.RequestStarted, *decision.RequestBound, *decision.RequestFailed, *decision.BodyDecoded, *decision.BodyAbandoned,
@@ -96,7 +96,8 @@ func (a *Analyzer) requestDecision(r *capture.Record) {
 		x.tr.Stream = r.Stream
 		c.bind(x, r.Stream)
 	case *decision.RequestFailed:
-		x.tr.Failure = &d.Failure
+		failure := d.Failure
+		x.tr.Failure = &failure
 		text := d.Failure.Seen
 		if d.Next != "" {
 			text += "; " + d.Next
@@ -189,8 +190,9 @@ func (a *Analyzer) lookupDecision(r *capture.Record) {
 			l.tr.Addresses = append(l.tr.Addresses, trace.Address{IP: ad.IP, Source: ad.Source, TTL: ad.TTL, Why: ad.Why})
 		}
 		text := "no address"
-		if d.Failure != (trace.Failure{}) {
-			l.tr.Failure = &d.Failure
+		if d.Failure.Seen != "" {
+			failure := d.Failure
+			l.tr.Failure = &failure
 			text = d.Failure.Seen
 		} else if len(d.Addresses) > 0 {
 			text = l.tr.Name + " is " + ipList(d.Addresses)
@@ -349,8 +351,8 @@ func (a *Analyzer) captureDecision(r *capture.Record) {
 			return // the lookups tell them
 		}
 		text = fmt.Sprintf("names of %d addresses", len(d.Hosts))
-	case *decision.CaptureComment:
-		text = d.Text
+	default:
+		text = decision.Note(d)
 	}
 	a.event(r.Time, trace.LayerCapture, r.Decision.Name(), text)
 }

@@ -56,6 +56,8 @@ type protocol struct {
 	// layer is that of its events, of which fields gives the fields.
 	layer  trace.LayerName
 	fields func(t *trace.Trace, e *trace.Event) []trace.Field
+	// over says what it is spoken over; the zero value is streams.
+	over transports
 	// recognise tells whether the first bytes are its own; nil when others
 	// have to say so (an upgrade, a decision).
 	recognise func(o *opening) guess
@@ -65,6 +67,17 @@ type protocol struct {
 	// the protocol, or nil.
 	open func(l *layer, from *exchange) decoder
 }
+
+// transports are what a protocol is spoken over.
+type transports uint8
+
+const (
+	overStreams transports = iota
+	overDatagrams
+	overBoth
+)
+
+func (t transports) datagrams(yes bool) bool { return t == overBoth || (t == overDatagrams) == yes }
 
 // opening is how a layer begins, as far as it has been seen.
 type opening struct {
@@ -132,7 +145,7 @@ func (l *layer) sniff() {
 	o.waited = len(l.early[capture.In]) >= maxOpeningPieces || len(o.out) > maxOpening || len(o.in) > maxOpening
 	waits := len(o.out) == 0 && !o.waited
 	for _, p := range l.c.a.protocols {
-		if p.recognise == nil {
+		if p.recognise == nil || !p.over.datagrams(o.datagram) {
 			continue
 		}
 		switch p.recognise(&o) {

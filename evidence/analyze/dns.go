@@ -10,7 +10,7 @@ import (
 )
 
 var dnsProtocol = protocol{
-	name: trace.ProtocolDNS, layer: trace.LayerDNS,
+	name: trace.ProtocolDNS, layer: trace.LayerDNS, over: overBoth,
 	fields:    func(_ *trace.Trace, e *trace.Event) []trace.Field { return dns.Fields(e.Raw) },
 	recognise: looksLikeDNS,
 	open:      func(l *layer, _ *exchange) decoder { return &dnsConn{l: l} },

@@ -20,7 +20,7 @@ var socksProtocol = protocol{
 // looksLikeSOCKS goes by what both say: a few bytes of a greeting or request
 // could be anything, and the proxy's answer to them tells.
 func looksLikeSOCKS(o *opening) guess {
-	if o.datagram || len(o.out) == 0 || o.out[0] != socks.Version5 && o.out[0] != socks.Version4 {
+	if len(o.out) == 0 || o.out[0] != socks.Version5 && o.out[0] != socks.Version4 {
 		return no
 	}
 	var err error

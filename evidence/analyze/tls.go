@@ -53,7 +53,7 @@ const maxRecords = 1 << 16
 var tlsProtocol = protocol{
 	layer: trace.LayerTLS, fields: tlsFields,
 	recognise: func(o *opening) guess {
-		if o.datagram || o.secure {
+		if o.secure {
 			return no // TLS in TLS is not read
 		}
 		return max(looksLikeTLS(o.out), looksLikeTLS(o.in))

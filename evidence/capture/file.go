@@ -3,7 +3,6 @@ package capture
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"net/netip"
 	"strings"
@@ -302,16 +301,17 @@ func (f *FileReader) decided(d decision.Decision) (Record, bool) {
 	return Record{Time: f.last, Kind: Decided, Decision: d}, true
 }
 
-// custom reads a block of our own.
+// custom reads a block of our own. Of other formats the first decision gives a
+// remark, and secrets are read only from the block that all readers know: a
+// socket says nothing where no decision tells of it.
 func (f *FileReader) custom(b []byte) (Record, bool) {
 	r, ok := parseBlock(b)
-	if ok && r.Kind == Decided && r.Decision == nil {
-		if f.other {
-			return Record{}, false // one word about it is enough
+	if v := b[len(mark)-1]; ok && v != format && r.Kind != Stream && r.Kind != Lost {
+		if r.Kind == Secret || f.other {
+			return Record{}, false
 		}
 		f.other = true
-		return f.decided(&decision.CaptureComment{Text: fmt.Sprintf(
-			"what was decided is stored in format %d, which this version does not read (it reads %d): requests, lookups and connections are told by their bytes alone", b[len(mark)-1], format)})
+		return f.decided(&decision.CaptureFormat{Format: uint32(v), Known: format})
 	}
 	return r, ok
 }

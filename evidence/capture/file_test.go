@@ -133,8 +133,11 @@ func TestFileOfFormatOne(t *testing.T) {
 		case nil:
 			sockets[rec.Socket] += len(rec.Data)
 			partial = partial || rec.Link.Partial
-		case *decision.CaptureComment:
+		case *decision.CaptureFormat:
 			comments++
+			if d.Format != 1 || d.Known != format {
+				t.Errorf("%+v", d)
+			}
 		case *decision.CaptureNames:
 		default:
 			t.Errorf("%+v", d)

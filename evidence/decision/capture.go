@@ -1,6 +1,9 @@
 package decision
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // CaptureDamaged says that a place of a capture file could not be read.
 type CaptureDamaged struct {
@@ -53,6 +56,25 @@ func (d *CaptureNames) fields(c *codec) {
 		c.addr(&h.IP)
 		c.texts(&h.Names)
 	})
+}
+
+// CaptureFormat says that a file has decisions that were stored in a format
+// that this version does not read.
+type CaptureFormat struct {
+	// Format is that of the file, Known the one that is read.
+	Format, Known uint32
+}
+
+// Name is "capture.format".
+func (*CaptureFormat) Name() string { return "capture.format" }
+
+func (d *CaptureFormat) fields(c *codec) {
+	c.uint32(&d.Format)
+	c.uint32(&d.Known)
+}
+
+func (d *CaptureFormat) note() string {
+	return fmt.Sprintf("what was decided is stored in format %d, and this version reads format %d: requests, lookups and connections are told by their packets alone", d.Format, d.Known)
 }
 
 // CaptureComment is a remark about a capture file as a whole.

@@ -32,7 +32,7 @@ var kinds = [...]func() Decision{
 	of[ConnectTo], of[ConnectStarted], of[ConnectDone], of[ConnectFailed],
 	of[SocketBound], of[SocketOpened], of[SocketAccepted], of[SocketEOF], of[SocketReset], of[SocketClosed], of[TCPInfo],
 	of[TLSStarted], of[TLSDone], of[TLSFailed], of[TLSVerdict],
-	of[CaptureDamaged], of[CaptureDropped], of[CaptureNames], of[CaptureComment],
+	of[CaptureDamaged], of[CaptureDropped], of[CaptureNames], of[CaptureFormat], of[CaptureComment],
 }
 
 func of[T any, P interface {

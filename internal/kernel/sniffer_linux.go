@@ -209,15 +209,19 @@ func (s *Sniffer) packet() SniffedPacket {
 	p := SniffedPacket{Time: clock.Time(time.Duration(sec)*time.Second + time.Duration(nsec)), Interface: int(int32(n.Uint32(h[sll+4:]))),
 		Hardware: n.Uint16(h[sll+8:]), Outgoing: h[sll+10] == packetOutgoing,
 		Length: int(length), Data: h[mac : uint32(mac)+snaplen], ChecksumPartial: status&statusPartial != 0}
-	if status&statusVLAN != 0 && len(p.Data) >= 12 {
-		tpid := uint16(0x8100)
+	// The kernel takes the tag out of the frame: back to behind the addresses
+	// with it.
+	const macs, tagLen = 12, 4
+	if status&statusVLAN != 0 && len(p.Data) >= macs {
+		tpid := uint16(unix.ETH_P_8021Q)
 		if status&statusVLANTPID != 0 {
 			tpid = n.Uint16(h[36:])
 		}
-		s.tagged = append(append(s.tagged[:0], p.Data[:12]...), byte(tpid>>8), byte(tpid), byte(n.Uint32(h[32:])>>8), byte(n.Uint32(h[32:])))
-		s.tagged = append(s.tagged, p.Data[12:]...)
+		s.tagged = binary.BigEndian.AppendUint16(append(s.tagged[:0], p.Data[:macs]...), tpid)
+		s.tagged = binary.BigEndian.AppendUint16(s.tagged, uint16(n.Uint32(h[32:])))
+		s.tagged = append(s.tagged, p.Data[macs:]...)
 		p.Data = s.tagged
-		p.Length += 4
+		p.Length += tagLen
 	}
 	s.at += int(next)
 	s.left--

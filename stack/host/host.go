@@ -230,14 +230,21 @@ type tokens struct {
 	n  float64
 }
 
+const (
+	// defaultICMPRate is how many ICMP errors are sent in a second.
+	defaultICMPRate = 1000
+	// leastBurst of them may always come together.
+	leastBurst = 6
+)
+
 func (t *tokens) take(now clock.Time, rate int) bool {
 	if rate < 0 {
 		return false
 	}
 	if rate == 0 {
-		rate = 1000
+		rate = defaultICMPRate
 	}
-	t.n = min(t.n+now.Sub(t.at).Seconds()*float64(rate), float64(rate)/10+6)
+	t.n = min(t.n+now.Sub(t.at).Seconds()*float64(rate), float64(rate)/10+leastBurst)
 	t.at = now
 	if t.n < 1 {
 		return false

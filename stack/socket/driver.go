@@ -13,6 +13,7 @@ import (
 	"peel/stack/offload"
 	"peel/stack/packet"
 	"peel/wire/ethernet"
+	"peel/wire/ip"
 	"peel/wire/tcp"
 )
 
@@ -58,10 +59,10 @@ type DriveOptions struct {
 
 // maxFrame is the largest frame that a device gives: 64 KiB of IP behind
 // Ethernet with a tag.
-const maxFrame = 65535 + ethernetRoom
+const maxFrame = ip.MaxLen + ethernetRoom
 
 // ethernetRoom is for Ethernet's header with a tag.
-const ethernetRoom = 18
+const ethernetRoom = ethernet.HeaderLen + ethernet.TagLen
 
 // Drive attaches an interface to a device and brings it up.
 func (n *Network) Drive(i *host.Interface, dev Device, o DriveOptions) {

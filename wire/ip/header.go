@@ -389,17 +389,17 @@ const (
 	optStrictRoute = 137
 )
 
-// SegmentsLeftAt is where a routing header tells how many nodes are still to be
+// segmentsLeftAt is where a routing header tells how many nodes are still to be
 // visited, counted from where it begins (RFC 8200 §4.4). RoutingTypeAt is where
 // it tells what kind of route it is.
 const (
 	RoutingTypeAt  = 2
-	SegmentsLeftAt = 3
+	segmentsLeftAt = 3
 )
 
 // SegmentsLeft is how many nodes a routing header that begins at b wants still
 // to be visited.
-func SegmentsLeft(b []byte) uint8 { return b[SegmentsLeftAt] }
+func SegmentsLeft(b []byte) uint8 { return b[segmentsLeftAt] }
 
 // UnknownOption looks for an option in a hop-by-hop or destination options
 // header b that may not be skipped by whom does not know it. It returns where
