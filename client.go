@@ -146,7 +146,7 @@ func TraceOf(resp *http.Response) (*trace.Trace, error) {
 	}
 	// What is missing from the whole may be missing from this part.
 	for _, f := range whole.Findings {
-		if (f.ID == "CAPTURE-LOSS" || f.ID == "TRACE-CUT") && !slices.Contains(t.Findings, f) {
+		if (f.ID == analyze.CaptureLoss || f.ID == analyze.TraceCut) && !slices.Contains(t.Findings, f) {
 			t.Findings = append(t.Findings, f)
 		}
 	}
@@ -207,7 +207,7 @@ func (c *Client) RoundTrip(hr *http.Request) (*http.Response, error) {
 	}
 	out := &http.Response{
 		Status: strconv.Itoa(resp.Status) + " " + resp.Reason, StatusCode: resp.Status,
-		Proto: resp.Protocol, ProtoMajor: 1, ProtoMinor: 1,
+		Proto: string(resp.Protocol), ProtoMajor: 1, ProtoMinor: 1,
 		Header: header(resp.Header), ContentLength: resp.ContentLength,
 		Request: hr.WithContext(context.WithValue(hr.Context(), provenanceKey{}, provenance{c.recording, resp.Exchange})),
 	}
@@ -215,9 +215,9 @@ func (c *Client) RoundTrip(hr *http.Request) (*http.Response, error) {
 		out.Status = strconv.Itoa(resp.Status) + " " + http.StatusText(resp.Status)
 	}
 	switch resp.Protocol {
-	case "HTTP/2":
+	case trace.ProtocolHTTP2:
 		out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/2.0", 2, 0
-	case "HTTP/1.0":
+	case trace.ProtocolHTTP10:
 		out.ProtoMinor = 0
 	}
 	out.Body = &body{ReadCloser: resp.Body, resp: out, trailer: resp.Trailer}

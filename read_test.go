@@ -217,7 +217,7 @@ func TestServerHasATrace(t *testing.T) {
 			t.Fatalf("trace: %s", text(t, tr))
 		}
 		x, conn := tr.Exchanges[0], tr.Connections[0]
-		if x.URL != url || x.Protocol != protocol || x.Response == nil || x.Response.Body.WireSize != 5 || conn.RemoteAddr != l.Addr().String() || conn.BytesIn == 0 {
+		if x.URL != url || string(x.Protocol) != protocol || x.Response == nil || x.Response.Body.WireSize != 5 || conn.RemoteAddr.String() != l.Addr().String() || conn.BytesIn == 0 {
 			t.Errorf("trace: %s", text(t, tr))
 		}
 	}

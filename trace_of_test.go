@@ -67,7 +67,7 @@ func TestEachResponseHasItsOwnTrace(t *testing.T) {
 				tr, err := peel.TraceOf(resp)
 				if err != nil {
 					t.Error(err)
-				} else if x := tr.Exchanges[len(tr.Exchanges)-1]; x.URL != url || x.Response == nil || x.Response.Status != 200 || x.Protocol != version {
+				} else if x := tr.Exchanges[len(tr.Exchanges)-1]; x.URL != url || x.Response == nil || x.Response.Status != 200 || string(x.Protocol) != version {
 					t.Errorf("the trace of %s is of %s: %+v", url, x.URL, x.Response)
 				}
 			})
@@ -136,7 +136,7 @@ func TestDroppedEvidenceIsToldAndNeverMistaken(t *testing.T) {
 
 func found(tr *trace.Trace, id string) bool {
 	for _, f := range tr.Findings {
-		if f.ID == id {
+		if string(f.ID) == id {
 			return true
 		}
 	}

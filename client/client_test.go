@@ -108,7 +108,7 @@ var matrix = []struct {
 	name       string
 	secure, h2 bool
 	version    Version
-	proto      string
+	proto      trace.Protocol
 }{
 	{"http/1.1", false, false, AnyVersion, "HTTP/1.1"},
 	{"https/1.1", true, false, AnyVersion, "HTTP/1.1"},
@@ -370,10 +370,11 @@ func TestFailuresNameTheirLayer(t *testing.T) {
 	notTLS := *plain.request("GET", "/")
 	notTLS.Origin.Scheme = "https"
 	for _, f := range []struct {
-		name        string
-		req         *Request
-		opt         Options
-		layer, code string
+		name  string
+		req   *Request
+		opt   Options
+		layer trace.LayerName
+		code  trace.FailureCode
 	}{
 		{"refused", (&origin{Server: &httptest.Server{URL: closedURL}}).request("GET", "/"), Options{}, "tcp", "connection_refused"},
 		{"unknown root", secure.request("GET", "/"), Options{Roots: x509.NewCertPool()}, "tls", "certificate_self_signed"},

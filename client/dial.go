@@ -129,7 +129,7 @@ func (c *Client) race(ctx context.Context, p *pool, exchange uint32, host string
 				return a.conn, a.socket, service, nil
 			}
 			e := c.attemptFailed(ctx, a)
-			if first == nil || first.Code == "cancelled" {
+			if first == nil || first.Code == trace.FailCancelled {
 				first = e
 			}
 			begin()
@@ -138,7 +138,7 @@ func (c *Client) race(ctx context.Context, p *pool, exchange uint32, host string
 		}
 	}
 	if first == nil {
-		first = failure(trace.LayerDNS, "no_address", "no address to connect to", "", nil)
+		first = failure(trace.LayerDNS, trace.FailNoAddress, "no address to connect to", "", nil)
 	}
 	if n := len(tried); n > 1 {
 		first.Seen += fmt.Sprintf(" (and so failed each of its %d addresses)", n)
@@ -180,7 +180,7 @@ func (c *Client) lost(a attempt, winner netip.AddrPort) {
 func (c *Client) attemptFailed(ctx context.Context, a attempt) *Error {
 	outcome, e := connectFailure(a.addr.String(), a.err, a.took)
 	if ctx.Err() != nil && errors.Is(context.Cause(ctx), errClosed) {
-		e = failure(trace.LayerTCP, "cancelled", "the attempt at "+a.addr.String()+" was cancelled", "", context.Cause(ctx))
+		e = failure(trace.LayerTCP, trace.FailCancelled, "the attempt at "+a.addr.String()+" was cancelled", "", context.Cause(ctx))
 		outcome = decision.Cancelled
 	}
 	c.rec.Decide(capture.About{Socket: a.socket}, &decision.ConnectFailed{Outcome: outcome, Error: e.Seen})

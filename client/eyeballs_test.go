@@ -125,7 +125,7 @@ func TestRFC8305_HappyEyeballs(t *testing.T) {
 			tr := cl.trace()
 			for _, cn := range tr.Connections {
 				for _, a := range cn.Attempts {
-					got = append(got, a.Outcome)
+					got = append(got, string(a.Outcome))
 				}
 			}
 			if len(got) != len(c.outcomes) {

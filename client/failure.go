@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"peel/evidence/decision"
 	"peel/trace"
 )
 
@@ -25,7 +24,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	s := e.Layer + ": " + e.Seen
+	s := string(e.Layer) + ": " + e.Seen
 	if e.Try != "" {
 		s += "; " + e.Try
 	}
@@ -34,8 +33,14 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-func failure(layer, code, seen, try string, err error) *Error {
+func failure(layer trace.LayerName, code trace.FailureCode, seen, try string, err error) *Error {
 	return &Error{Failure: trace.Failure{Layer: layer, Code: code, Seen: seen, Try: try}, Err: err}
+}
+
+// hint adds to e what of the program that uses this client would help.
+func (e *Error) hint(h trace.Hint) *Error {
+	e.Hint = h
+	return e
 }
 
 // limitError is a wait that reached its limit.
@@ -58,37 +63,37 @@ func isTimeout(err error) bool {
 }
 
 // cancelled turns the end of a context into a failure at the given layer.
-func cancelled(ctx context.Context, layer, doing string) *Error {
+func cancelled(ctx context.Context, layer trace.LayerName, doing string) *Error {
 	cause := context.Cause(ctx)
 	if errors.Is(cause, context.DeadlineExceeded) || isTimeout(cause) {
-		return failure(layer, "timeout", fmt.Sprintf("the time limit ran out while %s", doing), "allow more time with -m SECONDS", cause)
+		return failure(layer, trace.FailTimeout, fmt.Sprintf("the time limit ran out while %s", doing), "allow more time", cause).hint(trace.HintTimeLimit)
 	}
-	return failure(layer, "cancelled", "cancelled while "+doing, "", cause)
+	return failure(layer, trace.FailCancelled, "cancelled while "+doing, "", cause)
 }
 
 // connectFailure says why one attempt at a TCP connection failed, and in one
 // word for the trace.
-func connectFailure(addr string, err error, took time.Duration) (outcome decision.Outcome, e *Error) {
+func connectFailure(addr string, err error, took time.Duration) (outcome trace.AttemptOutcome, e *Error) {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return decision.Refused, failure(trace.LayerTCP, "connection_refused",
+		return trace.AttemptRefused, failure(trace.LayerTCP, trace.FailConnectionRefused,
 			addr+" refused the connection (RST): the machine answers, but nothing listens on that port",
 			"check the port and that the server runs", err)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
-		return decision.Unreachable, failure(trace.LayerTCP, "unreachable",
+		return trace.AttemptUnreachable, failure(trace.LayerTCP, trace.FailUnreachable,
 			fmt.Sprintf("%s cannot be reached from here (%s)", addr, errno(err)),
 			"check the route and, for an IPv6 address, that this machine has IPv6", err)
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return decision.Failed, failure(trace.LayerTCP, "not_permitted", "this machine does not permit the connection to "+addr+" ("+errno(err)+")",
+		return trace.AttemptFailed, failure(trace.LayerTCP, trace.FailNotPermitted, "this machine does not permit the connection to "+addr+" ("+errno(err)+")",
 			"a local firewall or sandbox forbids it", err)
 	case isTimeout(err):
-		return decision.Timeout, failure(trace.LayerTCP, "connect_timeout",
+		return trace.AttemptTimeout, failure(trace.LayerTCP, trace.FailConnectTimeout,
 			fmt.Sprintf("%s did not answer within %s: no SYN-ACK, no refusal", addr, round(took)),
 			"a firewall may drop the packets silently, or the machine is down; a refused port would have answered at once", err)
 	case errors.Is(err, context.Canceled):
-		return decision.Cancelled, failure(trace.LayerTCP, "cancelled", "the attempt at "+addr+" was cancelled", "", err)
+		return trace.AttemptCancelled, failure(trace.LayerTCP, trace.FailCancelled, "the attempt at "+addr+" was cancelled", "", err)
 	}
-	return decision.Failed, failure(trace.LayerTCP, "connect_failed", addr+": "+errno(err), "", err)
+	return trace.AttemptFailed, failure(trace.LayerTCP, trace.FailConnect, addr+": "+errno(err), "", err)
 }
 
 // errno gives the system's words for an error without Go's wrapping.
@@ -101,7 +106,7 @@ func errno(err error) string {
 }
 
 // brokenFailure says how a connection ended while a message was under way.
-func brokenFailure(layer, doing string, err error) *Error {
+func brokenFailure(layer trace.LayerName, doing string, err error) *Error {
 	if a, ok := remoteAlert(err); ok {
 		// In TLS 1.3 the server's judgement on a client certificate comes
 		// after the client's handshake is complete, as the first read fails.
@@ -109,15 +114,15 @@ func brokenFailure(layer, doing string, err error) *Error {
 	}
 	switch {
 	case isEOF(err) || errors.Is(err, io.ErrUnexpectedEOF):
-		return failure(layer, "closed_early", "the server closed the connection "+doing,
+		return failure(layer, trace.FailClosedEarly, "the server closed the connection "+doing,
 			"try again; if it repeats, look at the server's log for this moment", err)
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return failure(layer, "reset", "the connection was reset "+doing,
+		return failure(layer, trace.FailReset, "the connection was reset "+doing,
 			"try again; a reset comes from the server, or from a firewall or NAT on the way that forgot the connection", err)
 	case isTimeout(err):
-		return failure(layer, "timeout", "nothing came "+doing+": "+err.Error(), "the server is slow or the path is dead; allow more time with -m SECONDS", err)
+		return failure(layer, trace.FailTimeout, "nothing came "+doing+": "+err.Error(), "the server is slow or the path is dead; allow more time", err).hint(trace.HintTimeLimit)
 	}
-	return failure(layer, "broken", "the connection broke "+doing+": "+err.Error(), "", err)
+	return failure(layer, trace.FailBroken, "the connection broke "+doing+": "+err.Error(), "", err)
 }
 
 // tlsFailure says why a handshake failed, from the error of crypto/tls.
@@ -128,19 +133,19 @@ func tlsFailure(host string, err error, alpn []string) *Error {
 	switch {
 	case errors.As(err, &verdict):
 		v := verdict.verdict
-		return failure(trace.LayerTLS, "certificate_"+string(v.Code), v.Title, v.Try, err)
+		return failure(trace.LayerTLS, trace.FailCertificate(v.Code), v.Title, v.Try, err).hint(v.Hint)
 	case errors.As(err, &rh):
-		return failure(trace.LayerTLS, "not_tls", fmt.Sprintf("%s does not speak TLS on this port: its first bytes are %q", host, rh.RecordHeader[:]),
+		return failure(trace.LayerTLS, trace.FailNotTLS, fmt.Sprintf("%s does not speak TLS on this port: its first bytes are %q", host, rh.RecordHeader[:]),
 			"use http:// instead of https://, or another port", err)
 	case remote:
 		return alertFailure(host, alert, err, alpn)
 	case isEOF(err) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || isTimeout(err):
 		return brokenFailure(trace.LayerTLS, "during the TLS handshake", err)
 	case strings.Contains(err.Error(), "unsupported version") || strings.Contains(err.Error(), "unsupported versions"):
-		return failure(trace.LayerTLS, "version", host+" chose a TLS version that this client does not speak: "+trimTLS(err),
-			"the server is too old or the client limited with --tlsv1.x/--tls-max", err)
+		return failure(trace.LayerTLS, trace.FailVersion, host+" chose a TLS version that this client does not speak: "+trimTLS(err),
+			"the server is too old or the client limited", err).hint(trace.HintVersionLimits)
 	}
-	return failure(trace.LayerTLS, "handshake_failed", "the TLS handshake with "+host+" failed: "+trimTLS(err), "", err)
+	return failure(trace.LayerTLS, trace.FailHandshake, "the TLS handshake with "+host+" failed: "+trimTLS(err), "", err)
 }
 
 // remoteAlert returns the alert that the peer sent. crypto/tls does not
@@ -162,17 +167,17 @@ func alertFailure(host string, a tls.AlertError, err error, alpn []string) *Erro
 	said := fmt.Sprintf("%s ended the connection with the TLS alert %s(%d)", host, strings.ReplaceAll(strings.TrimPrefix(a.Error(), "tls: "), " ", "_"), uint8(a))
 	switch uint8(a) {
 	case 40:
-		return failure(trace.LayerTLS, "cipher", said, "no cipher suite, group or certificate suits both sides; -v shows what was offered", err)
+		return failure(trace.LayerTLS, trace.FailCipher, said, "no cipher suite, group or certificate suits both sides", err).hint(trace.HintMessages)
 	case 70:
-		return failure(trace.LayerTLS, "version", said, "the server does not speak TLS 1.2 or 1.3 as offered", err)
+		return failure(trace.LayerTLS, trace.FailVersion, said, "the server does not speak TLS 1.2 or 1.3 as offered", err)
 	case 112:
-		return failure(trace.LayerTLS, "unrecognized_name", said, "the server knows no site of that name; check the host name", err)
+		return failure(trace.LayerTLS, trace.FailUnrecognizedName, said, "the server knows no site of that name; check the host name", err)
 	case 116, 42:
-		return failure(trace.LayerTLS, "client_certificate", said, "the server wants a client certificate: give one with --cert and --key", err)
+		return failure(trace.LayerTLS, trace.FailClientCertificate, said, "the server wants a client certificate: give one", err).hint(trace.HintClientCert)
 	case 120:
-		return failure(trace.LayerTLS, "alpn", said+"; offered was "+strings.Join(alpn, ", "), "the server speaks none of the offered protocols; try --http1.1 or --http2", err)
+		return failure(trace.LayerTLS, trace.FailALPN, said+"; offered was "+strings.Join(alpn, ", "), "the server speaks none of the offered protocols; try another", err).hint(trace.HintHTTPVersion)
 	}
-	return failure(trace.LayerTLS, "alert", said, "", err)
+	return failure(trace.LayerTLS, trace.FailAlert, said, "", err)
 }
 
 func trimTLS(err error) string { return strings.TrimPrefix(err.Error(), "tls: ") }

@@ -153,9 +153,9 @@ func (h *h1conn) headFailure(err error, got bool) *Error {
 	var bad *http1.Error
 	switch {
 	case errors.As(err, &bad):
-		return failure(trace.LayerHTTP1, "malformed_response", "the response is not valid HTTP/1.1: "+said(bad), "look at the bytes with -vv; is it an HTTP server?", err)
+		return failure(trace.LayerHTTP1, trace.FailMalformedResponse, "the response is not valid HTTP/1.1: "+said(bad), "look at the bytes: is it an HTTP server?", err).hint(trace.HintFields)
 	case isTimeout(err):
-		return failure(trace.LayerHTTP1, "response_timeout", fmt.Sprintf("no response within %v", h.c.opt.ResponseTimeout), "the server is slow or stuck; allow more time with -m SECONDS", err)
+		return failure(trace.LayerHTTP1, trace.FailResponseTimeout, fmt.Sprintf("no response within %v", h.c.opt.ResponseTimeout), "the server is slow or stuck; allow more time", err).hint(trace.HintTimeLimit)
 	case got:
 		return brokenFailure(trace.LayerHTTP1, "in the middle of the response's head", err)
 	}
@@ -180,7 +180,7 @@ func (h *h1conn) send(ctx context.Context, req *Request) error {
 		n := len(head)
 		h.out = append(head, make([]byte, req.ContentLength)...)
 		if _, err := io.ReadFull(req.Body, h.out[n:]); err != nil {
-			return failure(trace.LayerInput, "body", "the request's body ended before its announced length: "+err.Error(), "", err)
+			return failure(trace.LayerInput, trace.FailBody, "the request's body ended before its announced length: "+err.Error(), "", err)
 		}
 		_, err = h.conn.Write(h.out)
 		return err
@@ -212,7 +212,7 @@ func (h *h1conn) sendBody(req *Request, chunked bool) error {
 	if !chunked {
 		n, err := io.Copy(onlyWriter{h.conn}, io.LimitReader(req.Body, req.ContentLength))
 		if err == nil && n < req.ContentLength {
-			err = failure(trace.LayerInput, "body", fmt.Sprintf("the request's body ended after %d of %d bytes", n, req.ContentLength), "", nil)
+			err = failure(trace.LayerInput, trace.FailBody, fmt.Sprintf("the request's body ended after %d of %d bytes", n, req.ContentLength), "", nil)
 		}
 		return err
 	}
@@ -265,7 +265,7 @@ func (h *h1conn) head(req *Request) (head []byte, chunked bool, err error) {
 	case req.Body != nil && req.ContentLength >= 0:
 		framing = httpfield.Field{Name: "Content-Length", Value: strconv.FormatInt(req.ContentLength, 10)}
 	case req.Body != nil && rh.Minor == 0:
-		return nil, false, failure(trace.LayerInput, "body", "HTTP/1.0 cannot send a body of unknown length", "give the body as a file or a string", nil)
+		return nil, false, failure(trace.LayerInput, trace.FailBody, "HTTP/1.0 cannot send a body of unknown length", "give the body as a file or a string", nil)
 	case req.Body != nil:
 		chunked = true
 		framing = httpfield.Field{Name: "Transfer-Encoding", Value: "chunked"}
@@ -289,7 +289,7 @@ func (h *h1conn) head(req *Request) (head []byte, chunked bool, err error) {
 	}
 	h.out, err = http1.AppendRequest(h.out[:0], &rh)
 	if err != nil {
-		return nil, false, failure(trace.LayerInput, "bad_request", said(err), "check the method and the -H options", err)
+		return nil, false, failure(trace.LayerInput, trace.FailBadRequest, said(err), "check the method and the header fields", err).hint(trace.HintHeader)
 	}
 	return h.out, chunked, nil
 }
@@ -326,11 +326,11 @@ func (h *h1conn) readHead(ex uint32, req *Request) (resp *h1head, got bool, err 
 	}
 }
 
-func protocolName(minor int) string {
+func protocolName(minor int) trace.Protocol {
 	if minor == 0 {
-		return "HTTP/1.0"
+		return trace.ProtocolHTTP10
 	}
-	return "HTTP/1.1"
+	return trace.ProtocolHTTP11
 }
 
 // next gives the reader's next event, reading from the connection as needed.

@@ -122,11 +122,11 @@ func (b *h1body) failed(err error) error {
 	var e *Error
 	switch bad, ok := err.(*http1.Error); {
 	case ok && bad.Truncated():
-		e = failure(trace.LayerHTTP1, "body_truncated", said(bad), "the server or something on the way closed the connection too early; what came is kept", err)
+		e = failure(trace.LayerHTTP1, trace.FailBodyTruncated, said(bad), "the server or something on the way closed the connection too early; what came is kept", err)
 	case ok:
-		e = failure(trace.LayerHTTP1, "malformed_body", fmt.Sprintf("after %d bytes of body: %s", b.got, said(bad)), "what came is kept", err)
+		e = failure(trace.LayerHTTP1, trace.FailMalformedBody, fmt.Sprintf("after %d bytes of body: %s", b.got, said(bad)), "what came is kept", err)
 	case isTimeout(err):
-		e = failure(trace.LayerHTTP1, "stalled", fmt.Sprintf("nothing came for %v, after %d bytes of body", b.h.c.opt.StallTimeout, b.got), "the server stopped sending; allow more with --stall-time", err)
+		e = failure(trace.LayerHTTP1, trace.FailStalled, fmt.Sprintf("nothing came for %v, after %d bytes of body", b.h.c.opt.StallTimeout, b.got), "the server stopped sending; allow longer silence", err).hint(trace.HintStallLimit)
 	default:
 		e = brokenFailure(trace.LayerHTTP1, fmt.Sprintf("after %d bytes of body", b.got), err)
 	}

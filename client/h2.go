@@ -136,7 +136,7 @@ func (h *h2conn) roundTrip(ctx context.Context, ex uint32, req *Request) (resp *
 		h.mu.Unlock()
 		if late {
 			h.abandon(s, http2.ErrCodeCancel)
-			return nil, false, failure(trace.LayerHTTP2, "response_timeout", fmt.Sprintf("no response within %v", h.c.opt.ResponseTimeout), "the server is slow or stuck; allow more time with -m SECONDS", nil)
+			return nil, false, failure(trace.LayerHTTP2, trace.FailResponseTimeout, fmt.Sprintf("no response within %v", h.c.opt.ResponseTimeout), "the server is slow or stuck; allow more time", nil).hint(trace.HintTimeLimit)
 		}
 	}
 }
@@ -163,9 +163,9 @@ func (h *h2conn) open(ctx context.Context, ex uint32, req *Request) (*h2stream, 
 			var bad *http2.ConnError
 			if h.requests == 0 && errors.As(h.err, &bad) {
 				// Another connection would end the same way.
-				return nil, failure(trace.LayerHTTP2, "protocol_error", "the server broke the protocol: "+said(bad), "look at the frames with -v; --http1.1 avoids HTTP/2", h.err)
+				return nil, failure(trace.LayerHTTP2, trace.FailProtocol, "the server broke the protocol: "+said(bad), "look at the frames, or do without HTTP/2", h.err).hint(trace.HintMessagesOrHTTP)
 			}
-			return nil, notSent{failure(trace.LayerHTTP2, "connection_closed", why, "", h.err)}
+			return nil, notSent{failure(trace.LayerHTTP2, trace.FailConnectionClosed, why, "", h.err)}
 		}
 		h.fields = appendRequestFields(h.fields[:0], req)
 		now := h.c.clock.Now()
@@ -184,9 +184,9 @@ func (h *h2conn) open(ctx context.Context, ex uint32, req *Request) (*h2stream, 
 		if !errors.Is(err, http2.ErrStreamLimit) {
 			if errors.Is(err, http2.ErrGoingAway) || errors.Is(err, http2.ErrIDsExhausted) {
 				h.draining = fmt.Sprintf("connection #%d takes no new streams: %v", h.socket, err)
-				return nil, notSent{failure(trace.LayerHTTP2, "connection_closed", h.draining, "", err)}
+				return nil, notSent{failure(trace.LayerHTTP2, trace.FailConnectionClosed, h.draining, "", err)}
 			}
-			return nil, failure(trace.LayerInput, "bad_request", said(err), "check the method and the -H options", err)
+			return nil, failure(trace.LayerInput, trace.FailBadRequest, said(err), "check the method and the header fields", err).hint(trace.HintHeader)
 		}
 		if s == nil {
 			s = h.newStream()

@@ -41,15 +41,15 @@ func (h *h2conn) abandon(s *h2stream, code http2.ErrCode) {
 // stream (RFC 9113 §8.7) or named a lower stream in its GOAWAY (§6.8).
 func (h *h2conn) failedStream(s *h2stream, req *Request) (error, bool) {
 	if r := s.reset; r != nil {
-		e := failure(trace.LayerHTTP2, "stream_reset", fmt.Sprintf("the server reset stream %d with %v%s", s.id, r.Code, after(s.got)), resetAdvice(r.Code), nil)
+		e := failure(trace.LayerHTTP2, trace.FailStreamReset, fmt.Sprintf("the server reset stream %d with %v%s", s.id, r.Code, after(s.got)), resetAdvice(r.Code), nil).hint(resetHint(r.Code))
 		return e, r.Unprocessed
 	}
 	var bad *http2.ConnError
 	switch {
 	case errors.As(s.err, &bad):
-		return failure(trace.LayerHTTP2, "protocol_error", "the server broke the protocol: "+said(bad), "look at the frames with -v; does the server speak HTTP/2 correctly?", s.err), false
+		return failure(trace.LayerHTTP2, trace.FailProtocol, "the server broke the protocol: "+said(bad), "look at the frames: does the server speak HTTP/2 correctly?", s.err).hint(trace.HintMessages), false
 	case s.err == nil:
-		return failure(trace.LayerHTTP2, "no_response", fmt.Sprintf("stream %d ended without a response", s.id), "", nil), false
+		return failure(trace.LayerHTTP2, trace.FailNoResponse, fmt.Sprintf("stream %d ended without a response", s.id), "", nil), false
 	}
 	return brokenFailure(trace.LayerHTTP2, "before it sent a response on stream "+fmt.Sprint(s.id), s.err), h.requests > 1 && req.idempotent()
 }
@@ -68,9 +68,19 @@ func resetAdvice(c http2.ErrCode) string {
 	case http2.ErrCodeEnhanceYourCalm:
 		return "the server finds this client too busy: send less at once"
 	case http2.ErrCodeHTTP11Required:
-		return "the server wants HTTP/1.1 for this: use --http1.1"
+		return "the server wants HTTP/1.1 for this"
 	}
-	return "look at the server's log for this moment; --http1.1 shows whether HTTP/2 is the cause"
+	return "look at the server's log for this moment"
+}
+
+func resetHint(c http2.ErrCode) trace.Hint {
+	switch c {
+	case http2.ErrCodeRefusedStream, http2.ErrCodeEnhanceYourCalm:
+		return ""
+	case http2.ErrCodeHTTP11Required:
+		return trace.HintHTTP1
+	}
+	return trace.HintWithoutHTTP2
 }
 
 // h2body reads one response's body from its stream.
@@ -145,7 +155,7 @@ func (b *h2body) await() error {
 	case <-b.ctx.Done():
 		b.err = b.record(cancelled(b.ctx, trace.LayerHTTP2, fmt.Sprintf("reading the body, after %d bytes", b.read)))
 	case <-b.wait.C:
-		b.err = b.record(failure(trace.LayerHTTP2, "stalled", fmt.Sprintf("nothing came for %v, after %d bytes of body", limit, b.read), "the server stopped sending; allow more with --stall-time", nil))
+		b.err = b.record(failure(trace.LayerHTTP2, trace.FailStalled, fmt.Sprintf("nothing came for %v, after %d bytes of body", limit, b.read), "the server stopped sending; allow longer silence", nil).hint(trace.HintStallLimit))
 	}
 	b.stopTimer()
 	b.h.abandon(b.s, http2.ErrCodeCancel)
@@ -162,9 +172,9 @@ func (b *h2body) failed() error {
 	s := b.s
 	if r := s.reset; r != nil {
 		if r.Code == http2.ErrCodeProtocol && r.Ours {
-			return b.record(failure(trace.LayerHTTP2, "malformed_body", r.Why, "what came is kept", nil))
+			return b.record(failure(trace.LayerHTTP2, trace.FailMalformedBody, r.Why, "what came is kept", nil))
 		}
-		return b.record(failure(trace.LayerHTTP2, "stream_reset", fmt.Sprintf("the server reset stream %d with %v%s", s.id, r.Code, after(b.read)), resetAdvice(r.Code), nil))
+		return b.record(failure(trace.LayerHTTP2, trace.FailStreamReset, fmt.Sprintf("the server reset stream %d with %v%s", s.id, r.Code, after(b.read)), resetAdvice(r.Code), nil).hint(resetHint(r.Code)))
 	}
 	return b.record(brokenFailure(trace.LayerHTTP2, fmt.Sprintf("after %d bytes of body", b.read), s.err))
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"fmt"
 
+	"peel/trace"
 	"peel/wire/httpfield"
 )
 
@@ -48,7 +49,7 @@ func connectionField(f httpfield.Field) bool {
 }
 
 func newH2Response(fields httpfield.List) *Response {
-	r := &Response{Protocol: "HTTP/2", ContentLength: -1}
+	r := &Response{Protocol: trace.ProtocolHTTP2, ContentLength: -1}
 	for i, f := range fields {
 		if f.Name == ":status" {
 			r.Status = atoi(f.Value)

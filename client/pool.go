@@ -41,12 +41,13 @@ type pool struct {
 	noted   string // why the last connection could not be reused
 
 	// What the latest dial is at, for whoever gives up waiting for it.
-	layer, doing string
-	cancelDial   context.CancelFunc
+	layer      trace.LayerName
+	doing      string
+	cancelDial context.CancelFunc
 }
 
 // at says what a dial is at.
-func (p *pool) at(layer, doing string) {
+func (p *pool) at(layer trace.LayerName, doing string) {
 	p.mu.Lock()
 	p.layer, p.doing = layer, doing
 	p.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"peel/evidence/decision"
+	"peel/trace"
 	"peel/wire/httpfield"
 )
 
@@ -57,8 +58,8 @@ type Request struct {
 
 // Response is one response. Body must be read to its end or closed.
 type Response struct {
-	// Protocol is "HTTP/1.0", "HTTP/1.1" or "HTTP/2".
-	Protocol string
+	// Protocol is the version of HTTP that was spoken.
+	Protocol trace.Protocol
 	Status   int
 	Reason   string
 	// Header is in wire order and case, without pseudo-headers.

@@ -58,7 +58,7 @@ func (r *Resolver) config(c *Client, host string) (*stub.Config, error) {
 	case noName != nil: // an address needs none of the files
 		read, err := HostConfig()
 		if err != nil {
-			return nil, failure(trace.LayerDNS, "configuration", err.Error(), "make the file readable, or give the address with --resolve", err)
+			return nil, failure(trace.LayerDNS, trace.FailConfiguration, err.Error(), "make the file readable, or give the address", err).hint(trace.HintAddress)
 		}
 		cfg = *read
 	}
@@ -337,9 +337,9 @@ func outcome(l *stub.Lookup) (stub.Result, *Error) {
 	res = stub.Result{}
 	var de *stub.Error
 	if errors.As(err, &de) {
-		return res, failure(trace.LayerDNS, de.Kind.String(), de.Name+": "+de.Seen(), de.Try(), err)
+		return res, failure(trace.LayerDNS, de.Kind.Code(), de.Name+": "+de.Seen(), de.Try(), err).hint(de.Hint())
 	}
-	return res, failure(trace.LayerDNS, "failed", err.Error(), "", err)
+	return res, failure(trace.LayerDNS, trace.FailOther, err.Error(), "", err)
 }
 
 // tell records the steps that have come to their end, or all of them.
@@ -348,15 +348,15 @@ func (d *lookupDriver) tell(steps []stub.Step, all bool) {
 		d.told = append(d.told, false)
 	}
 	for i, s := range steps {
-		if d.told[i] || s.Outcome == "waiting" && !all {
+		if d.told[i] || s.Outcome == trace.StepWaiting && !all {
 			continue
 		}
 		d.told[i] = true
-		if s.Outcome == "waiting" { // given up: it waited until now
+		if s.Outcome == trace.StepWaiting { // given up: it waited until now
 			s.End = d.c.clock.Now()
 		}
 		t := s.Trace(s.Start)
-		dec := decision.LookupStep{Source: t.Source, Question: t.Question, Server: s.Server, Transport: t.Transport, Attempt: uint32(t.Attempt),
+		dec := decision.LookupStep{Source: t.Source, Question: t.Question.String(), Server: s.Server, Transport: t.Transport, Attempt: uint32(t.Attempt),
 			Outcome: t.Outcome, Rcode: t.Rcode, Duration: s.End.Sub(s.Start), Text: strings.TrimPrefix(s.String(), "dns: ")}
 		for _, a := range t.Answers {
 			dec.Answers = append(dec.Answers, decision.Record{Name: a.Name, Type: a.Type, TTL: a.TTL, Data: a.Data})

@@ -85,8 +85,8 @@ func (c *Client) secure(ctx context.Context, o Origin, t *tap, service *dns.SVCB
 	c.rec.Decide(about, &decision.TLSDone{ALPN: cs.NegotiatedProtocol})
 	if c.opt.Version == OnlyHTTP2 && cs.NegotiatedProtocol != "h2" {
 		conn.Close()
-		return failed(failure(trace.LayerTLS, "alpn", o.Host+" did not choose h2 in ALPN (it chose "+quoteOrNothing(cs.NegotiatedProtocol)+")",
-			"the server, or the load balancer in front of it, does not offer HTTP/2 here; try --http1.1", nil))
+		return failed(failure(trace.LayerTLS, trace.FailALPN, o.Host+" did not choose h2 in ALPN (it chose "+quoteOrNothing(cs.NegotiatedProtocol)+")",
+			"the server, or the load balancer in front of it, does not offer HTTP/2 here", nil).hint(trace.HintHTTP1))
 	}
 	return conn, cs.NegotiatedProtocol, nil
 }
@@ -101,7 +101,7 @@ func quoteOrNothing(s string) string {
 // judge decides about the peer's chain and records the decision.
 func (c *Client) judge(socket uint32, name string, cs tls.ConnectionState) error {
 	v := pki.Judge(cs.PeerCertificates, pki.JudgeOptions{Name: name, Roots: c.opt.Roots, Now: c.clock.Now().Std()})
-	c.rec.Decide(capture.About{Socket: socket}, &decision.TLSVerdict{OK: v.OK, Code: string(v.Code), Reason: v.Title, Explanation: v.Explanation, Try: v.Try,
+	c.rec.Decide(capture.About{Socket: socket}, &decision.TLSVerdict{OK: v.OK, Code: v.Code, Reason: v.Title, Explanation: v.Explanation, Try: v.Try, Hint: v.Hint,
 		Ignored: !v.OK && c.opt.Insecure})
 	if v.OK || c.opt.Insecure {
 		return nil

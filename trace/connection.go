@@ -1,25 +1,31 @@
 package trace
 
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
 // Connection is one transport connection, or an attempt at one.
 type Connection struct {
 	ID      int    `json:"id"`
 	Network string `json:"network"`
 	// Origin is scheme, host and port that it serves.
-	Origin     string `json:"origin,omitempty"`
-	LocalAddr  string `json:"local_addr,omitempty"`
-	RemoteAddr string `json:"remote_addr,omitempty"`
-	// Protocol is what was spoken on it: "HTTP/1.1", "HTTP/2", "DNS" …
-	Protocol string `json:"protocol,omitempty"`
+	Origin     string         `json:"origin,omitempty"`
+	LocalAddr  netip.AddrPort `json:"local_addr,omitzero"`
+	RemoteAddr netip.AddrPort `json:"remote_addr,omitzero"`
+	// Protocol is what was spoken on it.
+	Protocol Protocol `json:"protocol,omitempty"`
 	// Proxy is set when what is spoken only passes through the peer.
 	Proxy    *Proxy    `json:"proxy,omitempty"`
 	Process  *Process  `json:"process,omitempty"`
 	Attempts []Attempt `json:"attempts,omitempty"`
 	Opened   Time      `json:"opened"`
 	// Connected and Closed are nil when not observed.
-	Connected *Time `json:"connected,omitempty"`
-	Closed    *Time `json:"closed,omitempty"`
-	// ClosedBy is "client", "server", "reset" or empty.
-	ClosedBy string `json:"closed_by,omitempty"`
+	Connected *Time  `json:"connected,omitempty"`
+	Closed    *Time  `json:"closed,omitempty"`
+	ClosedBy  Closer `json:"closed_by,omitempty"`
 	// BytesOut and BytesIn count the bytes of the stream, TLS included.
 	BytesOut int64 `json:"bytes_out"`
 	BytesIn  int64 `json:"bytes_in"`
@@ -55,12 +61,12 @@ type Sent struct {
 
 // Proxy is a peer that passes bytes on to another.
 type Proxy struct {
-	// Protocol is how it was asked: "HTTP CONNECT", "SOCKS5", "SOCKS4".
-	Protocol string `json:"protocol"`
+	// Protocol is how it was asked.
+	Protocol ProxyProtocol `json:"protocol"`
 	// Address is the proxy's own; Target is the host and port that it was
 	// asked to connect to, as the client wrote them.
-	Address string `json:"address"`
-	Target  string `json:"target"`
+	Address netip.AddrPort `json:"address"`
+	Target  string         `json:"target"`
 }
 
 // Process is the owner of a socket.
@@ -71,35 +77,31 @@ type Process struct {
 
 // Attempt is one address tried by Happy Eyeballs (RFC 8305).
 type Attempt struct {
-	Address string `json:"address"`
-	Start   Time   `json:"start"`
-	End     Time   `json:"end"`
-	// Outcome is "connected", "refused", "timeout", "unreachable",
-	// "cancelled" or "failed".
-	Outcome string `json:"outcome"`
-	Error   string `json:"error,omitempty"`
+	Address netip.AddrPort `json:"address"`
+	Start   Time           `json:"start"`
+	End     Time           `json:"end"`
+	Outcome AttemptOutcome `json:"outcome"`
+	Error   string         `json:"error,omitempty"`
 }
 
 // TCP holds transport facts and says where they come from.
 type TCP struct {
-	// Source is "TCP_INFO" when the kernel told, "packets" when peel saw the
-	// segments.
-	Source      string   `json:"source"`
-	State       string   `json:"state,omitempty"`
-	RTT         Duration `json:"rtt,omitempty"`
-	RTTVar      Duration `json:"rtt_var,omitempty"`
-	MinRTT      Duration `json:"min_rtt,omitempty"`
-	RTO         Duration `json:"rto,omitempty"`
-	SendMSS     uint32   `json:"send_mss,omitempty"`
-	ReceiveMSS  uint32   `json:"receive_mss,omitempty"`
-	AdvertMSS   uint32   `json:"advertised_mss,omitempty"`
-	PathMTU     uint32   `json:"path_mtu,omitempty"`
-	CwndSegs    uint32   `json:"cwnd_segments,omitempty"`
-	Retransmits uint32   `json:"retransmits"`
-	Lost        uint32   `json:"lost"`
-	SegmentsOut uint32   `json:"segments_out,omitempty"`
-	SegmentsIn  uint32   `json:"segments_in,omitempty"`
-	Options     []string `json:"options,omitempty"`
+	Source      TCPSource `json:"source"`
+	State       string    `json:"state,omitempty"`
+	RTT         Duration  `json:"rtt,omitempty"`
+	RTTVar      Duration  `json:"rtt_var,omitempty"`
+	MinRTT      Duration  `json:"min_rtt,omitempty"`
+	RTO         Duration  `json:"rto,omitempty"`
+	SendMSS     uint32    `json:"send_mss,omitempty"`
+	ReceiveMSS  uint32    `json:"receive_mss,omitempty"`
+	AdvertMSS   uint32    `json:"advertised_mss,omitempty"`
+	PathMTU     uint32    `json:"path_mtu,omitempty"`
+	CwndSegs    uint32    `json:"cwnd_segments,omitempty"`
+	Retransmits uint32    `json:"retransmits"`
+	Lost        uint32    `json:"lost"`
+	SegmentsOut uint32    `json:"segments_out,omitempty"`
+	SegmentsIn  uint32    `json:"segments_in,omitempty"`
+	Options     []string  `json:"options,omitempty"`
 }
 
 // Segments is a TCP connection as its packets show it, from where they were
@@ -193,20 +195,54 @@ type TLS struct {
 	Decrypted     bool          `json:"decrypted"`
 	Undecryptable string        `json:"undecryptable,omitempty"`
 	Messages      []TLSMessage  `json:"messages"`
-	Alerts        []string      `json:"alerts,omitempty"`
+	Alerts        []Alert       `json:"alerts,omitempty"`
 	Chain         []Certificate `json:"chain,omitempty"`
 	Verdict       *Verdict      `json:"verdict,omitempty"`
 	Handshake     *Interval     `json:"handshake,omitempty"`
 }
 
+// Alert is a TLS alert (RFC 8446 §6). As text, and so as JSON, it is
+// "in: fatal handshake_failure(40)".
+type Alert struct {
+	Direction Direction
+	// Code is its description's number, and Text its level and name.
+	Code uint8
+	Text string
+}
+
+// CloseNotify tells whether it only says that nothing more will be sent,
+// which is how a connection should end.
+func (a Alert) CloseNotify() bool { return a.Code == 0 }
+
+// String returns the direction, the level, the name and the number.
+func (a Alert) String() string { return string(a.Direction) + ": " + a.Text }
+
+// MarshalText writes what String returns.
+func (a Alert) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (a *Alert) UnmarshalText(b []byte) error {
+	dir, text, ok := strings.Cut(string(b), ": ")
+	if !ok {
+		return fmt.Errorf("trace: alert %q has no direction", b)
+	}
+	number := strings.TrimSuffix(text[strings.LastIndexAny(text, "( ")+1:], ")")
+	code, err := strconv.ParseUint(number, 10, 8)
+	if err != nil {
+		return fmt.Errorf("trace: alert %q ends in no number", b)
+	}
+	*a = Alert{Direction(dir), uint8(code), text}
+	return nil
+}
+
 // TLSMessage is one handshake message.
 type TLSMessage struct {
-	Type      string `json:"type"`
-	Direction string `json:"direction"`
-	Time      Time   `json:"time"`
-	Size      int    `json:"size"`
-	Encrypted bool   `json:"encrypted"`
-	Event     int    `json:"event"`
+	Type      string    `json:"type"`
+	Direction Direction `json:"direction"`
+	Time      Time      `json:"time"`
+	Size      int       `json:"size"`
+	Encrypted bool      `json:"encrypted"`
+	Event     int       `json:"event"`
 }
 
 // TLSRecord maps plaintext to one record: PlainLength bytes of application
@@ -236,11 +272,12 @@ type Certificate struct {
 type Verdict struct {
 	OK bool `json:"ok"`
 	// Code is a stable word, such as "expired"; Reason is one line.
-	Code        string `json:"code"`
-	Reason      string `json:"reason"`
-	Explanation string `json:"explanation,omitempty"`
-	Try         string `json:"try,omitempty"`
-	// Ignored tells that the person asked to go on regardless (-k).
+	Code        VerdictCode `json:"code"`
+	Reason      string      `json:"reason"`
+	Explanation string      `json:"explanation,omitempty"`
+	Try         string      `json:"try,omitempty"`
+	Hint        Hint        `json:"hint,omitempty"`
+	// Ignored tells that the person asked to go on regardless.
 	Ignored bool `json:"ignored,omitempty"`
 }
 
@@ -272,8 +309,8 @@ type Setting struct {
 
 // GoAway is the last GOAWAY frame seen.
 type GoAway struct {
-	Direction  string `json:"direction"`
-	LastStream uint32 `json:"last_stream"`
-	Code       string `json:"code"`
-	Debug      string `json:"debug,omitempty"`
+	Direction  Direction `json:"direction"`
+	LastStream uint32    `json:"last_stream"`
+	Code       string    `json:"code"`
+	Debug      string    `json:"debug,omitempty"`
 }

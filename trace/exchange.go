@@ -1,26 +1,30 @@
 package trace
 
+import (
+	"net/netip"
+	"strings"
+)
+
 // Exchange is one request and its response. A redirect or a repeated request
 // is an exchange of its own, tied to the one before by Predecessor.
 type Exchange struct {
 	ID     int    `json:"id"`
 	Method string `json:"method"`
 	URL    string `json:"url"`
-	// Protocol is "HTTP/1.0", "HTTP/1.1" or "HTTP/2", as spoken.
-	Protocol   string `json:"protocol"`
-	Connection int    `json:"connection,omitempty"`
-	Stream     uint32 `json:"stream,omitempty"`
-	Lookup     int    `json:"lookup,omitempty"`
+	// Protocol is the version of HTTP, as spoken.
+	Protocol   Protocol `json:"protocol"`
+	Connection int      `json:"connection,omitempty"`
+	Stream     uint32   `json:"stream,omitempty"`
+	Lookup     int      `json:"lookup,omitempty"`
 	// Reused tells that the connection had been opened before this exchange
 	// asked for one; Pool says in words which connection and why.
 	Reused bool   `json:"reused"`
 	Pool   string `json:"pool,omitempty"`
 	// Proxy is the one that the request went through, in a tunnel.
 	Proxy *Proxy `json:"proxy,omitempty"`
-	// Predecessor is the exchange that led here; Cause says how: "redirect",
-	// "auth", "retry".
-	Predecessor int    `json:"predecessor,omitempty"`
-	Cause       string `json:"cause,omitempty"`
+	// Predecessor is the exchange that led here; Cause says how.
+	Predecessor int   `json:"predecessor,omitempty"`
+	Cause       Cause `json:"cause,omitempty"`
 	// Initiator names what on a page asked for it.
 	Initiator string `json:"initiator,omitempty"`
 	// Input is what the person typed, and Normalised how it became the URL.
@@ -75,9 +79,8 @@ type Header struct {
 
 // Body describes the content of a message.
 type Body struct {
-	// Framing is how its end was marked: "none", "content-length",
-	// "chunked", "close" or "end_stream".
-	Framing string `json:"framing"`
+	// Framing is how its end was marked.
+	Framing Framing `json:"framing"`
 	// WireSize is the content as transferred, without chunk and frame
 	// headers; DecodedSize is after Content-Encoding was removed, -1 when
 	// nobody decoded it.
@@ -133,23 +136,41 @@ type Lookup struct {
 
 // Step is one source asked, or one query sent, on the way to an address.
 type Step struct {
-	Time     Time     `json:"time"`
-	Duration Duration `json:"duration"`
-	// Source is "literal", "--resolve", "localhost", "files", "dns" or
-	// another name from nsswitch.conf.
-	Source string `json:"source"`
-	// Question is the name and type asked for, such as "example.com. AAAA".
-	Question  string `json:"question,omitempty"`
-	Server    string `json:"server,omitempty"`
-	Transport string `json:"transport,omitempty"`
-	Attempt   int    `json:"attempt,omitempty"`
-	// Outcome is a word: "answer", "no_data", "no_name", "timeout",
-	// "truncated", "refused", "server_failure", "ignored", "skipped", …
-	Outcome string   `json:"outcome"`
-	Rcode   string   `json:"rcode,omitempty"`
-	Answers []Record `json:"answers,omitempty"`
+	Time     Time       `json:"time"`
+	Duration Duration   `json:"duration"`
+	Source   StepSource `json:"source"`
+	// Question is the name and type asked for.
+	Question  Question       `json:"question,omitzero"`
+	Server    netip.AddrPort `json:"server,omitzero"`
+	Transport string         `json:"transport,omitempty"`
+	Attempt   int            `json:"attempt,omitempty"`
+	Outcome   StepOutcome    `json:"outcome"`
+	Rcode     string         `json:"rcode,omitempty"`
+	Answers   []Record       `json:"answers,omitempty"`
 	// Text is the step in one line.
 	Text string `json:"text"`
+}
+
+// Question is what a name server is asked: a name and a type of records, both
+// as they are printed. As text, and so as JSON, it is "example.com. AAAA".
+type Question struct{ Name, Type string }
+
+// String returns the name and the type.
+func (q Question) String() string {
+	if q == (Question{}) {
+		return ""
+	}
+	return q.Name + " " + q.Type
+}
+
+// MarshalText writes what String returns.
+func (q Question) MarshalText() ([]byte, error) { return []byte(q.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote. A printed name has no spaces:
+// they are escaped in it (RFC 4343 §2.1).
+func (q *Question) UnmarshalText(b []byte) error {
+	q.Name, q.Type, _ = strings.Cut(string(b), " ")
+	return nil
 }
 
 // Record is a resource record in presentation form.
@@ -162,7 +183,7 @@ type Record struct {
 
 // Address is one result of a lookup, in the order in which it is tried.
 type Address struct {
-	IP string `json:"ip"`
+	IP netip.Addr `json:"ip"`
 	// Source tells where it came from; TTL is -1 where there is none.
 	Source string `json:"source"`
 	TTL    int64  `json:"ttl"`

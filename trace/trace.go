@@ -7,6 +7,7 @@
 package trace
 
 import (
+	"net/netip"
 	"sort"
 	"strconv"
 	"time"
@@ -35,12 +36,6 @@ type Trace struct {
 // Time is an instant in nanoseconds since the trace's start.
 type Time int64
 
-// Duration is a length of time in nanoseconds.
-type Duration int64
-
-// Std returns d as a time.Duration.
-func (d Duration) Std() time.Duration { return time.Duration(d) }
-
 // Interval is a stretch of time that names the two events it lies between.
 type Interval struct {
 	Start     Time     `json:"start"`
@@ -59,49 +54,22 @@ func Between(a, b *Event) *Interval {
 	return &Interval{Start: a.Time, End: b.Time, Duration: Duration(b.Time - a.Time), FromEvent: a.ID, ToEvent: b.ID}
 }
 
-// Layers, from the person down to the wire. Events, failures and findings
-// name the layer they belong to.
-const (
-	LayerInput = "input"
-	LayerURL   = "url"
-	LayerPool  = "pool"
-	LayerDNS   = "dns"
-	LayerTCP   = "tcp"
-	LayerIP    = "ip"
-	LayerICMP  = "icmp"
-	LayerARP   = "arp"
-	// LayerCapture is what is said about the evidence itself.
-	LayerCapture   = "capture"
-	LayerTLS       = "tls"
-	LayerHTTP1     = "http1"
-	LayerHTTP2     = "http2"
-	LayerWebSocket = "websocket"
-	LayerHTTP      = "http"
-	LayerPeel      = "peel"
-)
-
-// Directions of bytes, as the observed client sees them.
-const (
-	Out = "out"
-	In  = "in"
-)
-
 // Event is one thing that happened: a message on the wire or a decision.
 // Events are in the order of their times; ID is the place in that order,
 // from 1.
 type Event struct {
-	ID    int    `json:"id"`
-	Time  Time   `json:"time"`
-	Layer string `json:"layer"`
+	ID    int       `json:"id"`
+	Time  Time      `json:"time"`
+	Layer LayerName `json:"layer"`
 	// Name is a stable dotted name, such as "tls.handshake.client_hello".
 	Name string `json:"name"`
 	// Text is one line for a person.
-	Text       string `json:"text"`
-	Direction  string `json:"direction,omitempty"`
-	Connection int    `json:"connection,omitempty"`
-	Stream     uint32 `json:"stream,omitempty"`
-	Exchange   int    `json:"exchange,omitempty"`
-	Lookup     int    `json:"lookup,omitempty"`
+	Text       string    `json:"text"`
+	Direction  Direction `json:"direction,omitempty"`
+	Connection int       `json:"connection,omitempty"`
+	Stream     uint32    `json:"stream,omitempty"`
+	Exchange   int       `json:"exchange,omitempty"`
+	Lookup     int       `json:"lookup,omitempty"`
 	// Bytes says where the message stands, from its own layer down: HTTP/2
 	// frame, then TLS records, then the bytes of the TCP stream.
 	Bytes []Range `json:"bytes,omitempty"`
@@ -114,59 +82,53 @@ type Event struct {
 	// payloads its beginning. RawLength is its whole length.
 	Raw       []byte `json:"-"`
 	RawLength int    `json:"raw_length,omitempty"`
+	// ARP and ICMP hold what rules ask of such messages, so that none has to
+	// read it out of Text; nil in other events.
+	ARP  *ARP  `json:"-"`
+	ICMP *ICMP `json:"-"`
 }
 
-// Spaces in which a Range counts.
-const (
-	// SpaceStream is the byte stream of one direction of a connection as it
-	// is on the wire, from its first byte.
-	SpaceStream = "stream"
-	// SpaceTLS is the plaintext that the TLS application-data records of one
-	// direction hold, joined.
-	SpaceTLS = "tls"
-	// SpaceDatagram counts in one UDP payload.
-	SpaceDatagram = "datagram"
-	// SpacePacket counts in one packet, from the first byte of its link
-	// header. Range.Packet names it.
-	SpacePacket = "packet"
-)
+// ARP is an ARP message: one who asks for the MAC of an address, or answers.
+type ARP struct {
+	Request        bool
+	Sender, Target netip.Addr
+	// SenderMAC is the link address that the sender claims.
+	SenderMAC string
+}
+
+// ICMP is an ICMP message.
+type ICMP struct {
+	V6         bool
+	Type, Code uint8
+	// NextMTU is what a router says fits the next link; 0 where it does not.
+	NextMTU int
+}
 
 // Range names bytes: Length bytes from Offset in one space of one direction
 // of a connection.
 type Range struct {
-	Space      string `json:"space"`
-	Connection int    `json:"connection"`
-	Direction  string `json:"direction"`
-	Offset     int64  `json:"offset"`
-	Length     int64  `json:"length"`
+	Space      Space     `json:"space"`
+	Connection int       `json:"connection"`
+	Direction  Direction `json:"direction"`
+	Offset     int64     `json:"offset"`
+	Length     int64     `json:"length"`
 	// Packet is the ID of the packet that a Range of SpacePacket is in.
 	Packet int `json:"packet,omitempty"`
 }
 
 // Finding says what is wrong, by what evidence, and what to do.
 type Finding struct {
-	// ID is stable, such as "DNS-TIMEOUT".
-	ID string `json:"id"`
-	// Severity is "info", "warning" or "error".
-	Severity string `json:"severity"`
-	Title    string `json:"title"`
+	ID       FindingID `json:"id"`
+	Severity Severity  `json:"severity"`
+	Title    string    `json:"title"`
 	// Evidence holds the IDs of the events that show it.
 	Evidence    []int  `json:"evidence"`
 	Explanation string `json:"explanation"`
 	WhatToDo    string `json:"what_to_do"`
+	// Hint says what of the observing program would help, as in Failure.
+	Hint Hint `json:"hint,omitempty"`
 	// Source is the rule behind it: an RFC section or a manual page.
 	Source string `json:"source,omitempty"`
-}
-
-// Failure says at which layer something ended, what was seen and what to try.
-type Failure struct {
-	Layer string `json:"layer"`
-	// Code is a stable word, such as "connection_refused".
-	Code string `json:"code"`
-	// Seen is what was observed, in one line.
-	Seen string `json:"seen"`
-	// Try is what to do about it, in one line.
-	Try string `json:"try"`
 }
 
 // Packet is one packet as it was seen at one place.
@@ -181,10 +143,18 @@ type Packet struct {
 	Captured int `json:"captured"`
 	// Connection is the one that the packet belongs to, 0 for none;
 	// Direction is the client's: "out" is from client to server.
-	Connection int    `json:"connection,omitempty"`
-	Direction  string `json:"direction,omitempty"`
-	// Text is the packet in one line.
+	Connection int       `json:"connection,omitempty"`
+	Direction  Direction `json:"direction,omitempty"`
+	// Source and Destination are between whom it goes, with port 0 where it
+	// has no ports. About are further addresses that it speaks of: those of
+	// the packet that an ICMP error quotes, or of a neighbour.
+	Source      netip.AddrPort   `json:"-"`
+	Destination netip.AddrPort   `json:"-"`
+	About       []netip.AddrPort `json:"-"`
+	// Text is the packet in one line. Its first Lead bytes say between whom
+	// the packet goes.
 	Text   string  `json:"text"`
+	Lead   int     `json:"-"`
 	Layers []Layer `json:"layers"`
 	// Bytes is the part of the connection's byte stream that it carries.
 	Bytes *Range `json:"bytes,omitempty"`
@@ -345,5 +315,5 @@ func (c *Connection) carriers(r Range) func(func(Sent) bool) {
 }
 
 func (r Range) String() string {
-	return r.Space + " " + r.Direction + " " + strconv.FormatInt(r.Offset, 10) + "+" + strconv.FormatInt(r.Length, 10)
+	return string(r.Space) + " " + string(r.Direction) + " " + strconv.FormatInt(r.Offset, 10) + "+" + strconv.FormatInt(r.Length, 10)
 }

@@ -111,9 +111,9 @@ func (s *Session) Fetch(ctx context.Context, r *Request) (*Response, error) {
 		s.keepCookies(resp, cur.URL)
 		next, why, err := s.redirect(&cur, resp)
 		if err == nil && next != nil && hop >= s.o.MaxRedirects {
-			err = &client.Error{Failure: trace.Failure{Layer: trace.LayerHTTP, Code: "too_many_redirects",
+			err = &client.Error{Failure: trace.Failure{Layer: trace.LayerHTTP, Code: trace.FailTooManyRedirects,
 				Seen: fmt.Sprintf("%d redirects, and %s still redirects to %s", hop, cur.URL.String(), next.URL.String()),
-				Try:  "look at the chain with -v; the server may loop because of a cookie or a proxy's scheme; --max-redirs allows more"}}
+				Try:  "look at the chain: the server may loop because of a cookie or a proxy's scheme; else allow more", Hint: trace.HintRedirects}}
 		}
 		if err != nil {
 			s.decide(resp.Exchange, failed(err))
@@ -138,7 +138,7 @@ func failed(err error) *decision.RequestFailed {
 	if e, ok := err.(*client.Error); ok {
 		return &decision.RequestFailed{Failure: e.Failure}
 	}
-	return &decision.RequestFailed{Failure: trace.Failure{Layer: trace.LayerHTTP, Code: "failed", Seen: err.Error()}}
+	return &decision.RequestFailed{Failure: trace.Failure{Layer: trace.LayerHTTP, Code: trace.FailOther, Seen: err.Error()}}
 }
 
 func (s *Session) decide(exchange uint32, d decision.Decision) {
@@ -257,7 +257,7 @@ func (s *Session) redirect(r *Request, resp *client.Response) (next *Request, wh
 	}
 	u, err := weburl.Resolve(r.URL, loc)
 	if err != nil {
-		return nil, "", &client.Error{Err: err, Failure: trace.Failure{Layer: trace.LayerHTTP, Code: "bad_redirect",
+		return nil, "", &client.Error{Err: err, Failure: trace.Failure{Layer: trace.LayerHTTP, Code: trace.FailBadRedirect,
 			Seen: fmt.Sprintf("the server redirects to %q, which is not a usable URL: %v", loc, err), Try: "the server's Location field is wrong"}}
 	}
 	n := *r
@@ -287,8 +287,8 @@ func (s *Session) decoded(resp *client.Response) (io.ReadCloser, error) {
 	}
 	d, err := content.NewReader(resp.Body, codings, content.Limit{MaxBytes: s.o.MaxDecoded})
 	if err != nil {
-		return resp.Body, &client.Error{Err: err, Failure: trace.Failure{Layer: trace.LayerHTTP, Code: "content_encoding",
-			Seen: fmt.Sprintf("the body's encoding %q cannot be taken off: %v", codings, err), Try: "--raw gives the body as it came"}}
+		return resp.Body, &client.Error{Err: err, Failure: trace.Failure{Layer: trace.LayerHTTP, Code: trace.FailContentEncoding,
+			Seen: fmt.Sprintf("the body's encoding %q cannot be taken off: %v", codings, err), Try: "take the body as it came", Hint: trace.HintRaw}}
 	}
 	return &decodedBody{d: d, body: resp.Body, s: s, exchange: resp.Exchange}, nil
 }
@@ -310,8 +310,8 @@ func (b *decodedBody) Read(p []byte) (int, error) {
 		b.s.decide(b.exchange, &decision.BodyDecoded{Size: b.d.Decoded()})
 		if err != io.EOF {
 			if _, ours := err.(*client.Error); !ours {
-				err = &client.Error{Err: err, Failure: trace.Failure{Layer: trace.LayerHTTP, Code: "content_encoding",
-					Seen: err.Error(), Try: "--raw gives the body as it came"}}
+				err = &client.Error{Err: err, Failure: trace.Failure{Layer: trace.LayerHTTP, Code: trace.FailContentEncoding,
+					Seen: err.Error(), Try: "take the body as it came", Hint: trace.HintRaw}}
 				b.s.decide(b.exchange, failed(err))
 			}
 		}

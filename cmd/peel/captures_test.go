@@ -134,7 +134,7 @@ func fetched(tr *trace.Trace) []string {
 	var out []string
 	for _, x := range tr.Exchanges {
 		_, path, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(x.URL, "https://"), "http://"), "/")
-		line := x.Method + " /" + path + " " + x.Protocol
+		line := x.Method + " /" + path + " " + string(x.Protocol)
 		if r := x.Response; r != nil {
 			line += fmt.Sprintf(" %d", r.Status)
 			body := r.Body.Content

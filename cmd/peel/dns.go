@@ -249,7 +249,7 @@ func (d *dnsCommand) run(ctx context.Context) error {
 
 func (d *dnsCommand) writer() *dnstext.Writer {
 	color := d.color == "always" || d.color == "auto" && os.Getenv("NO_COLOR") == "" && term.IsTerminal(int(d.std.out.Fd()))
-	return &dnstext.Writer{W: d.std.out, Color: color}
+	return &dnstext.Writer{W: d.std.out, Color: color, Hints: hints}
 }
 
 // printJSON writes a value as JSON where --json says.

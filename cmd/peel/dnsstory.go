@@ -53,7 +53,7 @@ func (d *dnsCommand) story(ctx context.Context) error {
 		}
 	case len(t.Lookups) > 0:
 		w := d.writer()
-		asked := slices.ContainsFunc(t.Lookups[0].Steps, func(s trace.Step) bool { return s.Server != "" })
+		asked := slices.ContainsFunc(t.Lookups[0].Steps, func(s trace.Step) bool { return s.Server.IsValid() })
 		w.Story(t.Lookups[0], d.sources(cfg, l != nil, asked), stub.Differences(cfg, d.name, asked))
 		for _, f := range t.Findings {
 			fmt.Fprintf(d.std.out, "\n%s %s: %s\n", f.Severity, f.ID, f.Title)

@@ -50,7 +50,7 @@ func wantFailure(t *testing.T, layer, seen string, args ...string) ran {
 	if f == nil {
 		t.Fatal("the trace tells of no failure")
 	}
-	if f.Layer != layer || f.Code == "" || !strings.Contains(f.Seen, seen) || f.Try == "" {
+	if string(f.Layer) != layer || f.Code == "" || !strings.Contains(f.Seen, seen) || f.Try == "" {
 		t.Errorf("trace: %+v, want layer %s and %q", f, layer, seen)
 	}
 	return r
@@ -257,7 +257,7 @@ func TestFailureOfTLS(t *testing.T) {
 			if why := conns[0].TLS.Undecryptable; why != "" {
 				t.Errorf("undecryptable: %s", why)
 			}
-			if !slices.ContainsFunc(r.trace.Findings, func(f *trace.Finding) bool { return f.Severity == "error" && strings.HasPrefix(f.ID, "TLS-") }) {
+			if !slices.ContainsFunc(r.trace.Findings, func(f *trace.Finding) bool { return f.Severity == "error" && strings.HasPrefix(string(f.ID), "TLS-") }) {
 				t.Errorf("no finding tells of it: %v", r.trace.Findings)
 			}
 		})
@@ -498,7 +498,7 @@ func TestInterruptWhileWaiting(t *testing.T) {
 			if layer == "tls" && f.Layer == "pool" {
 				return // waiting for the connection whose handshake it is
 			}
-			if f.Layer != layer || f.Code != "cancelled" {
+			if string(f.Layer) != layer || f.Code != "cancelled" {
 				t.Errorf("%+v, want layer %s and cancelled", f, layer)
 			}
 		})

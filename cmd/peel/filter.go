@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -193,21 +194,12 @@ func (f *filter) packet(start time.Time, p *trace.Packet) bool {
 	if f.address == "" {
 		return true
 	}
-	for _, w := range strings.Fields(p.Text) {
-		if f.has(strings.TrimRight(w, ":,")) {
-			return true
-		}
-	}
-	return false
+	return f.has(p.Source) || f.has(p.Destination) || slices.ContainsFunc(p.About, f.has)
 }
 
-// has tells whether an address, with a port or not, is in the prefix.
-func (f *filter) has(s string) bool {
-	if ap, err := netip.ParseAddrPort(s); err == nil {
-		return f.prefix.Contains(ap.Addr().WithZone("").Unmap()) && (f.port == 0 || f.port == ap.Port())
-	}
-	a, err := netip.ParseAddr(s)
-	return err == nil && f.port == 0 && f.prefix.Contains(a.WithZone("").Unmap())
+// has tells whether an address is in the prefix, and its port the one.
+func (f *filter) has(a netip.AddrPort) bool {
+	return f.prefix.Contains(a.Addr().WithZone("").Unmap()) && (f.port == 0 || f.port == a.Port())
 }
 
 func matchHost(pattern, host string) bool {

@@ -252,7 +252,7 @@ func (g *get) report(ctx context.Context, t *trace.Trace, err error) int {
 		code = exitInterrupted
 	case err != nil:
 		code = exitFailed
-	case g.o.failOn != "" && severity(t) >= rank(g.o.failOn):
+	case g.o.failOn != "" && severity(t) >= trace.Severity(g.o.failOn).Rank():
 		code = exitLimit
 	}
 	if g.o.json != "" {
@@ -279,7 +279,7 @@ func (g *get) report(ctx context.Context, t *trace.Trace, err error) int {
 	var e *client.Error
 	told := errors.As(err, &e) && !g.o.silent && g.o.json != "-"
 	if err != nil && (!told || errors.As(err, &status)) {
-		fmt.Fprintf(g.std.err, "peel: %v\n", err)
+		fmt.Fprintf(g.std.err, "peel: %s\n", explained(err))
 	}
 	return code
 }
@@ -323,13 +323,9 @@ func (g *get) writeStory(w *os.File, t *trace.Trace) {
 func severity(t *trace.Trace) int {
 	worst := 0
 	for _, f := range t.Findings {
-		worst = max(worst, rank(f.Severity))
+		worst = max(worst, f.Severity.Rank())
 	}
 	return worst
-}
-
-func rank(level string) int {
-	return map[string]int{"info": 1, "warning": 2, "error": 3}[level]
 }
 
 // progress shows how far a long download is, on a terminal.

@@ -192,7 +192,7 @@ func wantStory(t *testing.T, w way, r ran) {
 		t.Fatalf("no trace: %s", r.stderr)
 	}
 	for _, x := range r.trace.Exchanges {
-		if x.Protocol != w.protocol {
+		if string(x.Protocol) != w.protocol {
 			t.Errorf("exchange %d: %s, want %s", x.ID, x.Protocol, w.protocol)
 		}
 		if x.Response == nil || x.Response.Status == 0 {
@@ -210,7 +210,7 @@ func wantStory(t *testing.T, w way, r ran) {
 		t.Fatal("no exchanges")
 	}
 	for _, c := range conns {
-		if c.Protocol != w.protocol {
+		if string(c.Protocol) != w.protocol {
 			t.Errorf("connection %d: %s, want %s", c.ID, c.Protocol, w.protocol)
 		}
 		wantTLS(t, c, w.tls)
@@ -235,7 +235,7 @@ func wantTLS(t *testing.T, c *trace.Connection, version string) {
 	if !c.TLS.Decrypted || c.TLS.Undecryptable != "" {
 		t.Errorf("connection %d: decrypted %t, undecryptable %q", c.ID, c.TLS.Decrypted, c.TLS.Undecryptable)
 	}
-	finished := map[string]int{}
+	finished := map[trace.Direction]int{}
 	for _, m := range c.TLS.Messages {
 		if m.Type == "Finished" {
 			finished[m.Direction]++

@@ -329,7 +329,7 @@ func (r *read) textOptions(t *trace.Trace) text.Options {
 // terminal finds out how wide and colourful the output may be.
 func terminal(w *os.File, color string) text.Options {
 	isTerm := term.IsTerminal(int(w.Fd()))
-	o := text.Options{Width: 100}
+	o := text.Options{Width: 100, Hints: hints}
 	switch color {
 	case "always":
 		o.Color = true
@@ -356,7 +356,7 @@ func (r *read) code(t *trace.Trace) int {
 	switch {
 	case r.damaged > 0:
 		return exitFailed
-	case t != nil && r.failOn != "" && severity(t) >= rank(r.failOn):
+	case t != nil && r.failOn != "" && severity(t) >= trace.Severity(r.failOn).Rank():
 		return exitLimit
 	}
 	return exitDone

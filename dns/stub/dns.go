@@ -8,6 +8,7 @@ import (
 
 	"peel/clock"
 	"peel/dns"
+	"peel/trace"
 )
 
 // beginDNS starts the source dns: the names to ask for, one after the other.
@@ -17,7 +18,7 @@ func (l *Lookup) beginDNS(now clock.Time) {
 		return
 	}
 	l.names = l.candidates(func(text string) {
-		l.step(Step{Source: "dns", Outcome: "skipped", Start: now, End: now, Text: text})
+		l.step(Step{Source: trace.SourceDNS, Outcome: trace.StepSkipped, Start: now, End: now, Text: text})
 	})
 	if n := len(l.cfg.Resolv.Servers); l.cfg.Resolv.Rotate && n > 0 {
 		l.rotation = int(l.random() % uint64(n))
@@ -77,7 +78,7 @@ func (l *Lookup) beginName(now clock.Time) {
 	}
 	if l.cfg.WantAAAA {
 		if l.cfg.Resolv.NoAAAA {
-			l.step(Step{Source: "dns", Outcome: "skipped", Name: name, Type: dns.TypeAAAA, Start: now, End: now,
+			l.step(Step{Source: trace.SourceDNS, Outcome: trace.StepSkipped, Name: name, Type: dns.TypeAAAA, Start: now, End: now,
 				Text: "AAAA is not asked: resolv.conf has the option no-aaaa"})
 		} else {
 			l.current = append(l.current, l.newQuestion(name, dns.TypeAAAA))
@@ -124,7 +125,7 @@ func (l *Lookup) send(q *question, tcp bool, now clock.Time) {
 	}
 	s := &socket{number: len(l.sockets), server: l.cfg.Resolv.Servers[l.server(q)], tcp: tcp, id: m.ID, q: q, waiting: true}
 	s.step = l.step(Step{
-		Source: "dns", Outcome: "waiting", Name: q.name, Type: q.typ, Server: s.server, Transport: transport(tcp),
+		Source: trace.SourceDNS, Outcome: trace.StepWaiting, Name: q.name, Type: q.typ, Server: s.server, Transport: transport(tcp),
 		Attempt: q.attempt, ID: m.ID, EDNS: q.edns, Socket: s.number, Start: now, End: now, Text: "no answer yet",
 	})
 	l.sockets = append(l.sockets, s)
@@ -137,7 +138,7 @@ func (l *Lookup) send(q *question, tcp bool, now clock.Time) {
 }
 
 // end completes the step of a query.
-func (l *Lookup) end(s *socket, outcome, text string, now clock.Time) *Step {
+func (l *Lookup) end(s *socket, outcome trace.StepOutcome, text string, now clock.Time) *Step {
 	s.waiting = false
 	st := &l.steps[s.step]
 	st.Outcome, st.Text, st.End = outcome, text, now
@@ -149,7 +150,7 @@ func (l *Lookup) end(s *socket, outcome, text string, now clock.Time) *Step {
 func (l *Lookup) expire(q *question, now clock.Time) {
 	s := l.sockets[q.socket]
 	waited := round(now.Sub(l.steps[s.step].Start))
-	l.end(s, "timeout", fmt.Sprintf("no answer within %s", waited), now)
+	l.end(s, trace.StepTimeout, fmt.Sprintf("no answer within %s", waited), now)
 	l.serverFailed(q, Timeout, fmt.Sprintf("%s did not answer over %s within %s", s.server, transport(s.tcp), waited), now)
 }
 
@@ -160,34 +161,34 @@ func (l *Lookup) answered(s *socket, m *dns.Message, parseErr error, now clock.T
 		l.services.answered(l, s, m, parseErr, now)
 		return
 	}
-	st := l.end(s, "answer", "", now)
+	st := l.end(s, trace.StepAnswer, "", now)
 	st.Answered, st.Rcode, st.Answers = true, m.Rcode, m.Answers
 	edns, _ := m.EDNS()
 	st.Errors = edns.ExtendedErrors()
 	l.close(s)
 	switch {
 	case m.Truncated && !s.tcp:
-		st.Outcome, st.Text = "truncated", "the answer did not fit the datagram (TC): asked again over TCP"
+		st.Outcome, st.Text = trace.StepTruncated, "the answer did not fit the datagram (TC): asked again over TCP"
 		l.ask(q, true, now)
 	case parseErr != nil:
-		st.Outcome, st.Text = "malformed", strings.TrimPrefix(parseErr.Error(), "dns: ")
+		st.Outcome, st.Text = trace.StepMalformed, strings.TrimPrefix(parseErr.Error(), "dns: ")
 		l.serverFailed(q, Malformed, fmt.Sprintf("%s sent a broken answer: %s", s.server, st.Text), now)
 	case m.Rcode == dns.RcodeNoError:
 		l.noError(s, m, st, now)
 	case m.Rcode == dns.RcodeNXDomain:
-		st.Outcome, st.Text = "no_name", "the name does not exist (NXDOMAIN)"+negativeTTL(m)
+		st.Outcome, st.Text = trace.StepNoName, "the name does not exist (NXDOMAIN)"+negativeTTL(m)
 		q.kind, q.detail = NotFound, fmt.Sprintf("%s says that %s does not exist (NXDOMAIN)", s.server, q.name.Host())
 		l.endQuestion(q, now)
 	case q.edns && (m.Rcode == dns.RcodeFormErr || m.Rcode == dns.RcodeNotImp || m.Rcode == dns.RcodeBadVers):
 		// RFC 6891 §6.2.2: a server that does not know EDNS says FORMERR.
 		// The same server gets what is left of its time.
-		st.Outcome, st.Text = "refused", fmt.Sprintf("%s: the server may not know EDNS, asked again without", m.Rcode)
+		st.Outcome, st.Text = trace.StepRefused, fmt.Sprintf("%s: the server may not know EDNS, asked again without", m.Rcode)
 		q.edns = false
 		l.send(q, s.tcp, now)
 	default:
-		kind, outcome := ServFail, "server_failure"
+		kind, outcome := ServFail, trace.StepServerFailure
 		if m.Rcode == dns.RcodeRefused {
-			kind, outcome = Refused, "refused"
+			kind, outcome = Refused, trace.StepRefused
 		}
 		st.Outcome, st.Text = outcome, rcodeText(m.Rcode, st.Errors)
 		l.serverFailed(q, kind, fmt.Sprintf("%s said %s", s.server, st.Text), now)
@@ -204,7 +205,7 @@ func (l *Lookup) noError(s *socket, m *dns.Message, st *Step, now clock.Time) {
 	}
 	switch {
 	case broken != "":
-		st.Outcome, st.Text = "malformed", broken
+		st.Outcome, st.Text = trace.StepMalformed, broken
 		q.kind, q.detail = Malformed, fmt.Sprintf("%s answered with %s", s.server, broken)
 		l.endQuestion(q, now)
 	case len(addrs) > 0:
@@ -215,7 +216,7 @@ func (l *Lookup) noError(s *socket, m *dns.Message, st *Step, now clock.Time) {
 		st.Text = fmt.Sprintf("%s%s (TTL %d s)", via, addressList(addrs), addrs[0].TTL)
 		l.endQuestion(q, now)
 	case len(m.Answers) == 0 && !m.Authoritative && !m.RecursionAvailable:
-		st.Outcome, st.Text = "refused", "an empty answer that is neither authoritative nor recursive: the server does not resolve for clients"
+		st.Outcome, st.Text = trace.StepRefused, "an empty answer that is neither authoritative nor recursive: the server does not resolve for clients"
 		l.serverFailed(q, Refused, fmt.Sprintf("%s does not resolve names for clients", s.server), now)
 	default:
 		target := q.name
@@ -225,7 +226,7 @@ func (l *Lookup) noError(s *socket, m *dns.Message, st *Step, now clock.Time) {
 			st.Text = fmt.Sprintf("%sthe server gave no %s record of %s", via, q.typ, target.Host())
 		}
 		q.kind, q.detail = NoData, fmt.Sprintf("%s has no %s record of %s", s.server, q.typ, target.Host())
-		st.Outcome, st.Text = "no_data", st.Text+negativeTTL(m)
+		st.Outcome, st.Text = trace.StepNoData, st.Text+negativeTTL(m)
 		l.endQuestion(q, now)
 	}
 }
@@ -310,7 +311,7 @@ func (l *Lookup) endQuestion(q *question, now clock.Time) {
 
 // endName has the answers to all questions for the present name.
 func (l *Lookup) endName(now clock.Time) {
-	r := Result{Source: "dns", Canonical: l.names[l.at].name}
+	r := Result{Source: trace.SourceDNS, Canonical: l.names[l.at].name}
 	for _, q := range l.current {
 		r.Addresses = append(r.Addresses, q.addrs...)
 		if len(q.addrs) > 0 && len(q.chain) > 0 {
@@ -350,7 +351,7 @@ func (l *Lookup) endName(now clock.Time) {
 func (l *Lookup) remark(now clock.Time) {
 	for _, q := range l.current {
 		if q.kind == NotFound {
-			l.step(Step{Source: "dns", Outcome: "ignored", Name: q.name, Type: q.typ, Start: now, End: now,
+			l.step(Step{Source: trace.SourceDNS, Outcome: trace.StepIgnored, Name: q.name, Type: q.typ, Start: now, End: now,
 				Text: fmt.Sprintf("NXDOMAIN for %s does not count: the name has addresses of the other type (RFC 4074 §4.2)", q.typ)})
 		}
 	}
@@ -423,7 +424,7 @@ func (l *Lookup) endDNS(err *Error, now clock.Time) {
 		status = StatusUnavail
 	}
 	if l.source < len(l.cfg.Nsswitch.Sources) && l.cfg.Nsswitch.Sources[l.source-1].Stops[status] {
-		l.step(Step{Source: "dns", Outcome: "skipped", Start: now, End: now,
+		l.step(Step{Source: trace.SourceDNS, Outcome: trace.StepSkipped, Start: now, End: now,
 			Text: fmt.Sprintf("[%s=return] after dns in nsswitch.conf ends the lookup here", status)})
 		l.source = len(l.cfg.Nsswitch.Sources)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"peel/clock"
 	"peel/dns"
+	"peel/trace"
 )
 
 // services is the question for HTTPS records that goes beside those for
@@ -55,7 +56,7 @@ func (v *services) poll(l *Lookup, now clock.Time) {
 		return
 	}
 	if v.q.deadline <= now {
-		l.end(l.sockets[v.q.socket], "timeout", "no answer; it is not asked again", now)
+		l.end(l.sockets[v.q.socket], trace.StepTimeout, "no answer; it is not asked again", now)
 		v.ended(l, now)
 	}
 }
@@ -90,18 +91,18 @@ func (v *services) ended(l *Lookup, now clock.Time) {
 
 // answered takes the response.
 func (v *services) answered(l *Lookup, s *socket, m *dns.Message, parseErr error, now clock.Time) {
-	st := l.end(s, "answer", "", now)
+	st := l.end(s, trace.StepAnswer, "", now)
 	st.Answered, st.Rcode, st.Answers = true, m.Rcode, m.Answers
 	l.close(s)
 	switch {
 	case m.Truncated && !s.tcp:
-		st.Outcome, st.Text = "truncated", "the answer did not fit the datagram (TC): asked again over TCP"
+		st.Outcome, st.Text = trace.StepTruncated, "the answer did not fit the datagram (TC): asked again over TCP"
 		l.ask(v.q, true, now)
 		return
 	case parseErr != nil:
-		st.Outcome, st.Text = "malformed", strings.TrimPrefix(parseErr.Error(), "dns: ")
+		st.Outcome, st.Text = trace.StepMalformed, strings.TrimPrefix(parseErr.Error(), "dns: ")
 	case m.Rcode != dns.RcodeNoError && m.Rcode != dns.RcodeNXDomain:
-		st.Outcome, st.Text = "server_failure", rcodeText(m.Rcode, nil)
+		st.Outcome, st.Text = trace.StepServerFailure, rcodeText(m.Rcode, nil)
 	default:
 		st.Outcome, st.Text = v.take(m.Answers)
 	}
@@ -110,7 +111,7 @@ func (v *services) answered(l *Lookup, s *socket, m *dns.Message, parseErr error
 
 // take chooses among the records: the one of the least priority that a client
 // can go by.
-func (v *services) take(answers []dns.Resource) (outcome, text string) {
+func (v *services) take(answers []dns.Resource) (outcome trace.StepOutcome, text string) {
 	at := v.q.name
 	for range maxChain {
 		var list []dns.SVCB
@@ -128,7 +129,7 @@ func (v *services) take(answers []dns.Resource) (outcome, text string) {
 		}
 		if len(list) == 0 {
 			if next == nil {
-				return "no_data", "no HTTPS record"
+				return trace.StepNoData, "no HTTPS record"
 			}
 			at = *next
 			continue
@@ -152,9 +153,9 @@ func (v *services) take(answers []dns.Resource) (outcome, text string) {
 			}
 			parts = append(parts, d.String()+note)
 		}
-		return "answer", strings.Join(parts, "; ")
+		return trace.StepAnswer, strings.Join(parts, "; ")
 	}
-	return "malformed", "a loop of aliases"
+	return trace.StepMalformed, "a loop of aliases"
 }
 
 // unusable says why a record cannot be gone by, or "".
@@ -204,10 +205,10 @@ func (l *Lookup) conclude(r Result, now clock.Time) {
 	if d := l.services.found; d != nil {
 		r.Addresses = l.services.hinted(l, r.Addresses, now)
 		r.Service = d
-		l.step(Step{Source: "https", Outcome: "answer", Start: now, End: now, Text: use(d, l.port)})
+		l.step(Step{Source: trace.SourceHTTPS, Outcome: trace.StepAnswer, Start: now, End: now, Text: use(d, l.port)})
 	}
 	if r.Follow = l.services.elsewhere; !r.Follow.IsRoot() {
-		l.step(Step{Source: "https", Outcome: "answer", Start: now, End: now, Text: "the HTTPS record puts the service at " + r.Follow.Host() + ", whose addresses are looked up"})
+		l.step(Step{Source: trace.SourceHTTPS, Outcome: trace.StepAnswer, Start: now, End: now, Text: "the HTTPS record puts the service at " + r.Follow.Host() + ", whose addresses are looked up"})
 	}
 	l.finish(r)
 }

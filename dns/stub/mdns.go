@@ -8,6 +8,7 @@ import (
 
 	"peel/clock"
 	"peel/dns"
+	"peel/trace"
 )
 
 // multicast is the question to the link (RFC 6762 §5.1, a one-shot query):
@@ -43,11 +44,11 @@ func isMDNS(source string) bool { return strings.HasPrefix(source, "mdns") }
 // it. What it finds or not, mdnsEnded goes on.
 func (l *Lookup) beginMulticast(src Source, now clock.Time) bool {
 	if !l.name.IsSubdomainOf(nameLocal) || l.name.NumLabels() < 2 {
-		l.step(Step{Source: src.Name, Outcome: "skipped", Start: now, End: now, Text: "not asked: only .local names are for multicast DNS"})
+		l.step(Step{Source: trace.StepSource(src.Name), Outcome: trace.StepSkipped, Start: now, End: now, Text: "not asked: only .local names are for multicast DNS"})
 		return false
 	}
 	if strings.HasSuffix(src.Name, "_minimal") && l.name.NumLabels() > 2 {
-		l.step(Step{Source: src.Name, Outcome: "skipped", Start: now, End: now, Text: "not asked: " + src.Name + " takes only names of one label below .local"})
+		l.step(Step{Source: trace.StepSource(src.Name), Outcome: trace.StepSkipped, Start: now, End: now, Text: "not asked: " + src.Name + " takes only names of one label below .local"})
 		return false
 	}
 	l.mdns = multicast{src: src, active: true}
@@ -62,14 +63,14 @@ func (l *Lookup) beginMulticast(src Source, now clock.Time) bool {
 		if base == "mdns6" {
 			s.server = mdnsGroup6
 		}
-		s.step = l.step(Step{Source: src.Name, Outcome: "waiting", Name: l.name, Type: typ, Server: s.server, Transport: "udp", Attempt: 1,
+		s.step = l.step(Step{Source: trace.StepSource(src.Name), Outcome: trace.StepWaiting, Name: l.name, Type: typ, Server: s.server, Transport: "udp", Attempt: 1,
 			ID: s.id, Socket: s.number, Start: now, End: now, Text: "nobody on the link has answered yet"})
 		l.sockets = append(l.sockets, s)
 		l.mdns.asked = append(l.mdns.asked, s)
 	}
 	if len(l.mdns.asked) == 0 {
 		l.mdns.active = false
-		l.step(Step{Source: src.Name, Outcome: "skipped", Start: now, End: now, Text: "not asked: " + src.Name + " is not for the wanted address family"})
+		l.step(Step{Source: trace.StepSource(src.Name), Outcome: trace.StepSkipped, Start: now, End: now, Text: "not asked: " + src.Name + " is not for the wanted address family"})
 		return false
 	}
 	l.sendMulticast(now)
@@ -121,7 +122,7 @@ func (l *Lookup) heard(s *socket, from netip.AddrPort, m *dns.Message, now clock
 	if len(found) == 0 {
 		return
 	}
-	st := l.end(s, "answer", fmt.Sprintf("%s says %s (TTL %d s)", from.Addr(), addressList(found), found[0].TTL), now)
+	st := l.end(s, trace.StepAnswer, fmt.Sprintf("%s says %s (TTL %d s)", from.Addr(), addressList(found), found[0].TTL), now)
 	st.Answered, st.Answers = true, m.Answers
 	l.close(s)
 	l.mdns.addrs = append(l.mdns.addrs, found...)
@@ -132,19 +133,19 @@ func (l *Lookup) heard(s *socket, from netip.AddrPort, m *dns.Message, now clock
 	l.mdns.next = min(l.mdns.next, now.Add(mdnsMore))
 }
 
-func (s *socket) sourceName(l *Lookup) string { return l.steps[s.step].Source }
+func (s *socket) sourceName(l *Lookup) string { return string(l.steps[s.step].Source) }
 
 // endMulticast has the answers, or goes on with the next source.
 func (l *Lookup) endMulticast(now clock.Time) {
 	l.mdns.active = false
 	for _, s := range l.mdns.asked {
 		if s.waiting {
-			l.end(s, "timeout", "nobody on the link answered", now)
+			l.end(s, trace.StepTimeout, "nobody on the link answered", now)
 		}
 		l.close(s)
 	}
 	if len(l.mdns.addrs) > 0 {
-		l.finish(Result{Source: l.mdns.src.Name, Canonical: l.name, Addresses: l.mdns.addrs})
+		l.finish(Result{Source: trace.StepSource(l.mdns.src.Name), Canonical: l.name, Addresses: l.mdns.addrs})
 		return
 	}
 	// RFC 6762 §3 keeps .local names from name servers: [NOTFOUND=return]

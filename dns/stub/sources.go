@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"peel/clock"
+	"peel/trace"
 )
 
 // override answers from --resolve.
@@ -24,18 +25,18 @@ func (l *Lookup) override(port uint16, now clock.Time) bool {
 	var list []Address
 	for _, a := range addrs {
 		if l.wants(a) {
-			list = append(list, Address{Addr: a, TTL: -1, Source: "--resolve", Why: "the order given"})
+			list = append(list, Address{Addr: a, TTL: -1, Source: string(trace.SourceOverride), Why: "the order given"})
 		}
 	}
-	s := Step{Source: "--resolve", Outcome: "answer", Start: now, End: now, Text: fmt.Sprintf("%s is overridden: %s", key, addressList(list))}
+	s := Step{Source: trace.SourceOverride, Outcome: trace.StepAnswer, Start: now, End: now, Text: fmt.Sprintf("%s is overridden: %s", key, addressList(list))}
 	if len(list) == 0 {
-		s.Outcome, s.Text = "no_data", fmt.Sprintf("%s is overridden, but with no address of the wanted family", key)
+		s.Outcome, s.Text = trace.StepNoData, fmt.Sprintf("%s is overridden, but with no address of the wanted family", key)
 		l.step(s)
 		l.fail(&Error{Kind: NoData, Detail: s.Text})
 		return true
 	}
 	l.step(s)
-	l.finish(Result{Source: "--resolve", Addresses: list})
+	l.finish(Result{Source: trace.SourceOverride, Addresses: list})
 	return true
 }
 
@@ -45,15 +46,15 @@ func (l *Lookup) literal(now clock.Time) bool {
 	if err != nil {
 		return false
 	}
-	s := Step{Source: "literal", Outcome: "answer", Start: now, End: now, Text: a.String() + " is an address already: no lookup"}
+	s := Step{Source: trace.SourceLiteral, Outcome: trace.StepAnswer, Start: now, End: now, Text: a.String() + " is an address already: no lookup"}
 	if !l.wants(a) {
-		s.Outcome, s.Text = "no_data", a.String()+" is not of the wanted address family"
+		s.Outcome, s.Text = trace.StepNoData, a.String()+" is not of the wanted address family"
 		l.step(s)
 		l.fail(&Error{Kind: NoData, Detail: s.Text})
 		return true
 	}
 	l.step(s)
-	l.finish(Result{Source: "literal", Addresses: []Address{{Addr: a, TTL: -1, Source: "literal"}}})
+	l.finish(Result{Source: trace.SourceLiteral, Addresses: []Address{{Addr: a, TTL: -1, Source: string(trace.SourceLiteral)}}})
 	return true
 }
 
@@ -101,7 +102,7 @@ func (l *Lookup) goOn(s Source, status Status, now clock.Time) {
 // stops tells whether nsswitch.conf ends the lookup behind a source.
 func (l *Lookup) stops(s Source, status Status, now clock.Time) bool {
 	if s.Stops[status] {
-		l.step(Step{Source: s.Name, Outcome: "skipped", Start: now, End: now,
+		l.step(Step{Source: trace.StepSource(s.Name), Outcome: trace.StepSkipped, Start: now, End: now,
 			Text: fmt.Sprintf("[%s=return] after %s in nsswitch.conf ends the lookup here", status, s.Name)})
 	}
 	return s.Stops[status]
@@ -137,9 +138,9 @@ func (l *Lookup) askFiles(now clock.Time) (found bool) {
 		list = append(list, Address{Addr: e.Addr, TTL: -1, Source: fmt.Sprintf("/etc/hosts line %d", e.Line)})
 		lines = append(lines, fmt.Sprintf("/etc/hosts line %d: %s", e.Line, e.Addr))
 	}
-	s := Step{Source: "files", Outcome: "answer", Start: now, End: now, Text: strings.Join(lines, ", ")}
+	s := Step{Source: trace.SourceFiles, Outcome: trace.StepAnswer, Start: now, End: now, Text: strings.Join(lines, ", ")}
 	if len(list) == 0 {
-		s.Outcome, s.Text = "no_name", "no entry in /etc/hosts"
+		s.Outcome, s.Text = trace.StepNoName, "no entry in /etc/hosts"
 		if other > 0 {
 			s.Text = "/etc/hosts has the name, but with no address of the wanted family"
 		}
@@ -147,28 +148,28 @@ func (l *Lookup) askFiles(now clock.Time) (found bool) {
 		return false
 	}
 	l.step(s)
-	l.finish(Result{Source: "files", Addresses: list})
+	l.finish(Result{Source: trace.SourceFiles, Addresses: list})
 	return true
 }
 
 // special answers for names that must never reach a name server: localhost
 // and all below it (RFC 6761 §6.3), .onion (RFC 7686 §2).
 func (l *Lookup) special(now clock.Time) bool {
-	s := Step{Source: "localhost", Outcome: "answer", Start: now, End: now}
+	s := Step{Source: trace.SourceLocalhost, Outcome: trace.StepAnswer, Start: now, End: now}
 	switch {
 	case l.name.IsSubdomainOf(nameLocalhost):
 		var list []Address
 		for _, a := range []netip.Addr{netip.IPv6Loopback(), netip.AddrFrom4([4]byte{127, 0, 0, 1})} {
 			if l.wants(a) {
-				list = append(list, Address{Addr: a, TTL: -1, Source: "localhost"})
+				list = append(list, Address{Addr: a, TTL: -1, Source: string(trace.SourceLocalhost)})
 			}
 		}
 		s.Text = "localhost is always this machine, no name server is asked (RFC 6761): " + addressList(list)
 		l.step(s)
-		l.finish(Result{Source: "localhost", Addresses: list})
+		l.finish(Result{Source: trace.SourceLocalhost, Addresses: list})
 		return true
 	case l.name.IsSubdomainOf(nameOnion):
-		s.Source, s.Outcome, s.Text = "dns", "no_name", "not asked: .onion names belong to Tor and must not reach a name server (RFC 7686)"
+		s.Source, s.Outcome, s.Text = trace.SourceDNS, trace.StepNoName, "not asked: .onion names belong to Tor and must not reach a name server (RFC 7686)"
 		l.step(s)
 		l.fail(&Error{Kind: NotFound, Detail: s.Text})
 		return true
@@ -190,7 +191,7 @@ func (l *Lookup) notAsked(src Source, now clock.Time) Status {
 		what = "the source myhostname (this machine's own name)"
 	}
 	l.unasked = append(l.unasked, src.Name)
-	l.step(Step{Source: src.Name, Outcome: "skipped", Start: now, End: now,
+	l.step(Step{Source: trace.StepSource(src.Name), Outcome: trace.StepSkipped, Start: now, End: now,
 		Text: fmt.Sprintf("not asked: peel does not speak %s; counted as %s", what, status)})
 	return status
 }

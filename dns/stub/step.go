@@ -12,11 +12,8 @@ import (
 
 // Step is one source asked, one query sent or one message ignored.
 type Step struct {
-	// Source is "--resolve", "literal", "localhost", "name" for a name that
-	// is none, or a word from nsswitch.conf: "files", "dns", …
-	Source string
-	// Outcome is a word as in trace.Step, and "waiting" before the end.
-	Outcome string
+	Source  trace.StepSource
+	Outcome trace.StepOutcome
 
 	// The rest down to Chain belongs to queries. Name is the root and Type 0
 	// in other steps.
@@ -45,7 +42,7 @@ type Step struct {
 // String returns the step in one line.
 func (s Step) String() string {
 	if s.Type == 0 || s.Transport == "" {
-		return s.Source + ": " + s.Text
+		return string(s.Source) + ": " + s.Text
 	}
 	return fmt.Sprintf("dns: %s %s to %s over %s, attempt %d, %s: %s", s.Name, s.Type, s.Server, s.Transport, s.Attempt, round(s.End.Sub(s.Start)), s.Text)
 }
@@ -54,13 +51,10 @@ func (s Step) String() string {
 func (s Step) Trace(start clock.Time) trace.Step {
 	t := trace.Step{
 		Time: trace.Time(s.Start.Sub(start)), Duration: trace.Duration(s.End.Sub(s.Start)), Source: s.Source,
-		Transport: s.Transport, Attempt: s.Attempt, Outcome: s.Outcome, Text: s.Text,
+		Transport: s.Transport, Attempt: s.Attempt, Outcome: s.Outcome, Text: s.Text, Server: s.Server,
 	}
 	if s.Type != 0 {
-		t.Question = s.Name.String() + " " + s.Type.String()
-	}
-	if s.Server.IsValid() {
-		t.Server = s.Server.String()
+		t.Question = trace.Question{Name: s.Name.String(), Type: s.Type.String()}
 	}
 	if s.Answered {
 		t.Rcode = s.Rcode.String()
@@ -74,7 +68,7 @@ func (s Step) Trace(start clock.Time) trace.Step {
 // Result is what a lookup found.
 type Result struct {
 	// Source is the step's source that had the answer.
-	Source string
+	Source trace.StepSource
 	// Canonical is the name that the addresses belong to, the root when they
 	// do not come from DNS. Chain is how aliases led to it.
 	Canonical dns.Name
@@ -105,7 +99,7 @@ type Address struct {
 
 // Trace returns a as the trace has it.
 func (a Address) Trace() trace.Address {
-	return trace.Address{IP: a.Addr.String(), Source: a.Source, TTL: a.TTL, Why: a.Why}
+	return trace.Address{IP: a.Addr, Source: a.Source, TTL: a.TTL, Why: a.Why}
 }
 
 // Kind sorts the ways in which a lookup ends without an address.
@@ -123,14 +117,19 @@ const (
 	NotAsked                    // only sources that peel does not speak could tell
 )
 
-// String returns a stable word, as in trace.Failure.Code.
-func (k Kind) String() string {
-	names := [...]string{"", "name_not_found", "no_data", "timeout", "refused", "server_failure", "malformed", "unreachable", "bad_name", "not_asked"}
-	if int(k) < len(names) {
-		return names[k]
+var codes = [...]trace.FailureCode{NotFound: trace.FailNameNotFound, NoData: trace.FailNoData, Timeout: trace.FailTimeout, Refused: trace.FailRefused, ServFail: trace.FailServerFailure,
+	Malformed: trace.FailMalformed, Unreachable: trace.FailUnreachable, BadName: trace.FailBadName, NotAsked: trace.FailNotAsked}
+
+// Code returns the word for it in a trace.
+func (k Kind) Code() trace.FailureCode {
+	if int(k) < len(codes) {
+		return codes[k]
 	}
 	return ""
 }
+
+// String returns the same word.
+func (k Kind) String() string { return string(k.Code()) }
 
 // Error says why a lookup found no address.
 type Error struct {
@@ -202,13 +201,24 @@ func (e *Error) Try() string {
 	case ServFail:
 		return "ask another name server; if only validating ones fail, the zone's DNSSEC is broken"
 	case Malformed:
-		return "look at the answer at -vv and tell the keeper of the zone or server"
+		return "look at the answer and tell the keeper of the zone or server"
 	case Unreachable:
 		return "check the addresses in /etc/resolv.conf and that a route leads there"
 	case BadName:
 		return "labels are 1 to 63 octets, the whole name at most 255"
 	case NotAsked:
-		return "see the hosts line of /etc/nsswitch.conf, or give the address with --resolve"
+		return "see the hosts line of /etc/nsswitch.conf, or give the address"
+	}
+	return ""
+}
+
+// Hint says what of the program that asked would help.
+func (e *Error) Hint() trace.Hint {
+	switch e.Kind {
+	case Malformed:
+		return trace.HintFields
+	case NotAsked:
+		return trace.HintAddress
 	}
 	return ""
 }

@@ -15,6 +15,7 @@ import (
 
 	"peel/clock"
 	"peel/dns"
+	"peel/trace"
 )
 
 // Names that mean something to a stub resolver (RFC 6762, 6761, 7686).
@@ -188,7 +189,7 @@ func NewLookup(now clock.Time, cfg *Config, host string, port uint16, random fun
 	}
 	name, err := dns.ParseName(host)
 	if err != nil {
-		l.step(Step{Source: "name", Outcome: "refused", Start: now, End: now, Text: strings.TrimPrefix(err.Error(), "dns: ")})
+		l.step(Step{Source: trace.SourceName, Outcome: trace.StepRefused, Start: now, End: now, Text: strings.TrimPrefix(err.Error(), "dns: ")})
 		l.fail(&Error{Kind: BadName, Detail: strings.TrimPrefix(err.Error(), "dns: ")})
 		return l
 	}
@@ -280,7 +281,7 @@ func (l *Lookup) ignore(s *socket, from netip.AddrPort, now clock.Time, text str
 		text += "; further ones are not told"
 	}
 	sent := l.steps[s.step]
-	l.step(Step{Source: "dns", Outcome: "ignored", Name: sent.Name, Type: sent.Type, Server: from, Transport: sent.Transport,
+	l.step(Step{Source: trace.SourceDNS, Outcome: trace.StepIgnored, Name: sent.Name, Type: sent.Type, Server: from, Transport: sent.Transport,
 		Attempt: sent.Attempt, Start: now, End: now, Text: text})
 }
 
@@ -296,7 +297,7 @@ func (l *Lookup) InputError(now clock.Time, socket int, err error) {
 		return
 	}
 	if s.multicast {
-		l.end(s, "failed", err.Error(), now)
+		l.end(s, trace.StepFailed, err.Error(), now)
 		l.close(s)
 		if l.mdns.answered++; l.mdns.answered == len(l.mdns.asked) {
 			l.endMulticast(now)
@@ -304,17 +305,17 @@ func (l *Lookup) InputError(now clock.Time, socket int, err error) {
 		return
 	}
 	if s.q == l.services.q {
-		l.end(s, "failed", err.Error(), now)
+		l.end(s, trace.StepFailed, err.Error(), now)
 		l.close(s)
 		l.services.ended(l, now)
 		return
 	}
-	what := "failed"
+	what := trace.StepFailed
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		what = "refused"
+		what = trace.StepRefused
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
-		what = "unreachable"
+		what = trace.StepUnreachable
 	}
 	detail := fmt.Sprintf("%s over %s: %v", s.server, transport(s.tcp), err)
 	l.end(s, what, detail, now)
@@ -370,7 +371,7 @@ func (l *Lookup) step(s Step) int {
 }
 
 func (l *Lookup) finish(r Result) {
-	if r.Source != "--resolve" && r.Source != "literal" {
+	if r.Source != trace.SourceOverride && r.Source != trace.SourceLiteral {
 		r.Addresses = l.sorted(r.Addresses)
 	}
 	l.result, l.failure = r, nil

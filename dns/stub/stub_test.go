@@ -13,6 +13,7 @@ import (
 
 	"peel/clock"
 	"peel/dns"
+	"peel/trace"
 )
 
 // reply is what a scripted server does with a query: answer with messages
@@ -182,7 +183,7 @@ func (n *network) wantError(k Kind, parts ...string) *Error {
 	return e
 }
 
-func (n *network) wantStep(source, outcome, text string) {
+func (n *network) wantStep(source trace.StepSource, outcome trace.StepOutcome, text string) {
 	n.t.Helper()
 	for _, s := range n.l.Steps() {
 		if s.Source == source && s.Outcome == outcome && strings.Contains(s.Text, text) {
@@ -389,7 +390,7 @@ func TestRFC4074_4_2_NXDomainForAAAABesideAnAddressDoesNotCount(t *testing.T) {
 }
 
 func TestServerFailuresGoToTheNextServer(t *testing.T) {
-	for rcode, outcome := range map[dns.Rcode]string{dns.RcodeServFail: "server_failure", dns.RcodeRefused: "refused", dns.RcodeNotImp: "server_failure", dns.RcodeFormErr: "server_failure"} {
+	for rcode, outcome := range map[dns.Rcode]trace.StepOutcome{dns.RcodeServFail: "server_failure", dns.RcodeRefused: "refused", dns.RcodeNotImp: "server_failure", dns.RcodeFormErr: "server_failure"} {
 		n := play(t, Config{Resolv: resolv(two), WantA: true, NoEDNS: true}, "www.example.com", func(q sent) reply {
 			if q.server == "10.0.0.53:53" {
 				return answer(q, rcode)
@@ -691,7 +692,7 @@ func TestNsswitchActions(t *testing.T) {
 func TestStepTrace(t *testing.T) {
 	n := play(t, Config{Resolv: resolv(one), WantA: true}, "www.example.com", only("www.example.com", "192.0.2.1"))
 	s := n.l.Steps()[len(n.l.Steps())-1].Trace(epoch)
-	if s.Question != "www.example.com. A" || s.Duration.Std() != 20*time.Millisecond || s.Rcode != "NOERROR" || len(s.Answers) != 1 || s.Answers[0].Data != "192.0.2.1" {
+	if s.Question.String() != "www.example.com. A" || s.Duration.Std() != 20*time.Millisecond || s.Rcode != "NOERROR" || len(s.Answers) != 1 || s.Answers[0].Data != "192.0.2.1" {
 		t.Errorf("%+v", s)
 	}
 }

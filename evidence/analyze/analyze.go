@@ -141,7 +141,7 @@ func (a *Analyzer) Add(r capture.Record) {
 		a.decided(&a.rec)
 	case capture.Stream:
 		c := a.conn(r.Socket)
-		if a.lost > 0 && c.tr.RemoteAddr == "" {
+		if a.lost > 0 && !c.tr.RemoteAddr.IsValid() {
 			c.root.broken = true // its beginning was lost
 		}
 		dir := r.Dir
@@ -186,7 +186,7 @@ func (a *Analyzer) Read(c capture.Source, wait bool) {
 func (a *Analyzer) time(t clock.Time) trace.Time { return trace.Time(t - a.start) }
 
 // event adds an event. The caller may fill in the rest of it.
-func (a *Analyzer) event(t clock.Time, layer, name, text string) *trace.Event {
+func (a *Analyzer) event(t clock.Time, layer trace.LayerName, name, text string) *trace.Event {
 	e := &trace.Event{Time: a.time(t), Layer: layer, Name: name, Text: text}
 	if len(a.events) >= a.lim.Events {
 		a.skipped++
@@ -247,7 +247,9 @@ func (a *Analyzer) ExchangeID(n uint32) (id int, ok bool) {
 	return x.tr.ID, true
 }
 
-func emptyBody() trace.Body { return trace.Body{Framing: "none", DecodedSize: -1, Announced: -1} }
+func emptyBody() trace.Body {
+	return trace.Body{Framing: trace.FramingNone, DecodedSize: -1, Announced: -1}
+}
 
 func (a *Analyzer) lookup(n uint32) *lookup {
 	l := a.lookups[n]
@@ -273,6 +275,13 @@ func (a *Analyzer) newLookup(t clock.Time) *lookup {
 	return l
 }
 
+// Findings about the analysis itself; those about what it shows are made by
+// package explain.
+const (
+	CaptureLoss trace.FindingID = "CAPTURE-LOSS"
+	TraceCut    trace.FindingID = "TRACE-CUT"
+)
+
 // Trace returns what the records so far tell. The Analyzer can go on: it does
 // not change what it has returned, which others may read meanwhile. So what it
 // changes in its place is copied; a list that only gets longer is shared, cut
@@ -296,25 +305,25 @@ func (a *Analyzer) Trace() *trace.Trace {
 		}
 	}
 	if a.lost > 0 {
-		t.Findings = append(t.Findings, &trace.Finding{ID: "CAPTURE-LOSS", Severity: "warning", Evidence: []int{},
+		t.Findings = append(t.Findings, &trace.Finding{ID: CaptureLoss, Severity: trace.Warning, Evidence: []int{},
 			Title:       fmt.Sprintf("%d bytes of evidence were dropped because the recorder was full", a.lost),
 			Explanation: "What the dropped bytes carried is missing from this trace, and TLS records behind a gap cannot be decrypted.",
 			WhatToDo:    "Give the recorder a higher limit, or read the trace more often."})
 	}
 	if a.skipped > 0 {
-		t.Findings = append(t.Findings, &trace.Finding{ID: "TRACE-CUT", Severity: "info", Evidence: []int{},
+		t.Findings = append(t.Findings, &trace.Finding{ID: TraceCut, Severity: trace.Info, Evidence: []int{},
 			Title:       fmt.Sprintf("%d events past the first %d are counted but not listed", a.skipped, a.lim.Events),
 			Explanation: "The trace keeps a bounded number of events.", WhatToDo: "Trace fewer requests at once."})
 	}
 	if a.cut.lookups > 0 {
-		t.Findings = append(t.Findings, &trace.Finding{ID: "TRACE-CUT", Severity: "info", Evidence: []int{},
+		t.Findings = append(t.Findings, &trace.Finding{ID: TraceCut, Severity: trace.Info, Evidence: []int{},
 			Title:       fmt.Sprintf("%d lookups past the first %d are counted but not listed", a.cut.lookups, a.lim.Connections),
 			Explanation: "A trace is of bounded size, however long the capture.", WhatToDo: "Read a part of the capture (editcap -A, -B)."})
 	}
 	if a.cut.exchanges+a.cut.connections > 0 {
-		t.Findings = append(t.Findings, &trace.Finding{ID: "TRACE-CUT", Severity: "info", Evidence: []int{},
+		t.Findings = append(t.Findings, &trace.Finding{ID: TraceCut, Severity: trace.Info, Evidence: []int{},
 			Title:       fmt.Sprintf("%d requests and %d connections past the first %d and %d are counted but not listed", a.cut.exchanges, a.cut.connections, a.lim.Exchanges, a.lim.Connections),
-			Explanation: "A trace is of bounded size, however long the capture.", WhatToDo: "Raise --max-requests, or read a part of the capture (editcap -A, -B)."})
+			Explanation: "A trace is of bounded size, however long the capture.", WhatToDo: "Read a part of the capture (editcap -A, -B), or raise the limit of requests.", Hint: trace.HintMoreRequests})
 	}
 	for _, l := range a.order.lookups {
 		t.Lookups = append(t.Lookups, l.trace())

@@ -12,7 +12,7 @@ import (
 // is read as if it stood in the open.
 type carrier struct {
 	// layer names its header among a packet's layers.
-	layer string
+	layer trace.LayerName
 	// types, protocols and port are where it is found: behind a link header
 	// of one of those types, in IP of one of those protocols, in UDP to that port.
 	types     []ethernet.Type
@@ -55,7 +55,7 @@ func (a *Analyzer) carried(w *wire, p *packet, c *carrier, at int, b []byte) {
 		return
 	}
 	if at >= 0 {
-		p.layer(c.layer, span{at, in.headerLen})
+		p.layer(string(c.layer), span{at, in.headerLen})
 	}
 	// All headers so far carry the packet: they are its link.
 	p.carrier += p.link.len + p.net.len + p.trans.len + in.headerLen

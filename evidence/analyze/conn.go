@@ -2,7 +2,6 @@ package analyze
 
 import (
 	"bytes"
-	"net/netip"
 	"slices"
 
 	"peel/clock"
@@ -11,7 +10,7 @@ import (
 )
 
 // dirNames are the directions as a trace names them.
-var dirNames = [...]string{capture.Out: trace.Out, capture.In: trace.In}
+var dirNames = [...]trace.Direction{capture.Out: trace.Out, capture.In: trace.In}
 
 // conn is one connection while its evidence comes in: a stack of decoders,
 // each fed by the one below.
@@ -117,7 +116,7 @@ func (c *conn) secret(line []byte) {
 }
 
 // speak says what is spoken on the connection, above TLS.
-func (c *conn) speak(name string) {
+func (c *conn) speak(name trace.Protocol) {
 	if c.tr.Protocol == "" {
 		c.tr.Protocol = name
 	}
@@ -131,13 +130,7 @@ func (c *conn) through(p *trace.Proxy) {
 
 // ports are those of the client and of the server, 0 where they are not known.
 func (c *conn) ports() (client, server uint16) {
-	if a, err := netip.ParseAddrPort(c.tr.LocalAddr); err == nil {
-		client = a.Port()
-	}
-	if a, err := netip.ParseAddrPort(c.tr.RemoteAddr); err == nil {
-		server = a.Port()
-	}
-	return client, server
+	return c.tr.LocalAddr.Port(), c.tr.RemoteAddr.Port()
 }
 
 // bytes takes what the socket carried.
@@ -172,7 +165,7 @@ func (c *conn) gap() {
 	}
 }
 
-func (c *conn) attemptEnded(at trace.Time, outcome, err string) {
+func (c *conn) attemptEnded(at trace.Time, outcome trace.AttemptOutcome, err string) {
 	if n := len(c.tr.Attempts); n > 0 {
 		at0 := &c.tr.Attempts[n-1]
 		at0.End, at0.Outcome, at0.Error = at, outcome, err

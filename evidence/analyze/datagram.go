@@ -35,12 +35,12 @@ func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 			if rank(client.Port()) > rank(server.Port()) {
 				client, server = server, client
 			}
-			c.tr.LocalAddr, c.tr.RemoteAddr = client.String(), server.String()
+			c.tr.LocalAddr, c.tr.RemoteAddr = client, server
 			c.tr.Opened = a.time(a.now)
 		}
 	}
 	dir := capture.Out
-	if p.src.String() == c.tr.RemoteAddr {
+	if p.src == c.tr.RemoteAddr {
 		dir = capture.In
 	}
 	p.conn, p.dir, p.inflow = c, dir, true
@@ -67,7 +67,7 @@ func (a *Analyzer) recognised(o *opening) bool {
 // missing tells that n bytes of one direction were not captured.
 func (c *conn) missing(now clock.Time, dir capture.Direction, n int64) {
 	if c.tr.Failure == nil {
-		c.tr.Failure = &trace.Failure{Layer: trace.LayerCapture, Code: "not_captured", Seen: "bytes of the connection are missing from the capture", Try: "capture without a snap length, with a larger buffer, and on the machine itself"}
+		c.tr.Failure = &trace.Failure{Layer: trace.LayerCapture, Code: trace.FailNotCaptured, Seen: "bytes of the connection are missing from the capture", Try: "capture without a snap length, with a larger buffer, and on the machine itself"}
 	}
 	c.root.gap(now, dir, n)
 }

@@ -75,7 +75,7 @@ func (a *Analyzer) requestDecision(r *capture.Record) {
 		x.tr.URL = d.Scheme + "://" + d.Authority + d.Target
 		x.tr.Input = d.Input
 		x.tr.Normalised = d.Normalised
-		x.tr.Cause = string(d.Cause)
+		x.tr.Cause = d.Cause
 		if d.Predecessor > 0 {
 			x.tr.Predecessor = a.exchange(d.Predecessor).tr.ID
 		}
@@ -173,8 +173,9 @@ func (a *Analyzer) lookupDecision(r *capture.Record) {
 			l.start.Exchange = x.tr.ID
 		}
 	case *decision.LookupStep:
-		s := trace.Step{Source: d.Source, Question: d.Question, Server: addrText(d.Server), Transport: d.Transport, Attempt: int(d.Attempt),
+		s := trace.Step{Source: d.Source, Server: d.Server, Transport: d.Transport, Attempt: int(d.Attempt),
 			Outcome: d.Outcome, Rcode: d.Rcode, Text: d.Text, Duration: trace.Duration(d.Duration)}
+		s.Question.UnmarshalText([]byte(d.Question))
 		s.Time = a.time(t) - trace.Time(s.Duration)
 		for _, rr := range d.Answers {
 			s.Answers = append(s.Answers, trace.Record{Name: rr.Name, TTL: rr.TTL, Type: rr.Type, Data: rr.Data})
@@ -186,7 +187,7 @@ func (a *Analyzer) lookupDecision(r *capture.Record) {
 	case *decision.LookupEnded:
 		l.tr.End = a.time(t)
 		for _, ad := range d.Addresses {
-			l.tr.Addresses = append(l.tr.Addresses, trace.Address{IP: ad.IP.String(), Source: ad.Source, TTL: ad.TTL, Why: ad.Why})
+			l.tr.Addresses = append(l.tr.Addresses, trace.Address{IP: ad.IP, Source: ad.Source, TTL: ad.TTL, Why: ad.Why})
 		}
 		text := "no address"
 		if d.Failure.Seen != "" {
@@ -228,12 +229,11 @@ func (a *Analyzer) connectDecision(r *capture.Record) {
 	}
 	switch d := r.Decision.(type) {
 	case *decision.ConnectStarted:
-		addr := addrText(d.Address)
 		c.tr.Opened = at
-		c.tr.RemoteAddr = addr
+		c.tr.RemoteAddr = d.Address
 		c.tr.Origin = d.Origin
-		c.tr.Attempts = []trace.Attempt{{Address: addr, Start: at, Outcome: "pending"}}
-		c.start = event("connect to " + addr)
+		c.tr.Attempts = []trace.Attempt{{Address: d.Address, Start: at, Outcome: trace.AttemptPending}}
+		c.start = event("connect to " + addrText(d.Address))
 		if r.Exchange != 0 {
 			x := a.exchange(r.Exchange)
 			x.attempts = append(x.attempts, c)
@@ -241,11 +241,11 @@ func (a *Analyzer) connectDecision(r *capture.Record) {
 		}
 	case *decision.ConnectDone:
 		c.tr.Connected = &at
-		c.tr.LocalAddr, c.tr.RemoteAddr = addrText(d.Local), addrText(d.Remote)
-		c.attemptEnded(at, "connected", "")
-		c.done = event("connected: " + c.tr.LocalAddr + " → " + c.tr.RemoteAddr)
+		c.tr.LocalAddr, c.tr.RemoteAddr = d.Local, d.Remote
+		c.attemptEnded(at, trace.AttemptConnected, "")
+		c.done = event("connected: " + addrText(d.Local) + " → " + addrText(d.Remote))
 	case *decision.ConnectFailed:
-		c.attemptEnded(at, string(d.Outcome), d.Error)
+		c.attemptEnded(at, d.Outcome, d.Error)
 		c.tr.Closed = &at
 		event(d.Error)
 	}
@@ -269,7 +269,7 @@ func (a *Analyzer) socketDecision(r *capture.Record) {
 	switch d := r.Decision.(type) {
 	case *decision.SocketAccepted:
 		c.accepted = true
-		c.tr.LocalAddr, c.tr.RemoteAddr = addrText(d.Remote), addrText(d.Local)
+		c.tr.LocalAddr, c.tr.RemoteAddr = d.Remote, d.Local
 		c.tr.Opened = a.time(t)
 	case *decision.SocketBound:
 		a.wireOf().bound[d.Port] = r.Socket
@@ -278,7 +278,7 @@ func (a *Analyzer) socketDecision(r *capture.Record) {
 			a.wireOf().bound[d.Local.Port()] = r.Socket
 		}
 		c.tr.Network = string(d.Transport)
-		c.tr.LocalAddr, c.tr.RemoteAddr = addrText(d.Local), addrText(d.Remote)
+		c.tr.LocalAddr, c.tr.RemoteAddr = d.Local, d.Remote
 		c.tr.Opened = a.time(t)
 		if d.For == decision.ForDNS {
 			c.root.open(&dnsProtocol, nil)
@@ -289,10 +289,10 @@ func (a *Analyzer) socketDecision(r *capture.Record) {
 		if c.tr.ClosedBy == "" {
 			c.tr.ClosedBy = sideName(c.peer())
 		}
-		event("the " + sideName(c.peer()) + " closed its side").Direction = dirNames[c.peer()]
+		event("the " + string(sideName(c.peer())) + " closed its side").Direction = dirNames[c.peer()]
 	case *decision.SocketReset:
 		c.endedBySocket(t, c.peer())
-		c.tr.ClosedBy = "reset"
+		c.tr.ClosedBy = trace.ByReset
 		event("the connection broke: " + d.Error).Direction = dirNames[c.peer()]
 	case *decision.SocketClosed:
 		c.endedBySocket(t, capture.In)
@@ -300,7 +300,7 @@ func (a *Analyzer) socketDecision(r *capture.Record) {
 		at := a.time(t)
 		c.tr.Closed = &at
 		if c.tr.ClosedBy == "" {
-			c.tr.ClosedBy = string(d.By)
+			c.tr.ClosedBy = d.By
 		}
 		if c.tr.Network == string(decision.TCP) {
 			text := "closed"
@@ -310,7 +310,7 @@ func (a *Analyzer) socketDecision(r *capture.Record) {
 			event(text).Direction = dirNames[1-c.peer()]
 		}
 	case *decision.TCPInfo:
-		c.tr.TCP = &trace.TCP{Source: "TCP_INFO", State: d.State,
+		c.tr.TCP = &trace.TCP{Source: trace.FromKernel, State: d.State,
 			RTT: trace.Duration(d.RTT), RTTVar: trace.Duration(d.RTTVar), MinRTT: trace.Duration(d.MinRTT), RTO: trace.Duration(d.RTO),
 			SendMSS: d.SendMSS, ReceiveMSS: d.ReceiveMSS, AdvertMSS: d.AdvertMSS, PathMTU: d.PathMTU,
 			CwndSegs: d.Cwnd, Retransmits: d.Retransmits, Lost: d.Lost, SegmentsOut: d.SegmentsOut, SegmentsIn: d.SegmentsIn,
@@ -374,7 +374,7 @@ func (a *Analyzer) tlsDecision(r *capture.Record) {
 		c.tlsFailed = event(d.Seen)
 		c.tr.Failure = &trace.Failure{Layer: trace.LayerTLS, Code: d.Code, Seen: d.Seen}
 	case *decision.TLSVerdict:
-		facts.Verdict = &trace.Verdict{OK: d.OK, Code: d.Code, Reason: d.Reason, Explanation: d.Explanation, Try: d.Try, Ignored: d.Ignored}
+		facts.Verdict = &trace.Verdict{OK: d.OK, Code: d.Code, Reason: d.Reason, Explanation: d.Explanation, Try: d.Try, Hint: d.Hint, Ignored: d.Ignored}
 		text := "certificate: " + d.Reason
 		if d.Ignored {
 			text += " (ignored, as asked)"

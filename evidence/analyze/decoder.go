@@ -52,9 +52,9 @@ func (u unread) input(_ clock.Time, dir capture.Direction, b []byte) {
 type protocol struct {
 	// name is what trace.Connection.Protocol says; empty for one that only
 	// carries others.
-	name string
+	name trace.Protocol
 	// layer is that of its events, of which fields gives the fields.
-	layer  string
+	layer  trace.LayerName
 	fields func(t *trace.Trace, e *trace.Event) []trace.Field
 	// over says what it is spoken over; the zero value is streams.
 	over transports
@@ -113,7 +113,7 @@ type layer struct {
 	c *conn
 	// space is the one that its offsets count in, and below leads from them
 	// to the bytes of the layer below that carried them; nil at the bottom.
-	space  string
+	space  trace.Space
 	below  func(dir capture.Direction, offset, length int64) (trace.Range, bool)
 	secure bool // TLS is below
 	late   bool // its beginning was not captured
@@ -157,7 +157,7 @@ func (l *layer) sniff() {
 		}
 	}
 	if !waits {
-		l.c.speak("unknown")
+		l.c.speak(trace.ProtocolUnknown)
 		l.start(unread{l: l})
 	}
 }
@@ -279,7 +279,7 @@ func (l *layer) ranges(dir capture.Direction, offset, length int64) []trace.Rang
 
 // message adds an event for a message of length bytes at offset of the layer,
 // of which raw is (the beginning of) the bytes.
-func (l *layer) message(t clock.Time, layer, name, text string, dir capture.Direction, offset int64, length int, raw []byte) *trace.Event {
+func (l *layer) message(t clock.Time, layer trace.LayerName, name, text string, dir capture.Direction, offset int64, length int, raw []byte) *trace.Event {
 	e := l.c.a.event(t, layer, name, text)
 	e.Connection = l.c.tr.ID
 	e.Direction = dirNames[dir]

@@ -10,7 +10,7 @@ import (
 )
 
 var dnsProtocol = protocol{
-	name: "DNS", layer: trace.LayerDNS, over: overBoth,
+	name: trace.ProtocolDNS, layer: trace.LayerDNS, over: overBoth,
 	fields:    func(_ *trace.Trace, e *trace.Event) []trace.Field { return dns.Fields(e.Raw) },
 	recognise: looksLikeDNS,
 	open:      func(l *layer, _ *exchange) decoder { return &dnsConn{l: l} },
@@ -63,7 +63,7 @@ func (d *dnsConn) input(t clock.Time, dir capture.Direction, b []byte) {
 // gap is passed where each message comes by itself.
 func (d *dnsConn) gap(clock.Time, capture.Direction, int64) bool { return d.datagrams() }
 
-func (d *dnsConn) message(t clock.Time, dir capture.Direction, msg []byte, space string, offset int64) {
+func (d *dnsConn) message(t clock.Time, dir capture.Direction, msg []byte, space trace.Space, offset int64) {
 	c := d.l.c
 	name := "dns.query"
 	if dir == capture.In {

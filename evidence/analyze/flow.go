@@ -217,8 +217,8 @@ func (a *Analyzer) newFlow(w *wire, p *packet, s tcp.Segment) *flow {
 	c.flow = f
 	f.streams[0] = tcp.NewAssembler(a.lim.TCP, side{f, capture.Out})
 	f.streams[1] = tcp.NewAssembler(a.lim.TCP, side{f, capture.In})
-	if c.tr.LocalAddr == "" {
-		c.tr.LocalAddr, c.tr.RemoteAddr = client.String(), server.String()
+	if !c.tr.LocalAddr.IsValid() {
+		c.tr.LocalAddr, c.tr.RemoteAddr = client, server
 	}
 	if !mine {
 		c.tr.Opened = a.time(a.now)
@@ -435,8 +435,8 @@ func (f *flow) reset(now clock.Time, dir capture.Direction) {
 	f.closed = true
 	at := f.a.time(now)
 	f.conn.tr.Closed = &at
-	if f.conn.tr.ClosedBy == "" || f.conn.tr.ClosedBy == "server" || f.conn.tr.ClosedBy == "client" {
-		f.conn.tr.ClosedBy = "reset"
+	if f.conn.tr.ClosedBy == "" || f.conn.tr.ClosedBy == trace.ByServer || f.conn.tr.ClosedBy == trace.ByClient {
+		f.conn.tr.ClosedBy = trace.ByReset
 	}
 	f.conn.release()
 }
@@ -525,11 +525,11 @@ func (f *flow) narrate(p *packet, s tcp.Segment, length int) {
 // are counted.
 const maxTold = 200
 
-func sideName(d capture.Direction) string {
+func sideName(d capture.Direction) trace.Closer {
 	if d == capture.Out {
-		return "client"
+		return trace.ByClient
 	}
-	return "server"
+	return trace.ByServer
 }
 
 func noteName(n tcp.Note) string {

@@ -30,7 +30,7 @@ type h1conn struct {
 }
 
 var http1Protocol = protocol{
-	name: "HTTP/1.1", layer: trace.LayerHTTP1,
+	name: trace.ProtocolHTTP11, layer: trace.LayerHTTP1,
 	fields:    func(_ *trace.Trace, e *trace.Event) []trace.Field { return http1.Fields(e.Raw) },
 	recognise: func(o *opening) guess { return looksLikeHTTP1(o.out) },
 	open:      func(l *layer, _ *exchange) decoder { return newH1(l) },
@@ -211,7 +211,7 @@ func (h *h1conn) response(first, t clock.Time, f *stretch, n int, head *http1.He
 	case x.tr.Method == "CONNECT" && head.Status/100 == 2:
 		// RFC 9110 §9.3.6: behind the head the connection is a tunnel.
 		x.tr.Response.Body.Complete = true
-		proxy := &trace.Proxy{Protocol: "HTTP CONNECT", Address: h.l.c.tr.RemoteAddr, Target: x.tr.Request.Target}
+		proxy := &trace.Proxy{Protocol: trace.ProxyCONNECT, Address: h.l.c.tr.RemoteAddr, Target: x.tr.Request.Target}
 		h.switched = func(t clock.Time) { h.l.tunnel(t, proxy) }
 	}
 	for _, d := range head.Deviations {
@@ -229,11 +229,11 @@ func (h *h1conn) upgrade(x *exchange, token string) func(t clock.Time) {
 	return func(t clock.Time) { h.l.become(t, p, x) }
 }
 
-func version(minor int) string {
+func version(minor int) trace.Protocol {
 	if minor == 0 {
-		return "HTTP/1.0"
+		return trace.ProtocolHTTP10
 	}
-	return "HTTP/1.1"
+	return trace.ProtocolHTTP11
 }
 
 func body(head *http1.Head) trace.Body {
@@ -244,11 +244,11 @@ func body(head *http1.Head) trace.Body {
 	}
 	switch head.Framing {
 	case http1.ContentLength:
-		b.Framing = "content-length"
+		b.Framing = trace.FramingContentLength
 	case http1.Chunked:
-		b.Framing = "chunked"
+		b.Framing = trace.FramingChunked
 	case http1.UntilClose:
-		b.Framing = "close"
+		b.Framing = trace.FramingClose
 	default:
 		b.Complete = true
 	}
@@ -348,7 +348,7 @@ func (h *h1conn) malformed(t clock.Time, dir capture.Direction, err error) {
 			x.respLast = e
 		}
 		if x.tr.Failure == nil && dir == capture.In {
-			x.tr.Failure = &trace.Failure{Layer: trace.LayerHTTP1, Code: "malformed", Seen: e.Text}
+			x.tr.Failure = &trace.Failure{Layer: trace.LayerHTTP1, Code: trace.FailMalformed, Seen: e.Text}
 			x.failed = e
 		}
 	}

@@ -70,7 +70,7 @@ type part struct {
 }
 
 var http2Protocol = protocol{
-	name: "HTTP/2", layer: trace.LayerHTTP2, upgrade: "h2c",
+	name: trace.ProtocolHTTP2, layer: trace.LayerHTTP2, upgrade: "h2c",
 	fields: func(t *trace.Trace, e *trace.Event) []trace.Field {
 		if e.Name == "http2.preface" {
 			return nil
@@ -333,7 +333,7 @@ func (h *h2conn) headers(e *trace.Event, t clock.Time, dir capture.Direction, b 
 	end := b.flags.Has(http2.FlagEndStream)
 	switch {
 	case dir == capture.Out && x.sendFirst == nil:
-		x.tr.Protocol = "HTTP/2"
+		x.tr.Protocol = trace.ProtocolHTTP2
 		x.tr.Method = fields.Value(":method")
 		x.tr.URL = fields.Value(":scheme") + "://" + fields.Value(":authority") + fields.Value(":path")
 		x.tr.Request = trace.Request{Method: x.tr.Method, Target: fields.Value(":path"), Headers: list, HeadersSize: int64(len(b.block)), Body: h2Body(fields, end)}
@@ -388,7 +388,7 @@ func h2Body(f httpfield.List, ended bool) trace.Body {
 	if ended {
 		b.Complete = true
 	} else {
-		b.Framing = "end_stream"
+		b.Framing = trace.FramingEndStream
 	}
 	return b
 }

@@ -17,11 +17,17 @@ import (
 type nameBook struct {
 	questions map[question]*asked
 	byAddr    map[netip.Addr]*lookup // the last lookup that gave an address
-	open      map[string]*lookup     // by client and name
+	open      map[client]*lookup
+}
+
+// client is who asks for a name.
+type client struct {
+	addr netip.Addr
+	name string
 }
 
 type question struct {
-	client, server string
+	client, server netip.AddrPort
 	id             uint16
 	name           string
 	typ            dns.Type
@@ -80,8 +86,8 @@ func (c *conn) unattributed(t clock.Time, dir capture.Direction, msg []byte, e *
 	l := as.lookup
 	e.Lookup = l.tr.ID
 	rcode := m.Header.Rcode.String()
-	s := trace.Step{Time: a.time(as.at), Duration: trace.Duration(t - as.at), Source: "dns", Question: q.Name.String() + " " + q.Type.String(), Server: c.tr.RemoteAddr,
-		Transport: c.tr.Network, Attempt: as.attempt, Outcome: "answer", Rcode: rcode}
+	s := trace.Step{Time: a.time(as.at), Duration: trace.Duration(t - as.at), Source: trace.SourceDNS, Question: trace.Question{Name: q.Name.String(), Type: q.Type.String()}, Server: c.tr.RemoteAddr,
+		Transport: c.tr.Network, Attempt: as.attempt, Outcome: trace.StepAnswer, Rcode: rcode}
 	var ips []string
 	for _, r := range m.Answers {
 		data := r.Text()
@@ -95,30 +101,30 @@ func (c *conn) unattributed(t clock.Time, dir capture.Direction, msg []byte, e *
 			}
 			w.names.byAddr[addr] = l
 			ips = append(ips, data)
-			l.tr.Addresses = append(l.tr.Addresses, trace.Address{IP: data, Source: c.tr.RemoteAddr, TTL: int64(r.TTL)})
+			l.tr.Addresses = append(l.tr.Addresses, trace.Address{IP: addr, Source: c.tr.RemoteAddr.String(), TTL: int64(r.TTL)})
 		}
 	}
 	switch {
 	case rcode == "NXDOMAIN":
-		s.Outcome = "no_name"
+		s.Outcome = trace.StepNoName
 	case rcode == "SERVFAIL":
-		s.Outcome = "server_failure"
+		s.Outcome = trace.StepServerFailure
 	case rcode == "REFUSED":
-		s.Outcome = "refused"
+		s.Outcome = trace.StepRefused
 	case m.Header.Truncated:
-		s.Outcome = "truncated"
+		s.Outcome = trace.StepTruncated
 	case len(ips) == 0 && (q.Type == dns.TypeA || q.Type == dns.TypeAAAA):
-		s.Outcome = "no_data"
+		s.Outcome = trace.StepNoData
 	}
 	s.Text = fmt.Sprintf("%s to %s over %s, attempt %d, %v: %s", s.Question, s.Server, s.Transport, s.Attempt, short(s.Duration.Std()), strings.Join(ips, ", "))
 	if len(ips) == 0 {
-		s.Text += s.Outcome
+		s.Text += string(s.Outcome)
 	}
 	l.tr.Steps = append(l.tr.Steps, s)
 	l.tr.End = a.time(t)
 	l.end = e
-	if len(l.tr.Addresses) == 0 && s.Outcome == "no_name" {
-		l.tr.Failure = &trace.Failure{Layer: trace.LayerDNS, Code: "no_name", Seen: l.tr.Name + " does not exist", Try: "check the spelling of the name"}
+	if len(l.tr.Addresses) == 0 && s.Outcome == trace.StepNoName {
+		l.tr.Failure = &trace.Failure{Layer: trace.LayerDNS, Code: trace.FailNoName, Seen: l.tr.Name + " does not exist", Try: "check the spelling of the name"}
 	} else if len(l.tr.Addresses) > 0 {
 		l.tr.Failure = nil
 	}
@@ -127,11 +133,7 @@ func (c *conn) unattributed(t clock.Time, dir capture.Direction, msg []byte, e *
 // lookupFor returns the lookup that a question belongs to.
 func (a *Analyzer) lookupFor(t clock.Time, c *conn, name string, e *trace.Event) *lookup {
 	w := a.wire
-	host, _, _ := strings.Cut(c.tr.LocalAddr, "]")
-	if i := strings.LastIndexByte(host, ':'); !strings.HasPrefix(host, "[") && i > 0 {
-		host = host[:i]
-	}
-	k := host + " " + name
+	k := client{c.tr.LocalAddr.Addr(), name}
 	if l := w.names.open[k]; l != nil && a.time(t)-l.tr.Start < trace.Time(sameLookup) {
 		return l
 	}

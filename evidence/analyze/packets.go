@@ -75,7 +75,8 @@ type packet struct {
 	isIP    bool
 	src     netip.AddrPort
 	dst     netip.AddrPort
-	parts   []ip.Part // when the payload was put together from fragments
+	about   []netip.AddrPort // what it speaks of beside these
+	parts   []ip.Part        // when the payload was put together from fragments
 
 	conn   *conn
 	dir    capture.Direction
@@ -83,6 +84,7 @@ type packet struct {
 	inflow bool
 	notes  []string
 	text   string
+	lead   int // of text: between whom
 	tcp    tcp.Segment
 	flow   *flow
 	note   tcp.Note
@@ -94,7 +96,7 @@ type span struct{ at, len int }
 func (a *Analyzer) wireOf() *wire {
 	if a.wire == nil {
 		a.wire = &wire{fragments: ip.NewReassembler(ip.Limits{}), flows: map[flowKey]*flow{}, datagrams: map[flowKey]*conn{}, bound: map[uint16]uint32{},
-			unknown: map[pcap.LinkType]bool{}, mentioned: map[string]int{}, names: nameBook{questions: map[question]*asked{}, byAddr: map[netip.Addr]*lookup{}, open: map[string]*lookup{}}}
+			unknown: map[pcap.LinkType]bool{}, mentioned: map[string]int{}, names: nameBook{questions: map[question]*asked{}, byAddr: map[netip.Addr]*lookup{}, open: map[client]*lookup{}}}
 	}
 	return a.wire
 }
@@ -139,7 +141,7 @@ func (a *Analyzer) packet(r *capture.Record) {
 }
 
 // aboutPacket adds an event about the current packet.
-func (a *Analyzer) aboutPacket(layer, name, text string) *trace.Event {
+func (a *Analyzer) aboutPacket(layer trace.LayerName, name, text string) *trace.Event {
 	e := a.event(a.now, layer, name, text)
 	e.Packets = []int{a.wire.cur.id}
 	return e
@@ -147,13 +149,13 @@ func (a *Analyzer) aboutPacket(layer, name, text string) *trace.Event {
 
 // malformedPacket notes what is wrong with the current packet. The first of
 // each kind become events.
-func (a *Analyzer) malformedPacket(layer string, at int, err error) {
+func (a *Analyzer) malformedPacket(layer trace.LayerName, at int, err error) {
 	w := a.wire
 	w.malformed++
 	text := fmt.Sprintf("%v (at byte %d of packet %d)", err, at, w.cur.id)
 	w.cur.notes = append(w.cur.notes, "malformed: "+err.Error())
-	if w.mentioned[layer]++; w.mentioned[layer] <= 16 {
-		a.aboutPacket(layer, layer+".malformed", text)
+	if w.mentioned[string(layer)]++; w.mentioned[string(layer)] <= 16 {
+		a.aboutPacket(layer, string(layer)+".malformed", text)
 	}
 }
 
@@ -242,6 +244,10 @@ func (a *Analyzer) payload(w *wire, p *packet, typ ethernet.Type, at int, b []by
 		}
 		e := a.aboutPacket(trace.LayerARP, arpName(m), m.String())
 		e.Raw, e.RawLength = append([]byte(nil), b[:arp.Len]...), arp.Len
+		if m.Operation == arp.Request || m.Operation == arp.Reply {
+			e.ARP = &trace.ARP{Request: m.Operation == arp.Request, Sender: m.SenderIP, Target: m.TargetIP, SenderMAC: m.SenderMAC.String()}
+		}
+		p.src, p.dst = netip.AddrPortFrom(m.SenderIP, 0), netip.AddrPortFrom(m.TargetIP, 0)
 		p.text = "ARP " + m.String()
 	default:
 		if c := carrierOf(func(c *carrier) bool { return typ != 0 && slices.Contains(c.types, typ) }); c != nil {
@@ -305,7 +311,9 @@ func (a *Analyzer) network(w *wire, p *packet, at int, b []byte) {
 		a.transport(w, p, behind(at, h.HeaderLen), payload, length, whole)
 		return
 	}
-	p.text = fmt.Sprintf("%v → %v fragment of %v, id %#x, bytes %d to %d", h.Src, h.Dst, h.Protocol, h.ID, h.FragmentOffset, h.FragmentOffset+length-1)
+	p.text = fmt.Sprintf("%v → %v ", h.Src, h.Dst)
+	p.lead = len(p.text)
+	p.text += fmt.Sprintf("fragment of %v, id %#x, bytes %d to %d", h.Protocol, h.ID, h.FragmentOffset, h.FragmentOffset+length-1)
 	if h.MoreFragments {
 		p.text += ", more follow"
 	}
@@ -354,7 +362,7 @@ func (a *Analyzer) transport(w *wire, p *packet, at int, b []byte, length int, w
 		p.proto = "udp"
 		d, err := udp.Parse(b)
 		if err != nil {
-			a.malformedPacket("udp", max(at, 0), err)
+			a.malformedPacket(trace.LayerUDP, max(at, 0), err)
 			return
 		}
 		p.src, p.dst = netip.AddrPortFrom(p.ip.Src, d.SourcePort()), netip.AddrPortFrom(p.ip.Dst, d.DestinationPort())
@@ -411,12 +419,14 @@ func (a *Analyzer) control(w *wire, p *packet, m icmp.Message, b []byte) {
 	text := m.String()
 	e := a.aboutPacket(trace.LayerICMP, "icmp."+map[bool]string{true: "error", false: "message"}[m.IsError()], "")
 	e.Raw, e.RawLength = append([]byte(nil), b[:min(len(b), a.lim.Raw)]...), len(b)
+	e.ICMP = &trace.ICMP{V6: m.V6, Type: m.Type, Code: m.Code, NextMTU: m.MTU()}
 	if q := m.Quoted(); q != nil {
 		// What an error quotes names the connection that it is about.
 		if h, err := ip.Parse(q); err == nil && len(q) >= h.HeaderLen+4 && (h.Protocol == ip.ProtoTCP || h.Protocol == ip.ProtoUDP) {
 			t := q[h.HeaderLen:]
 			src := netip.AddrPortFrom(h.Src, uint16(t[0])<<8|uint16(t[1]))
 			dst := netip.AddrPortFrom(h.Dst, uint16(t[2])<<8|uint16(t[3]))
+			p.about = []netip.AddrPort{src, dst}
 			text += fmt.Sprintf(", about %v → %v", src, dst)
 			if f := w.flows[keyOf(src, dst)]; f != nil {
 				p.conn = f.conn
@@ -426,6 +436,9 @@ func (a *Analyzer) control(w *wire, p *packet, m icmp.Message, b []byte) {
 				e.Connection = c.tr.ID
 			}
 		}
+	}
+	if target, ok := m.Target(); ok {
+		p.about = append(p.about, netip.AddrPortFrom(target, 0))
 	}
 	if p.ip.Src.IsValid() {
 		e.Text = fmt.Sprintf("%v → %v: %s", p.ip.Src, p.ip.Dst, text)
@@ -459,7 +472,7 @@ func (a *Analyzer) describe(w *wire, p *packet) *trace.Packet {
 		t = new(trace.Packet)
 	}
 	*t = trace.Packet{ID: p.id, Time: a.time(p.rec.Time), Where: p.rec.Link.Where, LinkType: p.rec.Link.Type.String(), Length: p.rec.Length, Captured: len(p.rec.Data),
-		Layers: t.Layers[:0], Comments: p.rec.Link.Comments}
+		Source: p.src, Destination: p.dst, About: p.about, Layers: t.Layers[:0], Comments: p.rec.Link.Comments}
 	if p.conn != nil {
 		t.Connection = p.conn.tr.ID
 		if p.inflow {
@@ -476,22 +489,25 @@ func (a *Analyzer) describe(w *wire, p *packet) *trace.Packet {
 	if p.inflow && p.tcp != nil && p.payload.len > 0 {
 		t.Bytes = &trace.Range{Space: trace.SpaceStream, Connection: p.conn.tr.ID, Direction: dirNames[p.dir], Offset: p.offset, Length: int64(p.payload.len)}
 	}
-	t.Text = a.packetText(p)
+	t.Text, t.Lead = a.packetText(p)
 	t.Notes = append([]string(nil), p.notes...)
 	return t
 }
 
-// packetText writes the packet in one line, much as tcpdump does.
-func (a *Analyzer) packetText(p *packet) string {
+// packetText writes the packet in one line, much as tcpdump does. The first
+// lead bytes say between whom.
+func (a *Analyzer) packetText(p *packet) (text string, lead int) {
 	switch {
 	case p.text != "":
-		return p.text
+		return p.text, p.lead
 	case p.tcp != nil:
 		b := make([]byte, 0, 160)
 		b = p.src.AppendTo(b)
 		b = append(b, " → "...)
 		b = p.dst.AppendTo(b)
-		b = append(b, " TCP ["...)
+		b = append(b, ' ')
+		lead = len(b)
+		b = append(b, "TCP ["...)
 		b = append(b, p.tcp.Flags().String()...)
 		b = append(b, ']')
 		seq, ack := p.tcp.Seq(), p.tcp.Ack()
@@ -515,13 +531,15 @@ func (a *Analyzer) packetText(p *packet) string {
 		if p.tcp.Flags().Has(tcp.SYN) {
 			b = append(b, synText(p.tcp)...)
 		}
-		return string(b)
+		return string(b), lead
 	case p.proto == "udp":
-		return fmt.Sprintf("%v → %v UDP len %d", p.src, p.dst, p.payload.len)
+		text = fmt.Sprintf("%v → %v ", p.src, p.dst)
+		return text + fmt.Sprintf("UDP len %d", p.payload.len), len(text)
 	case p.isIP:
-		return fmt.Sprintf("%v → %v %v", p.ip.Src, p.ip.Dst, p.ip.Protocol)
+		text = fmt.Sprintf("%v → %v ", p.ip.Src, p.ip.Dst)
+		return text + p.ip.Protocol.String(), len(text)
 	}
-	return "not readable"
+	return "not readable", 0
 }
 
 func synText(s tcp.Segment) string {
@@ -583,7 +601,7 @@ func PacketFields(p *trace.Packet) []trace.Field {
 		case "icmp", "icmpv6":
 			f.Children = icmp.Fields(p.Raw[min(l.Offset, len(p.Raw)):], l.Name == "icmpv6", l.Offset)
 		default:
-			if c := carrierOf(func(c *carrier) bool { return c.layer == l.Name }); c != nil {
+			if c := carrierOf(func(c *carrier) bool { return string(c.layer) == l.Name }); c != nil {
 				f.Children = c.fields(b, l.Offset)
 				break
 			}

@@ -11,7 +11,7 @@ import (
 )
 
 var socksProtocol = protocol{
-	name: "SOCKS", layer: socks.Layer,
+	name: trace.ProtocolSOCKS, layer: socks.Layer,
 	fields:    func(_ *trace.Trace, e *trace.Event) []trace.Field { return socks.Fields(e.Name, e.Raw) },
 	recognise: looksLikeSOCKS,
 	open:      func(l *layer, _ *exchange) decoder { return &socksConn{l: l, version: l.early[capture.Out][0].data[0]} },
@@ -149,28 +149,28 @@ func (s *socksConn) read(dir capture.Direction, b []byte) (name, text string, n 
 	case dir == capture.Out:
 		if s.request, n, err = socks.ParseRequest(b); err == nil {
 			s.step[dir] = done
-			return socks.EventRequest, s.name() + " " + s.request.Command.String() + " " + s.request.Target.String(), n, nil
+			return socks.EventRequest, string(s.name()) + " " + s.request.Command.String() + " " + s.request.Target.String(), n, nil
 		}
 	default:
 		var r socks.Reply
 		if r, _, n, err = socks.ParseReply(s.version, b); err == nil {
 			s.step[dir] = done
 			if !r.Granted() {
-				s.l.c.tr.Failure = &trace.Failure{Layer: socks.Layer, Code: "proxy_refused",
-					Seen: "the " + s.name() + " proxy did not connect to " + s.request.Target.String() + ": " + r.String(),
+				s.l.c.tr.Failure = &trace.Failure{Layer: socks.Layer, Code: trace.FailProxyRefused,
+					Seen: "the " + string(s.name()) + " proxy did not connect to " + s.request.Target.String() + ": " + r.String(),
 					Try:  "look at the proxy's log and rules, and whether it can reach the target"}
 			}
-			return socks.EventReply, s.name() + " reply: " + r.String(), n, nil
+			return socks.EventReply, string(s.name()) + " reply: " + r.String(), n, nil
 		}
 	}
 	return "", "", 0, err
 }
 
-func (s *socksConn) name() string {
+func (s *socksConn) name() trace.ProxyProtocol {
 	if s.version == socks.Version4 {
-		return "SOCKS4"
+		return trace.ProxySOCKS4
 	}
-	return "SOCKS5"
+	return trace.ProxySOCKS5
 }
 
 // replied goes on with what passes through the proxy.

@@ -172,7 +172,7 @@ func (c *tlsConn) event(ev *tlswire.Event) {
 	case tlswire.KindAlert:
 		text := ev.Alert.String()
 		if len(f.Alerts) < maxMessages {
-			f.Alerts = append(f.Alerts, dirNames[dir]+": "+text)
+			f.Alerts = append(f.Alerts, trace.Alert{Direction: dirNames[dir], Code: ev.Alert.Description, Text: text})
 		}
 		c.low(ev, dir, "tls.alert", "alert: "+text)
 	case tlswire.KindChangeCipherSpec:

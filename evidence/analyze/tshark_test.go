@@ -92,7 +92,7 @@ func (s *sniffer) stop(t *testing.T) {
 // packet is what tshark says of one packet: the values of each field asked
 // for, in the order of the packet.
 type packet struct {
-	dir    string // as a trace says it
+	dir    trace.Direction // as a trace says it
 	values map[string][]string
 }
 
@@ -131,7 +131,7 @@ func (s *sniffer) dissect(t *testing.T, port, keys string, fields ...string) []p
 }
 
 // all gives the values of a field of every packet of a direction.
-func all(packets []packet, dir, field string) (out []string) {
+func all(packets []packet, dir trace.Direction, field string) (out []string) {
 	for _, p := range packets {
 		if p.dir == dir {
 			out = append(out, p.values[field]...)
@@ -243,7 +243,7 @@ var handshakeNumbers = map[string]string{"ClientHello": "1", "ServerHello": "2",
 
 func compareHandshake(t *testing.T, tr *trace.Trace, packets []packet) {
 	t.Helper()
-	for _, dir := range []string{trace.Out, trace.In} {
+	for _, dir := range []trace.Direction{trace.Out, trace.In} {
 		var types, lengths []string
 		for _, c := range tr.Connections {
 			if c.TLS == nil {
@@ -289,7 +289,7 @@ func TestTsharkSeesTheSameHTTP2OverTLS13(t *testing.T) {
 		"http2.type", "http2.streamid", "http2.length", "http2.flags", "http2.header.count", "http2.header.name", "http2.header.value")
 	compareHandshake(t, tr, packets)
 
-	for _, dir := range []string{trace.Out, trace.In} {
+	for _, dir := range []trace.Direction{trace.Out, trace.In} {
 		var frames []string
 		for _, e := range tr.Events {
 			if e.Layer == trace.LayerHTTP2 && e.Direction == dir && e.Name != "http2.preface" {
@@ -304,7 +304,7 @@ func TestTsharkSeesTheSameHTTP2OverTLS13(t *testing.T) {
 		for i := range typ {
 			want = append(want, fmt.Sprintf("type %s stream %s length %s flags %s", typ[i], id[i], size[i], flags[i]))
 		}
-		differ(t, "frames "+dir, frames, want)
+		differ(t, "frames "+string(dir), frames, want)
 		t.Logf("%d frames %s", len(frames), dir)
 	}
 
@@ -338,7 +338,7 @@ func TestTsharkSeesTheSameHTTP2OverTLS13(t *testing.T) {
 				list = append(list, names[0]+": "+values[0])
 				names, values = names[1:], values[1:]
 			}
-			key := p.dir + " " + p.values["http2.streamid"][i]
+			key := string(p.dir) + " " + p.values["http2.streamid"][i]
 			want[key] = append(want[key], list)
 		}
 	}

@@ -49,7 +49,7 @@ func TestWebSocketFrames(t *testing.T) {
 		var got []string
 		for _, e := range tr.Events {
 			if e.Layer == trace.LayerWebSocket {
-				got = append(got, e.Direction+" "+e.Text)
+				got = append(got, string(e.Direction)+" "+e.Text)
 				if e.Exchange != 1 || len(Fields(tr, e)) == 0 {
 					t.Errorf("%s: %+v has no exchange or no fields", name, e)
 				}

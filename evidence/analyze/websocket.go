@@ -23,7 +23,7 @@ type wsconn struct {
 }
 
 var webSocketProtocol = protocol{
-	name: "WebSocket", layer: trace.LayerWebSocket, upgrade: "websocket",
+	name: trace.ProtocolWebSocket, layer: trace.LayerWebSocket, upgrade: "websocket",
 	fields: func(_ *trace.Trace, e *trace.Event) []trace.Field { return websocket.Fields(e.Raw) },
 	open:   func(l *layer, from *exchange) decoder { return &wsconn{l: l, x: from} },
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"peel/trace"
 )
 
 // all returns an empty decision of each kind.
@@ -112,7 +114,7 @@ func TestNames(t *testing.T) {
 // However much there is to store, it is cut so that it can be read.
 func TestBounds(t *testing.T) {
 	long := strings.Repeat("ä", 50_000)
-	step := &LookupStep{Source: long, Question: long, Server: netip.MustParseAddrPort("[fe80::1%eth0]:53"), Text: long}
+	step := &LookupStep{Source: trace.StepSource(long), Question: long, Server: netip.MustParseAddrPort("[fe80::1%eth0]:53"), Text: long}
 	ended := &LookupEnded{Partly: true}
 	names := &CaptureNames{}
 	for range 2000 {
@@ -128,7 +130,7 @@ func TestBounds(t *testing.T) {
 		}
 	}
 	got := Decode("lookup.step", Append(nil, step)).(*LookupStep)
-	if got.Server != step.Server || !utf8.ValidString(got.Source) || len(got.Source) < 40_000 {
+	if got.Server != step.Server || !utf8.ValidString(string(got.Source)) || len(got.Source) < 40_000 {
 		t.Errorf("%d bytes of source, server %v", len(got.Source), got.Server)
 	}
 }
@@ -168,13 +170,13 @@ func words(d Decision) (out []string) {
 	case *RequestStarted:
 		out = []string{string(d.Cause)}
 	case *RequestFailed:
-		out = []string{d.Failure.Layer, d.Failure.Code}
+		out = []string{string(d.Failure.Layer), string(d.Failure.Code), string(d.Failure.Hint)}
 	case *PoolReused:
 		out = []string{string(d.Protocol)}
 	case *LookupStep:
-		out = []string{d.Transport, d.Outcome, d.Rcode, d.Answers[0].Type, d.Answers[1].Type}
+		out = []string{d.Transport, string(d.Outcome), d.Rcode, d.Answers[0].Type, d.Answers[1].Type}
 	case *LookupEnded:
-		out = []string{d.Failure.Layer, d.Failure.Code}
+		out = []string{string(d.Failure.Layer), string(d.Failure.Code), string(d.Failure.Hint)}
 	case *ConnectFailed:
 		out = []string{string(d.Outcome)}
 	case *SocketOpened:
@@ -184,9 +186,9 @@ func words(d Decision) (out []string) {
 	case *TCPInfo:
 		out = append([]string{d.State}, d.Options...)
 	case *TLSFailed:
-		out = []string{d.Code}
+		out = []string{string(d.Code)}
 	case *TLSVerdict:
-		out = []string{d.Code}
+		out = []string{string(d.Code), string(d.Hint)}
 	case *TCPDecided:
 		out = []string{d.State}
 	}

@@ -19,7 +19,7 @@ func (d *LookupStarted) fields(c *codec) { c.text(&d.Host) }
 type LookupStep struct {
 	// Source is a word of nsswitch.conf such as "files" or "dns", or
 	// "--resolve", "literal", "localhost", "name".
-	Source string
+	Source trace.StepSource
 	// Question is the name and type of a query, such as "example.com. AAAA";
 	// Server, Transport ("udp", "tcp") and Attempt, from 1, belong to it.
 	Question  string
@@ -28,7 +28,7 @@ type LookupStep struct {
 	Attempt   uint32
 	// Outcome is a word as in trace.Step. Rcode is empty when nobody
 	// answered.
-	Outcome string
+	Outcome trace.StepOutcome
 	Rcode   string
 	// Duration ends when the step is recorded.
 	Duration time.Duration
@@ -50,7 +50,9 @@ type Record struct {
 func (*LookupStep) Name() string { return "lookup.step" }
 
 func (d *LookupStep) fields(c *codec) {
-	c.text(&d.Source)
+	source := string(d.Source) // of a file, so that it may be private
+	c.text(&source)
+	d.Source = trace.StepSource(source)
 	c.text(&d.Question)
 	c.addrPort(&d.Server)
 	word(c, &d.Transport)
@@ -115,6 +117,7 @@ func (d *LookupEnded) fields(c *codec) {
 	addresses(c, &d.Addresses)
 	c.failure(&d.Failure)
 	c.bool(&d.Partly)
+	word(c, &d.Failure.Hint)
 }
 
 func (d *LookupEnded) note() string { return d.Failure.Seen }

@@ -1,14 +1,18 @@
 package decision
 
-import "time"
+import (
+	"time"
+
+	"peel/trace"
+)
 
 // Protocol is the version of HTTP that a connection speaks.
-type Protocol string
+type Protocol = trace.Protocol
 
 // Protocols.
 const (
-	HTTP1 Protocol = "HTTP/1.1"
-	HTTP2 Protocol = "HTTP/2"
+	HTTP1 = trace.ProtocolHTTP11
+	HTTP2 = trace.ProtocolHTTP2
 )
 
 // PoolNew says that a request needs a new connection.

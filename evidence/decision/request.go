@@ -3,13 +3,13 @@ package decision
 import "peel/trace"
 
 // Cause says what led from one exchange to the next.
-type Cause string
+type Cause = trace.Cause
 
 // Causes. The empty one is a request that nothing led to.
 const (
-	CauseRedirect Cause = "redirect"
-	CauseAuth     Cause = "auth"
-	CauseRetry    Cause = "retry"
+	CauseRedirect = trace.CauseRedirect
+	CauseAuth     = trace.CauseAuth
+	CauseRetry    = trace.CauseRetry
 )
 
 // RequestStarted says that a request was handed in.
@@ -63,6 +63,7 @@ func (*RequestFailed) Name() string { return "request.failed" }
 func (d *RequestFailed) fields(c *codec) {
 	c.failure(&d.Failure)
 	c.text(&d.Next)
+	word(c, &d.Failure.Hint)
 }
 
 func (d *RequestFailed) note() string { return d.Failure.Seen }

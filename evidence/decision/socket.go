@@ -5,15 +5,17 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"peel/trace"
 )
 
 // Side is an end of a connection.
-type Side string
+type Side = trace.Closer
 
 // Sides.
 const (
-	Client Side = "client"
-	Server Side = "server"
+	Client = trace.ByClient
+	Server = trace.ByServer
 )
 
 // Transport is what a socket speaks.
@@ -35,15 +37,15 @@ const (
 )
 
 // Outcome says how an attempt to connect ended without a connection.
-type Outcome string
+type Outcome = trace.AttemptOutcome
 
 // Outcomes.
 const (
-	Refused     Outcome = "refused"
-	Timeout     Outcome = "timeout"
-	Unreachable Outcome = "unreachable"
-	Cancelled   Outcome = "cancelled"
-	Failed      Outcome = "failed"
+	Refused     = trace.AttemptRefused
+	Timeout     = trace.AttemptTimeout
+	Unreachable = trace.AttemptUnreachable
+	Cancelled   = trace.AttemptCancelled
+	Failed      = trace.AttemptFailed
 )
 
 // HostPort is a host, by name or address, and a port.

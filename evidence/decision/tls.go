@@ -1,5 +1,7 @@
 package decision
 
+import "peel/trace"
+
 // TLSStarted says what a client is about to offer.
 type TLSStarted struct {
 	ServerName string
@@ -29,7 +31,7 @@ func (d *TLSDone) fields(c *codec) { c.text(&d.ALPN) }
 // TLSFailed says that the handshake failed.
 type TLSFailed struct {
 	// Code and Seen are those of a trace.Failure.
-	Code string
+	Code trace.FailureCode
 	Seen string
 }
 
@@ -48,8 +50,10 @@ type TLSVerdict struct {
 	OK bool
 	// Code is a stable word such as "expired"; Reason is one line, and
 	// Explanation and Try say more and what to do.
-	Code                     string
+	Code                     trace.VerdictCode
 	Reason, Explanation, Try string
+	// Hint says what of the program that asked would help.
+	Hint trace.Hint
 	// Ignored tells that the person asked to go on regardless.
 	Ignored bool
 }
@@ -64,6 +68,7 @@ func (d *TLSVerdict) fields(c *codec) {
 	c.text(&d.Explanation)
 	c.text(&d.Try)
 	c.bool(&d.Ignored)
+	word(c, &d.Hint)
 }
 
 func (d *TLSVerdict) note() string { return d.Reason }

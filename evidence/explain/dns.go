@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -13,32 +14,32 @@ import (
 func dnsTimeout(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
 	for _, l := range t.Lookups {
-		silent := map[string]int{}
-		var order []string
+		silent := map[netip.AddrPort]int{}
+		var order []netip.AddrPort
 		answered := ""
 		var wasted trace.Duration
 		for _, s := range l.Steps {
 			switch {
-			case s.Source != "dns":
-			case s.Outcome == "timeout":
+			case s.Source != trace.SourceDNS:
+			case s.Outcome == trace.StepTimeout:
 				if silent[s.Server] == 0 {
 					order = append(order, s.Server)
 				}
 				silent[s.Server]++
 				wasted = max(wasted, s.Duration)
-			case s.Outcome == "answer" && answered == "":
+			case s.Outcome == trace.StepAnswer && answered == "":
 				answered = fmt.Sprintf("%s answered in %v", s.Server, s.Duration.Std().Round(10*time.Microsecond))
 			}
 		}
 		for _, server := range order {
-			f := &trace.Finding{ID: "DNS-TIMEOUT", Severity: "warning", Evidence: ofLookup(t, l.ID, "dns.query", "lookup.step"),
+			f := &trace.Finding{ID: DNSTimeout, Severity: trace.Warning, Evidence: ofLookup(t, l.ID, "dns.query", "lookup.step"),
 				Title:       fmt.Sprintf("name server %s did not answer (%d queries, 0 replies)", server, silent[server]),
 				Explanation: fmt.Sprintf("Each query waited up to %v before the next server was tried.", wasted.Std().Round(time.Millisecond)),
 				WhatToDo:    "Take the dead server out of /etc/resolv.conf, or repair it; until then every lookup can pay for it.", Source: "resolv.conf(5)"}
 			if answered != "" {
 				f.Explanation += " Then " + answered + "."
 			} else {
-				f.Severity = "error"
+				f.Severity = trace.Error
 			}
 			out = append(out, f)
 		}
@@ -51,8 +52,8 @@ func dnsTruncated(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
 	for _, l := range t.Lookups {
 		for _, s := range l.Steps {
-			if s.Outcome == "truncated" {
-				out = append(out, &trace.Finding{ID: "DNS-TRUNCATED", Severity: "info", Evidence: ofLookup(t, l.ID, "dns.response"),
+			if s.Outcome == trace.StepTruncated {
+				out = append(out, &trace.Finding{ID: DNSTruncated, Severity: trace.Info, Evidence: ofLookup(t, l.ID, "dns.response"),
 					Title:       fmt.Sprintf("the answer to %s was cut to fit a datagram (TC) and was asked for again over TCP", s.Question),
 					Explanation: "That costs another round trip or two, and resolvers that do not retry over TCP get no answer at all.",
 					WhatToDo:    "Shorten the answer (fewer records, a shorter CNAME chain), and keep TCP port 53 open.", Source: "RFC 7766 §5"})
@@ -70,18 +71,17 @@ func dnsSearchStorm(t *trace.Trace) []*trace.Finding {
 		want := strings.ToLower(strings.TrimSuffix(l.Name, "."))
 		queries, wrong := 0, map[string]bool{}
 		for _, s := range l.Steps {
-			if s.Source != "dns" || s.Question == "" {
+			if s.Source != trace.SourceDNS || s.Question == (trace.Question{}) {
 				continue
 			}
 			queries++
-			name, _, _ := strings.Cut(s.Question, " ")
-			if name = strings.ToLower(strings.TrimSuffix(name, ".")); name != want && s.Outcome == "no_name" {
+			if name := strings.ToLower(strings.TrimSuffix(s.Question.Name, ".")); name != want && s.Outcome == trace.StepNoName {
 				wrong[name] = true
 			}
 		}
 		// One suffix is how short names are meant to work.
 		if len(wrong) >= 2 && l.Failure == nil {
-			out = append(out, &trace.Finding{ID: "DNS-SEARCH-STORM", Severity: "warning", Evidence: ofLookup(t, l.ID, "dns.query"),
+			out = append(out, &trace.Finding{ID: DNSSearchStorm, Severity: trace.Warning, Evidence: ofLookup(t, l.ID, "dns.query"),
 				Title:       fmt.Sprintf("one name cost %d queries: %d search suffixes were tried for %q first", queries, len(wrong), l.Name),
 				Explanation: "The name has fewer dots than ndots in /etc/resolv.conf, so each search suffix comes before the name itself.",
 				WhatToDo:    "Write the name with a dot at its end, or lower ndots.", Source: "resolv.conf(5)"})
@@ -90,23 +90,32 @@ func dnsSearchStorm(t *trace.Trace) []*trace.Finding {
 	return out
 }
 
+// unresolved are the findings for lookups that found no address.
+var unresolved = map[trace.FailureCode]struct {
+	id                 trace.FindingID
+	title, explanation string
+}{
+	trace.FailNameNotFound: {DNSNoName, "does not exist", "The server answered NXDOMAIN: neither this name nor anything below it exists."},
+	trace.FailNoData:       {DNSEmpty, "has no address", "The server answered NOERROR without a record of that type: the name exists, but not with such an address."},
+	trace.FailServerFailure: {DNSServerFailure, "could not be looked up: the name servers failed",
+		"SERVFAIL says that the resolver could not get an answer itself: the zone's servers are down or lame, or DNSSEC does not validate."},
+	trace.FailRefused:     {DNSRefused, "could not be looked up: the name servers refuse", "The server does not want to answer this client."},
+	trace.FailUnreachable: {DNSUnreachable, "could not be looked up: no name server can be reached", ""},
+}
+
 // dnsFailure: the lookup found no address.
 func dnsFailure(t *trace.Trace) []*trace.Finding {
-	ids := map[string]string{"name_not_found": "DNS-NXDOMAIN", "no_data": "DNS-EMPTY", "server_failure": "DNS-SERVFAIL", "refused": "DNS-REFUSED", "unreachable": "DNS-UNREACHABLE"}
 	var out []*trace.Finding
 	for _, l := range t.Lookups {
-		if l.Failure == nil || ids[l.Failure.Code] == "" {
+		if l.Failure == nil {
 			continue
 		}
-		out = append(out, &trace.Finding{ID: ids[l.Failure.Code], Severity: "error", Evidence: ofLookup(t, l.ID, "dns.response", "lookup.step", "lookup.end"),
-			Title: l.Name + " " + map[string]string{"name_not_found": "does not exist", "no_data": "has no address", "server_failure": "could not be looked up: the name servers failed",
-				"refused": "could not be looked up: the name servers refuse", "unreachable": "could not be looked up: no name server can be reached"}[l.Failure.Code], WhatToDo: sentence(l.Failure.Try), Source: "RFC 1035 §4.1.1",
-			Explanation: map[string]string{
-				"no_data":        "The server answered NOERROR without a record of that type: the name exists, but not with such an address.",
-				"name_not_found": "The server answered NXDOMAIN: neither this name nor anything below it exists.",
-				"server_failure": "SERVFAIL says that the resolver could not get an answer itself: the zone's servers are down or lame, or DNSSEC does not validate.",
-				"refused":        "The server does not want to answer this client.",
-			}[l.Failure.Code]})
+		u, ok := unresolved[l.Failure.Code]
+		if !ok {
+			continue
+		}
+		out = append(out, &trace.Finding{ID: u.id, Severity: trace.Error, Evidence: ofLookup(t, l.ID, "dns.response", "lookup.step", "lookup.end"),
+			Title: l.Name + " " + u.title, Explanation: u.explanation, WhatToDo: sentence(l.Failure.Try), Hint: l.Failure.Hint, Source: "RFC 1035 §4.1.1"})
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -17,8 +18,8 @@ func healthy() *trace.Trace {
 			Request:  trace.Request{Method: "GET", Headers: []trace.Header{{Name: "accept-encoding", Value: "gzip"}}},
 			Response: &trace.Response{Status: 200, Headers: []trace.Header{{Name: "content-type", Value: "text/html"}}, Body: trace.Body{Framing: "end_stream", WireSize: 500, Announced: -1, Complete: true}}}},
 		Lookups: []*trace.Lookup{{ID: 1, Name: "example.com", Steps: []trace.Step{{Source: "files", Outcome: "no_name"},
-			{Source: "dns", Question: "example.com. A", Server: "10.0.0.53:53", Outcome: "answer", Duration: 2e6}}, Addresses: []trace.Address{{IP: "192.0.2.1"}}}},
-		Connections: []*trace.Connection{{ID: 1, Network: "tcp", Origin: "https://example.com:443", RemoteAddr: "192.0.2.1:443", Connected: &at, Attempts: []trace.Attempt{{Address: "192.0.2.1:443", Outcome: "connected"}},
+			{Source: "dns", Question: trace.Question{Name: "example.com.", Type: "A"}, Server: netip.MustParseAddrPort("10.0.0.53:53"), Outcome: "answer", Duration: 2e6}}, Addresses: []trace.Address{{IP: netip.MustParseAddr("192.0.2.1")}}}},
+		Connections: []*trace.Connection{{ID: 1, Network: "tcp", Origin: "https://example.com:443", RemoteAddr: netip.MustParseAddrPort("192.0.2.1:443"), Connected: &at, Attempts: []trace.Attempt{{Address: netip.MustParseAddrPort("192.0.2.1:443"), Outcome: "connected"}},
 			TLS: &trace.TLS{Version: "TLS 1.3", ALPN: "h2", ALPNOffered: []string{"h2", "http/1.1"}, Decrypted: true, Verdict: &trace.Verdict{OK: true, Code: "ok"},
 				Chain: []trace.Certificate{{Subject: "CN=example.com", NotBefore: "2026-10-01T00:00:00Z", NotAfter: "2027-01-01T00:00:00Z"}}},
 			HTTP2: &trace.HTTP2{MaxConcurrent: 1, GoAway: &trace.GoAway{Direction: "out", Code: "NO_ERROR"}}}},
@@ -34,17 +35,17 @@ func TestHealthyTraceHasNoFindings(t *testing.T) {
 }
 
 func TestEachFaultIsFound(t *testing.T) {
-	fail := func(layer, code string) *trace.Failure {
+	fail := func(layer trace.LayerName, code trace.FailureCode) *trace.Failure {
 		return &trace.Failure{Layer: layer, Code: code, Seen: "seen", Try: "try"}
 	}
-	for id, spoil := range map[string]func(*trace.Trace){
+	for id, spoil := range map[trace.FindingID]func(*trace.Trace){
 		"DNS-TIMEOUT": func(t *trace.Trace) {
-			t.Lookups[0].Steps = append([]trace.Step{{Source: "dns", Server: "10.0.0.9:53", Outcome: "timeout", Duration: 5e9}}, t.Lookups[0].Steps...)
+			t.Lookups[0].Steps = append([]trace.Step{{Source: "dns", Server: netip.MustParseAddrPort("10.0.0.9:53"), Outcome: "timeout", Duration: 5e9}}, t.Lookups[0].Steps...)
 		},
 		"DNS-TRUNCATED": func(t *trace.Trace) { t.Lookups[0].Steps[1].Outcome = "truncated" },
 		"DNS-SEARCH-STORM": func(t *trace.Trace) {
-			for _, s := range []string{"example.com.ns.svc. A", "example.com.svc. A"} {
-				t.Lookups[0].Steps = append(t.Lookups[0].Steps, trace.Step{Source: "dns", Question: s, Outcome: "no_name"})
+			for _, s := range []string{"example.com.ns.svc.", "example.com.svc."} {
+				t.Lookups[0].Steps = append(t.Lookups[0].Steps, trace.Step{Source: "dns", Question: trace.Question{Name: s, Type: "A"}, Outcome: "no_name"})
 			}
 		},
 		"DNS-NXDOMAIN":    func(t *trace.Trace) { t.Lookups[0].Failure = fail("dns", "name_not_found") },
@@ -53,7 +54,7 @@ func TestEachFaultIsFound(t *testing.T) {
 		"CONNECT-REFUSED": func(t *trace.Trace) { t.Connections[0].Attempts[0].Outcome = "refused" },
 		"CONNECT-TIMEOUT": func(t *trace.Trace) { t.Connections[0].Attempts[0].Outcome = "timeout" },
 		"V6-BROKEN": func(t *trace.Trace) {
-			t.Connections = append(t.Connections, &trace.Connection{ID: 2, Origin: "https://example.com:443", Attempts: []trace.Attempt{{Address: "[2001:db8::1]:443", Outcome: "cancelled", End: 250e6}}})
+			t.Connections = append(t.Connections, &trace.Connection{ID: 2, Origin: "https://example.com:443", Attempts: []trace.Attempt{{Address: netip.MustParseAddrPort("[2001:db8::1]:443"), Outcome: "cancelled", End: 250e6}}})
 		},
 		"TLS-EXPIRED": func(t *trace.Trace) { t.Connections[0].TLS.Verdict = &trace.Verdict{Code: "expired", Reason: "why"} },
 		"TLS-CLOCK": func(t *trace.Trace) {
@@ -89,7 +90,7 @@ func TestEachFaultIsFound(t *testing.T) {
 	} {
 		tr := healthy()
 		spoil(tr)
-		var got []string
+		var got []trace.FindingID
 		found := false
 		for _, f := range Findings(tr) {
 			got = append(got, f.ID)
@@ -115,7 +116,7 @@ func TestEachFaultIsFound(t *testing.T) {
 // A race that IPv4 wins within the usual delay is how it should be.
 func TestShortLossOfIPv6IsNoFinding(t *testing.T) {
 	tr := healthy()
-	tr.Connections = append(tr.Connections, &trace.Connection{ID: 2, Origin: "https://example.com:443", Attempts: []trace.Attempt{{Address: "[2001:db8::1]:443", Outcome: "cancelled", End: 20e6}}})
+	tr.Connections = append(tr.Connections, &trace.Connection{ID: 2, Origin: "https://example.com:443", Attempts: []trace.Attempt{{Address: netip.MustParseAddrPort("[2001:db8::1]:443"), Outcome: "cancelled", End: 20e6}}})
 	if f := Findings(tr); len(f) > 0 {
 		t.Errorf("%s", f[0].Title)
 	}

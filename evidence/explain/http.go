@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"peel/trace"
+	"peel/wire/http2"
 )
 
 func truncatedBody(t *trace.Trace) []*trace.Finding {
@@ -14,14 +15,16 @@ func truncatedBody(t *trace.Trace) []*trace.Finding {
 		if r == nil || r.Body.Complete || x.Failure == nil {
 			continue
 		}
-		if x.Failure.Code != "body_truncated" && x.Failure.Code != "malformed" && x.Failure.Code != "stream_reset" && x.Failure.Code != "reset" {
+		switch x.Failure.Code {
+		case trace.FailBodyTruncated, trace.FailMalformed, trace.FailStreamReset, trace.FailReset:
+		default:
 			continue
 		}
 		title := fmt.Sprintf("the body ended after %d bytes", r.Body.WireSize)
 		if r.Body.Announced >= 0 {
 			title += fmt.Sprintf(" of %d announced", r.Body.Announced)
 		}
-		out = append(out, &trace.Finding{ID: "HTTP-TRUNCATED", Severity: "error", Evidence: ofExchange(t, x.ID, "http1.response", "http2.headers", "request.failed", "http2.rst_stream"),
+		out = append(out, &trace.Finding{ID: HTTPTruncated, Severity: trace.Error, Evidence: ofExchange(t, x.ID, "http1.response", "http2.headers", "request.failed", "http2.rst_stream"),
 			Title: title, Explanation: "The status line said that all was well; only the end of the body tells otherwise.",
 			WhatToDo: "Look at the server, or at a proxy before it, at this moment: it ended the response early.", Source: "RFC 9112 §8"})
 	}
@@ -31,7 +34,7 @@ func truncatedBody(t *trace.Trace) []*trace.Finding {
 func redirectLoop(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
 	for _, x := range t.Exchanges {
-		if x.Failure == nil || x.Failure.Code != "too_many_redirects" {
+		if x.Failure == nil || x.Failure.Code != trace.FailTooManyRedirects {
 			continue
 		}
 		// The shortest loop that the chain ends in.
@@ -49,7 +52,7 @@ func redirectLoop(t *trace.Trace) []*trace.Finding {
 				break
 			}
 		}
-		out = append(out, &trace.Finding{ID: "HTTP-REDIRECT-LOOP", Severity: "error", Evidence: ofExchange(t, x.ID, "http1.response", "http2.headers", "request.failed"),
+		out = append(out, &trace.Finding{ID: HTTPRedirectLoop, Severity: trace.Error, Evidence: ofExchange(t, x.ID, "http1.response", "http2.headers", "request.failed"),
 			Title: x.Failure.Seen, Explanation: "Each response sends the client on to the next URL." + loop,
 			WhatToDo: "If TLS ends at a proxy, let the application trust X-Forwarded-Proto; else look for a cookie that the client does not send back.", Source: "RFC 9110 §15.4"})
 	}
@@ -61,10 +64,10 @@ func reuseRace(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
 	for _, x := range t.Exchanges {
 		prev := t.Exchange(x.Predecessor)
-		if x.Cause != "retry" || prev == nil || !prev.Reused {
+		if x.Cause != trace.CauseRetry || prev == nil || !prev.Reused {
 			continue
 		}
-		out = append(out, &trace.Finding{ID: "HTTP-REUSE-RACE", Severity: "warning", Evidence: append(ofExchange(t, prev.ID, "pool.reuse", "request.failed"), ofExchange(t, x.ID, "pool.new", "pool.reuse")...),
+		out = append(out, &trace.Finding{ID: HTTPReuseRace, Severity: trace.Warning, Evidence: append(ofExchange(t, prev.ID, "pool.reuse", "request.failed"), ofExchange(t, x.ID, "pool.new", "pool.reuse")...),
 			Title:       fmt.Sprintf("connection #%d died as request %d left on it; it was sent again", prev.Connection, prev.ID),
 			Explanation: "The server closes idle connections after a time; a request that leaves at that very moment is lost.",
 			WhatToDo:    "Let the server keep idle connections longer than its clients do.", Source: "RFC 9112 §9.3.1"})
@@ -85,7 +88,7 @@ func uncompressed(t *trace.Trace) []*trace.Finding {
 		}
 		ct := strings.ToLower(value(r.Headers, "content-type"))
 		if strings.HasPrefix(ct, "text/") || strings.Contains(ct, "json") || strings.Contains(ct, "javascript") || strings.Contains(ct, "xml") {
-			out = append(out, &trace.Finding{ID: "HTTP-NO-COMPRESSION", Severity: "info", Evidence: ofExchange(t, x.ID, "http1.response", "http2.headers"),
+			out = append(out, &trace.Finding{ID: HTTPNoCompression, Severity: trace.Info, Evidence: ofExchange(t, x.ID, "http1.response", "http2.headers"),
 				Title:       fmt.Sprintf("%d bytes of %s came without compression", r.Body.WireSize, ct),
 				Explanation: "The client takes compressed content; text usually shrinks to a quarter.", WhatToDo: "Switch compression on in the server.", Source: "RFC 9110 §8.4"})
 		}
@@ -106,7 +109,7 @@ func value(l []trace.Header, name string) string {
 func goAway(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range t.Connections {
-		if c.HTTP2 == nil || c.HTTP2.GoAway == nil || c.HTTP2.GoAway.Direction != trace.In || c.HTTP2.GoAway.Code == "NO_ERROR" {
+		if c.HTTP2 == nil || c.HTTP2.GoAway == nil || c.HTTP2.GoAway.Direction != trace.In || c.HTTP2.GoAway.Code == http2.ErrCodeNo.String() {
 			continue
 		}
 		g := c.HTTP2.GoAway
@@ -114,8 +117,8 @@ func goAway(t *trace.Trace) []*trace.Finding {
 		if g.Debug != "" {
 			title += fmt.Sprintf(", saying %q", g.Debug)
 		}
-		out = append(out, &trace.Finding{ID: "H2-GOAWAY", Severity: "error", Evidence: ofConnection(t, c.ID, "http2.goaway"), Title: title,
-			Explanation: "Streams above that one were not processed and can be sent again.", WhatToDo: "The code says what the server objects to; -v shows the frames before it.", Source: "RFC 9113 §6.8"})
+		out = append(out, &trace.Finding{ID: HTTP2GoAway, Severity: trace.Error, Evidence: ofConnection(t, c.ID, "http2.goaway"), Title: title,
+			Explanation: "Streams above that one were not processed and can be sent again.", WhatToDo: "The code says what the server objects to.", Hint: trace.HintMessages, Source: "RFC 9113 §6.8"})
 	}
 	return out
 }
@@ -131,7 +134,7 @@ func streamLimit(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range t.Connections {
 		if ids := waits[c.ID]; len(ids) > 0 && c.HTTP2 != nil {
-			out = append(out, &trace.Finding{ID: "H2-MAX-STREAMS", Severity: "info", Evidence: ids[:min(len(ids), 20)],
+			out = append(out, &trace.Finding{ID: HTTP2MaxStreams, Severity: trace.Info, Evidence: ids[:min(len(ids), 20)],
 				Title:       fmt.Sprintf("%d requests waited for a stream: the server allows fewer at once than were wanted", len(ids)),
 				Explanation: fmt.Sprintf("At most %d streams were open at the same time on connection #%d.", c.HTTP2.MaxConcurrent, c.ID),
 				WhatToDo:    "Raise the server's SETTINGS_MAX_CONCURRENT_STREAMS, or ask for less at once.", Source: "RFC 9113 §5.1.2"})

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"net/netip"
 	"testing"
 
 	"peel/trace"
@@ -10,8 +11,9 @@ import (
 func TestPacketFindings(t *testing.T) {
 	at := func(ms int) trace.Time { return trace.Time(ms) * 1e6 }
 	connected := at(10)
+	one, nine := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.9")
 	for _, c := range []struct {
-		id     string
+		id     trace.FindingID
 		conn   trace.Connection
 		events []*trace.Event
 	}{
@@ -24,17 +26,17 @@ func TestPacketFindings(t *testing.T) {
 			[]*trace.Event{{Time: at(100), Name: "tcp.zero_window", Direction: trace.Out}, {Time: at(900), Name: "tcp.zero_window", Direction: trace.Out}}},
 		{"", trace.Connection{Connected: &connected, Segments: &trace.Segments{Complete: true, Client: trace.SegmentSide{Segments: 100, ZeroWindows: 2}}},
 			[]*trace.Event{{Time: at(100), Name: "tcp.zero_window", Direction: trace.Out}, {Time: at(101), Name: "tcp.zero_window", Direction: trace.Out}}},
-		{"PMTU-REDUCED", trace.Connection{}, []*trace.Event{{Name: "icmp.error", Text: "10.0.0.1 → 10.0.0.2: fragmentation needed, next MTU 1400"}}},
-		{"ARP-CONFLICT", trace.Connection{}, []*trace.Event{{Name: "arp.reply", Text: "10.0.0.9 is at 02:00:00:00:00:01"}, {Name: "arp.reply", Text: "10.0.0.9 is at 02:00:00:00:00:02"}}},
-		{"", trace.Connection{}, []*trace.Event{{Name: "arp.reply", Text: "10.0.0.9 is at 02:00:00:00:00:01"}, {Name: "arp.reply", Text: "10.0.0.9 is at 02:00:00:00:00:01"}}},
-		{"ARP-SILENCE", trace.Connection{}, []*trace.Event{{Name: "arp.request", Text: "who has 10.0.0.9? tell 10.0.0.1"}, {Name: "arp.request", Text: "who has 10.0.0.9? tell 10.0.0.1"}}},
-		{"", trace.Connection{}, []*trace.Event{{Name: "arp.request", Text: "who has 10.0.0.9? tell 10.0.0.1"}, {Name: "arp.request", Text: "who has 10.0.0.9? tell 10.0.0.1"}, {Name: "arp.reply", Text: "10.0.0.9 is at 02:00:00:00:00:01"}}},
+		{"PMTU-REDUCED", trace.Connection{}, []*trace.Event{{Name: "icmp.error", Text: "10.0.0.1 → 10.0.0.2: fragmentation needed, next MTU 1400", ICMP: &trace.ICMP{Type: 3, Code: 4, NextMTU: 1400}}}},
+		{"ARP-CONFLICT", trace.Connection{}, []*trace.Event{{Name: "arp.reply", ARP: &trace.ARP{Sender: nine, SenderMAC: "02:00:00:00:00:01"}}, {Name: "arp.reply", ARP: &trace.ARP{Sender: nine, SenderMAC: "02:00:00:00:00:02"}}}},
+		{"", trace.Connection{}, []*trace.Event{{Name: "arp.reply", ARP: &trace.ARP{Sender: nine, SenderMAC: "02:00:00:00:00:01"}}, {Name: "arp.reply", ARP: &trace.ARP{Sender: nine, SenderMAC: "02:00:00:00:00:01"}}}},
+		{"ARP-SILENCE", trace.Connection{}, []*trace.Event{{Name: "arp.request", ARP: &trace.ARP{Request: true, Sender: one, Target: nine}}, {Name: "arp.request", ARP: &trace.ARP{Request: true, Sender: one, Target: nine}}}},
+		{"", trace.Connection{}, []*trace.Event{{Name: "arp.request", ARP: &trace.ARP{Request: true, Sender: one, Target: nine}}, {Name: "arp.request", ARP: &trace.ARP{Request: true, Sender: one, Target: nine}}, {Name: "arp.reply", ARP: &trace.ARP{Sender: nine, SenderMAC: "02:00:00:00:00:01"}}}},
 		{"CAPTURE-GAP", trace.Connection{Segments: &trace.Segments{Missing: 10}}, nil},
 		{"CAPTURE-DROPPED", trace.Connection{}, []*trace.Event{{Name: "capture.dropped", Text: "7 packets were dropped by the capture"}}},
 		{"CAPTURE-DAMAGED", trace.Connection{}, []*trace.Event{{Name: "capture.damage", Text: "byte 7: …"}}},
 		{"CHECKSUM-WRONG", trace.Connection{Segments: &trace.Segments{BadChecksums: 3}}, nil},
 	} {
-		c.conn.ID, c.conn.RemoteAddr = 1, "192.0.2.1:443"
+		c.conn.ID, c.conn.RemoteAddr = 1, netip.MustParseAddrPort("192.0.2.1:443")
 		for i, e := range c.events {
 			e.ID, e.Connection = i+1, 1
 		}

@@ -2,13 +2,12 @@ package explain
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"peel/trace"
 )
 
-func attempts(t *trace.Trace, outcome string) []*trace.Connection {
+func attempts(t *trace.Trace, outcome trace.AttemptOutcome) []*trace.Connection {
 	var out []*trace.Connection
 	for _, c := range t.Connections {
 		if len(c.Attempts) > 0 && c.Attempts[0].Outcome == outcome {
@@ -20,9 +19,9 @@ func attempts(t *trace.Trace, outcome string) []*trace.Connection {
 
 func connectRefused(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
-	for _, c := range attempts(t, "refused") {
-		out = append(out, &trace.Finding{ID: "CONNECT-REFUSED", Severity: "error", Evidence: ofConnection(t, c.ID, "connect.start", "connect.failed"),
-			Title:       c.Attempts[0].Address + " refused the connection",
+	for _, c := range attempts(t, trace.AttemptRefused) {
+		out = append(out, &trace.Finding{ID: ConnectRefused, Severity: trace.Error, Evidence: ofConnection(t, c.ID, "connect.start", "connect.failed"),
+			Title:       c.Attempts[0].Address.String() + " refused the connection",
 			Explanation: "A reset came back at once: the machine is reachable, but nothing listens on that port, or a firewall rejects it.",
 			WhatToDo:    "Check the port, and that the server runs and listens on this address.", Source: "RFC 9293 §3.10.7.1"})
 	}
@@ -31,9 +30,9 @@ func connectRefused(t *trace.Trace) []*trace.Finding {
 
 func connectTimeout(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
-	for _, c := range attempts(t, "timeout") {
+	for _, c := range attempts(t, trace.AttemptTimeout) {
 		d := trace.Duration(c.Attempts[0].End - c.Attempts[0].Start).Std().Round(time.Millisecond)
-		out = append(out, &trace.Finding{ID: "CONNECT-TIMEOUT", Severity: "error", Evidence: ofConnection(t, c.ID, "connect.start", "connect.failed"),
+		out = append(out, &trace.Finding{ID: ConnectTimeout, Severity: trace.Error, Evidence: ofConnection(t, c.ID, "connect.start", "connect.failed"),
 			Title:       fmt.Sprintf("%s did not answer within %v", c.Attempts[0].Address, d),
 			Explanation: "Neither a SYN-ACK nor a refusal came. A firewall that drops silently looks like this, and so does a machine that is down; one that rejects would have answered at once.",
 			WhatToDo:    "Check the route and the firewalls on the way; packets would show how far they come."})
@@ -45,17 +44,17 @@ func connectTimeout(t *trace.Trace) []*trace.Finding {
 func ipv6Broken(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range t.Connections {
-		if len(c.Attempts) == 0 || !strings.HasPrefix(c.Attempts[0].Address, "[") || c.Attempts[0].Outcome == "connected" {
+		if len(c.Attempts) == 0 || !c.Attempts[0].Address.Addr().Is6() || c.Attempts[0].Outcome == trace.AttemptConnected {
 			continue
 		}
 		// A loser that was given up after a short race is how it should be.
 		lost := trace.Duration(c.Attempts[0].End - c.Attempts[0].Start)
-		if c.Attempts[0].Outcome == "cancelled" && lost.Std() < 200*time.Millisecond {
+		if c.Attempts[0].Outcome == trace.AttemptCancelled && lost.Std() < 200*time.Millisecond {
 			continue
 		}
 		for _, o := range t.Connections {
-			if o.Origin == c.Origin && o.Connected != nil && !strings.HasPrefix(o.RemoteAddr, "[") {
-				out = append(out, &trace.Finding{ID: "V6-BROKEN", Severity: "warning", Evidence: append(ofConnection(t, c.ID, "connect.start", "connect.failed"), ofConnection(t, o.ID, "connect.done")...),
+			if o.Origin == c.Origin && o.Connected != nil && o.RemoteAddr.Addr().Is4() {
+				out = append(out, &trace.Finding{ID: IPv6Broken, Severity: trace.Warning, Evidence: append(ofConnection(t, c.ID, "connect.start", "connect.failed"), ofConnection(t, o.ID, "connect.done")...),
 					Title:       fmt.Sprintf("IPv6 address %s does not work from here (%s after %v); IPv4 did", c.Attempts[0].Address, c.Attempts[0].Outcome, lost.Std().Round(time.Millisecond)),
 					Explanation: "A program without Happy Eyeballs waits for the whole connect timeout before it tries IPv4.",
 					WhatToDo:    "Repair IPv6 on the way to this server, or take the AAAA record away.", Source: "RFC 8305 §5"})

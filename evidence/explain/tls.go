@@ -5,13 +5,14 @@ import (
 	"strings"
 	"time"
 
+	"peel/internal/pki"
 	"peel/trace"
 )
 
 // certificateIDs are the findings for the verifier's verdicts.
-var certificateIDs = map[string]string{
-	"expired": "TLS-EXPIRED", "not_yet_valid": "TLS-CLOCK", "wrong_name": "TLS-WRONG-NAME", "unknown_root": "TLS-UNKNOWN-ROOT", "self_signed": "TLS-SELF-SIGNED",
-	"missing_intermediate": "TLS-NO-INTERMEDIATE", "bad_key_usage": "TLS-KEY-USAGE", "weak_signature": "TLS-WEAK-SIGNATURE",
+var certificateIDs = map[trace.VerdictCode]trace.FindingID{
+	pki.Expired: TLSExpired, pki.NotYetValid: TLSClock, pki.WrongName: TLSWrongName, pki.UnknownRoot: TLSUnknownRoot, pki.SelfSigned: TLSSelfSigned,
+	pki.MissingIntermediate: TLSNoIntermediate, pki.BadKeyUsage: TLSKeyUsage, pki.WeakSignature: TLSWeakSignature,
 }
 
 func certificate(t *trace.Trace) []*trace.Finding {
@@ -22,42 +23,47 @@ func certificate(t *trace.Trace) []*trace.Finding {
 			continue
 		}
 		v := c.TLS.Verdict
-		if key := c.Origin + v.Code; seen[key] {
+		if key := c.Origin + string(v.Code); seen[key] {
 			continue
 		} else {
 			seen[key] = true
 		}
-		f := &trace.Finding{ID: certificateIDs[v.Code], Severity: "error", Evidence: ofConnection(t, c.ID, "tls.handshake.certificate", "tls.verdict"),
-			Title: v.Reason, Explanation: v.Explanation, WhatToDo: sentence(v.Try), Source: "RFC 5280 §6"}
+		f := &trace.Finding{ID: certificateIDs[v.Code], Severity: trace.Error, Evidence: ofConnection(t, c.ID, "tls.handshake.certificate", "tls.verdict"),
+			Title: v.Reason, Explanation: v.Explanation, WhatToDo: sentence(v.Try), Hint: v.Hint, Source: "RFC 5280 §6"}
 		if f.ID == "" {
-			f.ID = "TLS-CERTIFICATE"
+			f.ID = TLSCertificate
 		}
 		if v.Ignored {
-			f.Severity = "warning"
-			f.Explanation = strings.TrimSpace(f.Explanation + " The request went on because -k was given; anyone on the way could have answered it.")
+			f.Severity = trace.Warning
+			f.Explanation = strings.TrimSpace(f.Explanation + " The request went on, as was asked for; anyone on the way could have answered it.")
 		}
 		out = append(out, f)
 	}
 	return out
 }
 
+// alertIDs are the findings for handshakes that ended.
+var alertIDs = map[trace.FailureCode]trace.FindingID{
+	trace.FailVersion: TLSVersion, trace.FailCipher: TLSCipher, trace.FailALPN: TLSALPN, trace.FailClientCertificate: TLSClientCertificate,
+	trace.FailNotTLS: TLSNotTLS, trace.FailUnrecognizedName: TLSWrongName,
+}
+
 // tlsAlert: the server ended the handshake.
 func tlsAlert(t *trace.Trace) []*trace.Finding {
-	ids := map[string]string{"version": "TLS-VERSION", "cipher": "TLS-CIPHER", "alpn": "TLS-ALPN", "client_certificate": "TLS-MTLS", "not_tls": "TLS-NOT-TLS", "unrecognized_name": "TLS-WRONG-NAME"}
 	var out []*trace.Finding
 	for _, c := range t.Connections {
 		// The alert can end the handshake, or the first exchange after it.
-		fail, try := c.Failure, ""
+		fail, try, hint := c.Failure, "", trace.Hint("")
 		for _, x := range t.Exchanges {
 			if x.Failure != nil && x.Failure.Layer == trace.LayerTLS && (fail != nil && x.Failure.Code == fail.Code || fail == nil && x.Connection == c.ID) {
-				fail, try = x.Failure, x.Failure.Try
+				fail, try, hint = x.Failure, x.Failure.Try, x.Failure.Hint
 			}
 		}
-		if fail == nil || fail.Layer != trace.LayerTLS || ids[fail.Code] == "" {
+		if fail == nil || fail.Layer != trace.LayerTLS || alertIDs[fail.Code] == "" {
 			continue
 		}
-		out = append(out, &trace.Finding{ID: ids[fail.Code], Severity: "error", Evidence: ofConnection(t, c.ID, "tls.handshake.client_hello", "tls.alert", "tls.failed"),
-			Title: fail.Seen, WhatToDo: sentence(try), Source: "RFC 8446 §6.2"})
+		out = append(out, &trace.Finding{ID: alertIDs[fail.Code], Severity: trace.Error, Evidence: ofConnection(t, c.ID, "tls.handshake.client_hello", "tls.alert", "tls.failed"),
+			Title: fail.Seen, WhatToDo: sentence(try), Hint: hint, Source: "RFC 8446 §6.2"})
 	}
 	return out
 }
@@ -66,7 +72,7 @@ func helloRetry(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range t.Connections {
 		if c.TLS != nil && c.TLS.HelloRetry {
-			out = append(out, &trace.Finding{ID: "TLS-HELLO-RETRY", Severity: "info", Evidence: ofConnection(t, c.ID, "tls.handshake.client_hello", "tls.handshake.server_hello"),
+			out = append(out, &trace.Finding{ID: TLSHelloRetry, Severity: trace.Info, Evidence: ofConnection(t, c.ID, "tls.handshake.client_hello", "tls.handshake.server_hello"),
 				Title:       fmt.Sprintf("the handshake took one more round trip: the server wants a key share for %s", c.TLS.Group),
 				Explanation: "The client had sent shares for other groups, so the server asked again (HelloRetryRequest).",
 				WhatToDo:    "Let the server accept a group that clients send first, such as X25519MLKEM768 or X25519.", Source: "RFC 8446 §4.1.4"})
@@ -92,7 +98,7 @@ func certificateSoon(t *trace.Trace) []*trace.Finding {
 		begin, err2 := time.Parse(time.RFC3339, leaf.NotBefore)
 		// Certificates that live a few days only are renewed late on purpose.
 		if left := end.Sub(t.Start); err == nil && err2 == nil && left < soon && end.Sub(begin) > 2*soon {
-			out = append(out, &trace.Finding{ID: "TLS-EXPIRES-SOON", Severity: "warning", Evidence: ofConnection(t, c.ID, "tls.handshake.certificate"),
+			out = append(out, &trace.Finding{ID: TLSExpiresSoon, Severity: trace.Warning, Evidence: ofConnection(t, c.ID, "tls.handshake.certificate"),
 				Title:       fmt.Sprintf("the certificate for %s expires in %d days, on %s", leaf.Subject, int(left.Hours()/24), end.Format(time.DateOnly)),
 				Explanation: "Automatic renewal happens about 30 days ahead; it has probably failed.", WhatToDo: "Renew the certificate."})
 		}
@@ -105,7 +111,7 @@ func noALPN(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range t.Connections {
 		if c.TLS != nil && c.TLS.ALPN == "" && len(c.TLS.ALPNOffered) > 1 && c.TLS.Decrypted {
-			out = append(out, &trace.Finding{ID: "TLS-ALPN", Severity: "info", Evidence: ofConnection(t, c.ID, "tls.handshake.client_hello", "tls.handshake.encrypted_extensions", "tls.handshake.server_hello"),
+			out = append(out, &trace.Finding{ID: TLSALPN, Severity: trace.Info, Evidence: ofConnection(t, c.ID, "tls.handshake.client_hello", "tls.handshake.encrypted_extensions", "tls.handshake.server_hello"),
 				Title:       "the server chose no protocol by ALPN; HTTP/1.1 was used",
 				Explanation: "Offered was " + strings.Join(c.TLS.ALPNOffered, ", ") + ". Clients that insist on HTTP/2, such as gRPC's, fail here.",
 				WhatToDo:    "Switch HTTP/2 on where TLS ends: the server or the load balancer before it.", Source: "RFC 7301 §3.2"})

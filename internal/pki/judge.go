@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"peel/trace"
 )
 
 // Code is a stable word for what is wrong with a chain.
-type Code string
+type Code = trace.VerdictCode
 
 // Codes.
 const (
@@ -35,6 +37,8 @@ type Verdict struct {
 	Code Code
 	// Title is one line; Explanation and Try say more and what to do.
 	Title, Explanation, Try string
+	// Hint says what of the program that asks would help.
+	Hint trace.Hint
 	// Others are further faults beside the first.
 	Others []string
 	// Chain is the verified chain, leaf first; nil when there is none.
@@ -187,12 +191,12 @@ func (v *Verdict) unknown(sent []*x509.Certificate, opts x509.VerifyOptions) {
 	case selfSigned(leaf):
 		v.Code = SelfSigned
 		v.Title = "the certificate for " + nameOf(leaf) + " is self-signed: nobody else vouches for it"
-		v.Try = "for a server of yours, trust it with --cacert FILE; else do not"
+		v.Try, v.Hint = "do not go on unless the server is yours; if it is, trust its certificate", trace.HintTrust
 	case selfSigned(top):
 		v.Code = UnknownRoot
 		v.Title = "the chain ends in " + subject(top) + ", which this machine does not trust"
 		v.Explanation = "The chain is whole, but its root is not among the trusted ones."
-		v.Try = "if that CA is yours, give it with --cacert FILE; a proxy that opens TLS looks like this too"
+		v.Try, v.Hint = "a proxy that opens TLS looks like this too; if that CA is yours, trust it", trace.HintTrust
 	case len(sent) == 1 || !top.IsCA || top.Equal(leaf):
 		v.Code = MissingIntermediate
 		v.Title = fmt.Sprintf("the server sent only %d certificate(s); %q, which issued the certificate for %s, is missing", len(sent), issuer(leaf), nameOf(leaf))
@@ -200,11 +204,11 @@ func (v *Verdict) unknown(sent []*x509.Certificate, opts x509.VerifyOptions) {
 		if len(leaf.IssuingCertificateURL) > 0 {
 			v.Explanation += " The certificate says it can be had at " + leaf.IssuingCertificateURL[0] + "."
 		}
-		v.Try = "the server must send its intermediate certificate as well; if " + issuer(leaf) + " is a private root, give it with --cacert FILE"
+		v.Try, v.Hint = "the server must send its intermediate certificate as well; if "+issuer(leaf)+" is a private root, trust it", trace.HintTrust
 	default:
 		v.Code = UnknownRoot
 		v.Title = fmt.Sprintf("the chain ends in %s, issued by %s, which this machine does not trust", subject(top), issuer(top))
-		v.Try = "if that CA is yours, give it with --cacert FILE; a further intermediate may also be missing"
+		v.Try, v.Hint = "a further intermediate may be missing; if that CA is yours, trust it", trace.HintTrust
 	}
 	if opts.CurrentTime.After(leaf.NotAfter) {
 		v.Others = append(v.Others, "it expired "+utc(leaf.NotAfter))

@@ -253,7 +253,7 @@ func httpsRequest(t *testing.T, version client.Version) {
 	}
 	used := tr.Exchanges[0].Connection
 	for _, c := range tr.Connections {
-		if c.ID == used && (c.Segments == nil || c.RemoteAddr != "203.0.113.80:443") {
+		if c.ID == used && (c.Segments == nil || c.RemoteAddr.String() != "203.0.113.80:443") {
 			t.Errorf("connection %d: %+v", used, c)
 		}
 	}

@@ -21,6 +21,8 @@ import (
 type Writer struct {
 	W     io.Writer
 	Color bool
+	// Hints are the words for hints, as in text.Options.
+	Hints map[trace.Hint]string
 	Err   error
 }
 
@@ -258,10 +260,10 @@ func (o *Writer) Result(q dns.Question, r *recursor.Result, took time.Duration) 
 func (o *Writer) Story(l *trace.Lookup, sources string, differences []stub.Difference) {
 	took := round(time.Duration(l.End - l.Start))
 	if l.Failure != nil {
-		o.line("%s: %s in %s", o.bold(l.Name), o.bad(l.Failure.Code), took)
+		o.line("%s: %s in %s", o.bold(l.Name), o.bad(string(l.Failure.Code)), took)
 		o.line("%s", l.Failure.Seen)
 		if l.Failure.Try != "" {
-			o.line("%s", l.Failure.Try)
+			o.line("%s", l.Failure.Try+o.Hints[l.Failure.Hint])
 		}
 	} else {
 		plural := "es"
@@ -270,7 +272,7 @@ func (o *Writer) Story(l *trace.Lookup, sources string, differences []stub.Diffe
 		}
 		o.line("%s: %s in %s", o.bold(l.Name), o.good(fmt.Sprintf("%d address%s", len(l.Addresses), plural)), took)
 		for i, a := range l.Addresses {
-			text := a.IP
+			text := a.IP.String()
 			if a.TTL >= 0 {
 				text += fmt.Sprintf("  TTL %d s", a.TTL)
 			}

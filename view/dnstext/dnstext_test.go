@@ -135,12 +135,12 @@ func TestResult(t *testing.T) {
 }
 
 func TestStory(t *testing.T) {
-	l := &trace.Lookup{Name: "www.example.com", Start: 1000, End: 2501000, Addresses: []trace.Address{{IP: "2001:db8::1", Source: "dns", TTL: 300, Why: "rule 6: higher precedence"}, {IP: "192.0.2.1", Source: "files", TTL: -1, Why: "the last has none to stand before"}},
+	l := &trace.Lookup{Name: "www.example.com", Start: 1000, End: 2501000, Addresses: []trace.Address{{IP: netip.MustParseAddr("2001:db8::1"), Source: "dns", TTL: 300, Why: "rule 6: higher precedence"}, {IP: netip.MustParseAddr("192.0.2.1"), Source: "files", TTL: -1, Why: "the last has none to stand before"}},
 		Steps: []trace.Step{{Duration: 1500, Text: "files: no line for www.example.com"}, {Duration: 2_340_000, Text: "dns: www.example.com. AAAA from 192.0.2.53: 2001:db8::1"}}}
 	golden(t, "story", func(o *Writer) {
 		o.Story(l, "files, dns (nsswitch.conf)", []stub.Difference{{Library: "musl", Text: "asks all servers at once"}, {Library: "Go", Text: "does not know mymachines"}})
 	})
-	one := &trace.Lookup{Name: "localhost", Addresses: []trace.Address{{IP: "::1", Source: "localhost", TTL: -1}}}
+	one := &trace.Lookup{Name: "localhost", Addresses: []trace.Address{{IP: netip.MustParseAddr("::1"), Source: "localhost", TTL: -1}}}
 	golden(t, "story-one", func(o *Writer) { o.Story(one, "files", nil) })
 	failed := &trace.Lookup{Name: "nosuch.example", End: 5_000_000_000, Failure: &trace.Failure{Code: "no_name", Seen: "192.0.2.53 says that it does not exist", Try: "check the name"}}
 	golden(t, "story-failed", func(o *Writer) { o.Story(failed, "dns", nil) })

@@ -11,8 +11,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -103,15 +103,15 @@ type extras struct {
 	Exchange   int                        `json:"exchange"`
 	Connection int                        `json:"connection,omitempty"`
 	Stream     uint32                     `json:"stream,omitempty"`
-	Protocol   string                     `json:"protocol"`
+	Protocol   trace.Protocol             `json:"protocol"`
 	Reused     bool                       `json:"reused"`
 	Pool       string                     `json:"pool,omitempty"`
-	Cause      string                     `json:"cause,omitempty"`
-	LocalAddr  string                     `json:"local_addr,omitempty"`
-	RemoteAddr string                     `json:"remote_addr,omitempty"`
+	Cause      trace.Cause                `json:"cause,omitempty"`
+	LocalAddr  netip.AddrPort             `json:"local_addr,omitzero"`
+	RemoteAddr netip.AddrPort             `json:"remote_addr,omitzero"`
 	TLS        *tlsExtras                 `json:"tls,omitempty"`
 	Failure    *trace.Failure             `json:"failure,omitempty"`
-	Findings   []string                   `json:"findings,omitempty"`
+	Findings   []trace.FindingID          `json:"findings,omitempty"`
 	Intervals  map[string]*trace.Interval `json:"intervals"`
 }
 
@@ -181,8 +181,8 @@ func marshal(v any) ([]byte, error) {
 }
 
 // findingsOf tells which findings rest on events of which exchange.
-func findingsOf(t *trace.Trace) map[int][]string {
-	out := map[int][]string{}
+func findingsOf(t *trace.Trace) map[int][]trace.FindingID {
+	out := map[int][]trace.FindingID{}
 	for _, f := range t.Findings {
 		for _, id := range f.Evidence {
 			e := t.Event(id)
@@ -211,8 +211,8 @@ func newEntry(t *trace.Trace, x *trace.Exchange) *entry {
 	if c == nil {
 		return e
 	}
-	if host, _, err := net.SplitHostPort(c.RemoteAddr); err == nil {
-		e.ServerIP = host
+	if c.RemoteAddr.IsValid() {
+		e.ServerIP = c.RemoteAddr.Addr().String()
 	}
 	e.Conn = itoa(c.ID)
 	e.Peel.LocalAddr, e.Peel.RemoteAddr = c.LocalAddr, c.RemoteAddr
@@ -235,14 +235,14 @@ func ms(i *trace.Interval, none float64) float64 {
 	return max(float64(i.Duration)/1e6, 0)
 }
 
-func httpVersion(protocol string) string {
-	if protocol == "HTTP/2" {
+func httpVersion(protocol trace.Protocol) string {
+	if protocol == trace.ProtocolHTTP2 {
 		return "h2" // as Chrome writes it
 	}
 	if protocol == "" {
 		return "unknown"
 	}
-	return strings.ToLower(protocol)
+	return strings.ToLower(string(protocol))
 }
 
 func headers(list []trace.Header) []nameValue {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -45,8 +46,8 @@ func sample() *trace.Trace {
 	return &trace.Trace{
 		Start: start,
 		Connections: []*trace.Connection{
-			{ID: 1, LocalAddr: "192.0.2.1:50000", RemoteAddr: "192.0.2.2:80"},
-			{ID: 2, LocalAddr: "[2001:db8::1]:50001", RemoteAddr: "[2001:db8::2]:443", TLS: &trace.TLS{Version: "TLS 1.3", Suite: "TLS_AES_128_GCM_SHA256", Group: "X25519", SNI: "example.com", ALPN: "h2", Resumed: true}},
+			{ID: 1, LocalAddr: netip.MustParseAddrPort("192.0.2.1:50000"), RemoteAddr: netip.MustParseAddrPort("192.0.2.2:80")},
+			{ID: 2, LocalAddr: netip.MustParseAddrPort("[2001:db8::1]:50001"), RemoteAddr: netip.MustParseAddrPort("[2001:db8::2]:443"), TLS: &trace.TLS{Version: "TLS 1.3", Suite: "TLS_AES_128_GCM_SHA256", Group: "X25519", SNI: "example.com", ALPN: "h2", Resumed: true}},
 		},
 		// Not in the order of their beginnings.
 		Exchanges: []*trace.Exchange{

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/netip"
 	"reflect"
 	"strings"
 	"time"
@@ -79,6 +80,8 @@ func (b *builder) of(t reflect.Type) map[string]any {
 		return map[string]any{"type": "string", "format": "date-time"}
 	case reflect.TypeFor[trace.Time]():
 		return map[string]any{"type": "integer", "description": "nanoseconds since start"}
+	case reflect.TypeFor[netip.Addr](), reflect.TypeFor[netip.AddrPort](), reflect.TypeFor[trace.Question](), reflect.TypeFor[trace.Alert]():
+		return map[string]any{"type": "string"} // they marshal as text
 	case reflect.TypeFor[trace.Duration]():
 		return map[string]any{"type": "integer", "description": "nanoseconds"}
 	}
@@ -123,7 +126,7 @@ func (b *builder) object(t reflect.Type) map[string]any {
 			continue
 		}
 		props[name] = b.of(f.Type)
-		if !strings.Contains(opts, "omitempty") {
+		if !strings.Contains(opts, "omitempty") && !strings.Contains(opts, "omitzero") {
 			required = append(required, name)
 		}
 	}

@@ -32,7 +32,7 @@ func AppendPacket(b []byte, start time.Time, p *trace.Packet, fields []trace.Fie
 	}
 	if p.Direction != "" {
 		b = append(b, `,"direction":`...)
-		b = appendString(b, p.Direction)
+		b = appendString(b, string(p.Direction))
 	}
 	b = append(b, `,"text":`...)
 	b = appendString(b, p.Text)
@@ -49,11 +49,11 @@ func AppendPacket(b []byte, start time.Time, p *trace.Packet, fields []trace.Fie
 	b = append(b, ']')
 	if r := p.Bytes; r != nil {
 		b = append(b, `,"bytes":{"space":`...)
-		b = appendString(b, r.Space)
+		b = appendString(b, string(r.Space))
 		b = append(b, `,"connection":`...)
 		b = strconv.AppendInt(b, int64(r.Connection), 10)
 		b = append(b, `,"direction":`...)
-		b = appendString(b, r.Direction)
+		b = appendString(b, string(r.Direction))
 		b = append(b, `,"offset":`...)
 		b = strconv.AppendInt(b, r.Offset, 10)
 		b = append(b, `,"length":`...)

@@ -2,8 +2,8 @@ package text
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
-	"time"
 
 	"peel/trace"
 )
@@ -14,7 +14,7 @@ func (s *writer) exchange(x *trace.Exchange) {
 	s.line("%s", s.bold(clip(head, s.o.Width)))
 	answer := s.status(x)
 	if x.Response != nil {
-		answer += "  " + x.Protocol
+		answer += "  " + string(x.Protocol)
 		answer += "  " + bodyText(x.Response)
 	}
 	if x.Timings.Total != nil {
@@ -46,7 +46,7 @@ func (s *writer) exchange(x *trace.Exchange) {
 			s.line("%s", s.bad(l))
 		}
 		if x.Failure.Try != "" {
-			s.row("try", clean(x.Failure.Try))
+			s.row("try", clean(s.advice(x.Failure.Try, x.Failure.Hint)))
 		}
 	}
 }
@@ -134,7 +134,7 @@ func (s *writer) url(x *trace.Exchange) {
 		s.row("url", clean(strings.Join(x.Normalised, "; ")))
 	}
 	if x.Predecessor != 0 {
-		s.row("after", fmt.Sprintf("exchange %d (%s)", x.Predecessor, clean(x.Cause)))
+		s.row("after", fmt.Sprintf("exchange %d (%s)", x.Predecessor, clean(string(x.Cause))))
 	}
 }
 
@@ -144,7 +144,7 @@ func (s *writer) dns(x *trace.Exchange) {
 		return
 	}
 	for _, st := range l.Steps {
-		if st.Outcome == "skipped" {
+		if st.Outcome == trace.StepSkipped {
 			continue
 		}
 		s.row("dns", clean(st.Text))
@@ -152,7 +152,7 @@ func (s *writer) dns(x *trace.Exchange) {
 	if len(l.Addresses) > 1 || len(l.Steps) > 1 {
 		var parts []string
 		for _, a := range l.Addresses {
-			p := a.IP
+			p := a.IP.String()
 			if a.TTL >= 0 {
 				p += fmt.Sprintf(" (TTL %d s)", a.TTL)
 			}
@@ -175,28 +175,28 @@ func (s *writer) tcp(c *trace.Connection, x *trace.Exchange) {
 		}
 		if o := s.t.Connection(e.Connection); o != nil && o != c && len(o.Attempts) > 0 {
 			a := o.Attempts[0]
-			s.row("tcp", clean(fmt.Sprintf("%s %s after %s: %s", a.Address, a.Outcome, duration(trace.Duration(a.End-a.Start)), a.Error)))
+			s.row("tcp", clean(fmt.Sprintf("%s %s after %s: %s", addr(a.Address), a.Outcome, duration(trace.Duration(a.End-a.Start)), a.Error)))
 		}
 	}
 	text := ""
 	switch {
 	case c.Connected != nil:
-		text = fmt.Sprintf("#%d %s → %s", c.ID, c.LocalAddr, c.RemoteAddr)
+		text = fmt.Sprintf("#%d %s → %s", c.ID, addr(c.LocalAddr), addr(c.RemoteAddr))
 		if x.Reused {
 			text += ", open before"
 		}
 	case len(c.Attempts) > 0:
 		a := c.Attempts[0]
-		text = fmt.Sprintf("#%d %s: %s after %s", c.ID, a.Address, a.Outcome, duration(trace.Duration(a.End-a.Start)))
+		text = fmt.Sprintf("#%d %s: %s after %s", c.ID, addr(a.Address), a.Outcome, duration(trace.Duration(a.End-a.Start)))
 	default:
-		text = fmt.Sprintf("#%d %s", c.ID, c.RemoteAddr)
+		text = fmt.Sprintf("#%d %s", c.ID, addr(c.RemoteAddr))
 	}
 	if t := c.TCP; t != nil && c.Segments == nil {
 		text += fmt.Sprintf(", RTT %s, MSS %d", duration(t.RTT), t.SendMSS)
 		if t.Retransmits > 0 {
 			text += fmt.Sprintf(", %s retransmitted", plural(int(t.Retransmits), "segment"))
 		}
-		if t.Source == "TCP_INFO" {
+		if t.Source == trace.FromKernel {
 			text += " (kernel TCP_INFO; packets not observed)"
 		}
 	}
@@ -289,8 +289,8 @@ func (s *writer) tls(c *trace.Connection, x *trace.Exchange) {
 		s.row("cert", text)
 	}
 	for _, a := range t.Alerts {
-		if !strings.Contains(a, "close_notify") {
-			s.row("alert", clean(a))
+		if !a.CloseNotify() {
+			s.row("alert", clean(a.String()))
 		}
 	}
 	if t.Undecryptable != "" {
@@ -302,7 +302,7 @@ func (s *writer) http(x *trace.Exchange, c *trace.Connection) {
 	if x.Response == nil && len(x.Request.Headers) == 0 {
 		return
 	}
-	text := x.Protocol
+	text := string(x.Protocol)
 	if x.Stream != 0 {
 		text += fmt.Sprintf(" stream %d", x.Stream)
 	}
@@ -346,18 +346,18 @@ func plural(n int, what string) string {
 
 func framing(b trace.Body) string {
 	switch b.Framing {
-	case "none":
+	case trace.FramingNone:
 		return "none"
-	case "content-length":
+	case trace.FramingContentLength:
 		return "by Content-Length"
-	case "chunked":
+	case trace.FramingChunked:
 		return "in chunks"
-	case "close":
+	case trace.FramingClose:
 		return "until the connection's end"
-	case "end_stream":
+	case trace.FramingEndStream:
 		return "in DATA frames"
 	}
-	return b.Framing
+	return string(b.Framing)
 }
 
 // largest says in words where the time went.
@@ -389,29 +389,17 @@ var phaseWords = map[string]string{
 }
 
 // duration shows a length of time with three digits.
-func duration(d trace.Duration) string {
-	switch v := d.Std(); {
-	case v < 0:
-		return "-"
-	case v < time.Microsecond:
-		return fmt.Sprintf("%d ns", d)
-	case v < time.Millisecond:
-		return three(float64(d)/1e3, "µs")
-	case v < time.Second:
-		return three(float64(d)/1e6, "ms")
-	}
-	return three(float64(d)/1e9, "s")
-}
+func duration(d trace.Duration) string { return d.String() }
 
 // three shows a number with three digits.
-func three(v float64, unit string) string {
-	switch {
-	case v < 9.995:
-		return fmt.Sprintf("%.2f %s", v, unit)
-	case v < 99.95:
-		return fmt.Sprintf("%.1f %s", v, unit)
+func three(v float64, unit string) string { return trace.Three(v) + " " + unit }
+
+// addr shows an address, and nothing where it was not observed.
+func addr(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
 	}
-	return fmt.Sprintf("%.0f %s", v, unit)
+	return clean(a.String()) // a zone is whatever somebody called an interface
 }
 
 // bytesText shows a size.

@@ -60,13 +60,11 @@ func (s *writer) packet(p *trace.Packet) {
 	if p.Connection != 0 {
 		where = fmt.Sprintf("#%d", p.Connection)
 	}
-	text := clean(p.Text)
+	text := p.Text
 	if p.Connection != 0 && p.Direction != "" {
-		// The arrow and the number say between whom.
-		if _, rest, ok := strings.Cut(text, " → "); ok {
-			_, text, _ = strings.Cut(rest, " ")
-		}
+		text = text[min(p.Lead, len(text)):] // the arrow and the number say between whom
 	}
+	text = clean(text)
 	if len(p.Notes) > 0 {
 		text += " [" + clean(strings.Join(p.Notes, "; ")) + "]"
 	}
@@ -169,7 +167,7 @@ func (s *writer) silent() bool {
 	t := s.t
 	first := true
 	for _, c := range t.Connections {
-		if c.Network != "tcp" || len(c.Exchanges) > 0 || c.Protocol == "DNS" {
+		if c.Network != "tcp" || len(c.Exchanges) > 0 || c.Protocol == trace.ProtocolDNS {
 			continue
 		}
 		if first {
@@ -179,7 +177,7 @@ func (s *writer) silent() bool {
 			s.line("%s", s.dim("connections without a request that could be read:"))
 			first = false
 		}
-		s.line("  #%d %s → %s  %s", c.ID, clean(c.LocalAddr), clean(c.RemoteAddr), clean(silence(c)))
+		s.line("  #%d %s → %s  %s", c.ID, addr(c.LocalAddr), addr(c.RemoteAddr), clean(silence(c)))
 	}
 	return !first
 }
@@ -200,20 +198,20 @@ func silence(c *trace.Connection) string {
 			parts = append(parts, "not decrypted: "+c.TLS.Undecryptable)
 		}
 		for _, a := range c.TLS.Alerts {
-			if !strings.Contains(a, "close_notify") {
-				parts = append(parts, "alert "+a)
+			if !a.CloseNotify() {
+				parts = append(parts, "alert "+a.String())
 			}
 		}
 	} else if c.Protocol != "" {
-		parts = append(parts, c.Protocol)
+		parts = append(parts, string(c.Protocol))
 	}
 	switch g := c.Segments; {
 	case g == nil:
 	case g.Server.Segments == 0:
 		parts = append(parts, fmt.Sprintf("no answer to %s", plural(g.Client.Segments, "segment")))
-	case c.ClosedBy == "reset" && c.BytesIn+c.BytesOut == 0:
+	case c.ClosedBy == trace.ByReset && c.BytesIn+c.BytesOut == 0:
 		parts = append(parts, "refused (RST)")
-	case c.ClosedBy == "reset":
+	case c.ClosedBy == trace.ByReset:
 		parts = append(parts, "reset")
 	}
 	if c.Failure != nil {

@@ -29,6 +29,10 @@ type Options struct {
 	Offline bool
 	// Blind says why no packets were observed; empty where they were.
 	Blind string
+	// Hints give for a hint the words that say how it is followed, appended
+	// to the advice that it belongs to: only the program that shows a trace
+	// knows its own flags.
+	Hints map[trace.Hint]string
 }
 
 // writer collects the story; the first error of the output ends it.
@@ -192,7 +196,7 @@ func (s *writer) list() {
 // rowURL is what a row says was asked for, and of whom when that was a proxy.
 func rowURL(x *trace.Exchange) string {
 	if x.Proxy != nil {
-		return x.URL + " through proxy " + x.Proxy.Address
+		return x.URL + " through proxy " + addr(x.Proxy.Address)
 	}
 	return x.URL
 }
@@ -209,14 +213,26 @@ func (s *writer) bar(a, b, end trace.Time, width int) string {
 	return strings.Repeat(" ", from) + s.paint("36", strings.Repeat("━", n))
 }
 
+// advice is what to do, and by what flag.
+func (s *writer) advice(what string, h trace.Hint) string {
+	how := s.o.Hints[h]
+	if how == "" {
+		return what
+	}
+	if sentence, ok := strings.CutSuffix(what, "."); ok {
+		return sentence + how + "."
+	}
+	return what + how
+}
+
 // findings says what is wrong and what to do.
 func (s *writer) findings() {
 	for _, f := range s.t.Findings {
 		mark, colour := "note", s.dim
 		switch f.Severity {
-		case "warning":
+		case trace.Warning:
 			mark, colour = "warning", s.warn
-		case "error":
+		case trace.Error:
 			mark, colour = "error", s.bad
 		}
 		s.line("")
@@ -226,7 +242,7 @@ func (s *writer) findings() {
 			}
 			s.line("%s", l)
 		}
-		for _, text := range []string{f.Explanation, f.WhatToDo} {
+		for _, text := range []string{f.Explanation, s.advice(f.WhatToDo, f.Hint)} {
 			if text == "" {
 				continue
 			}

@@ -2,6 +2,7 @@ package text
 
 import (
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,8 +28,8 @@ func sample() *trace.Trace {
 			Request:  trace.Request{Method: "GET", Headers: make([]trace.Header, 7), HeadersSize: 55},
 			Response: &trace.Response{Status: 200, Headers: []trace.Header{{Name: "content-type", Value: "text/html"}, {Name: "server", Value: "nginx"}}, HeadersSize: 53, Body: trace.Body{Framing: "end_stream", WireSize: 2300, DecodedSize: 9100, Encoding: "gzip", Complete: true, Announced: -1}},
 			Timings:  trace.Timings{Blocked: iv(0, 0.05, 1, 2), DNS: iv(0.05, 12, 2, 3), Connect: iv(12, 46, 4, 6), SSL: iv(22, 46, 5, 6), Send: iv(46.1, 46.1, 7, 7), Wait: iv(46.1, 77, 7, 8), Receive: iv(77, 80, 8, 9), Total: iv(0, 80, 1, 9)}}},
-		Lookups: []*trace.Lookup{{ID: 1, Name: "example.com", Steps: []trace.Step{{Source: "files", Text: "files: no entry in /etc/hosts"}, {Source: "dns", Text: "example.com. A to 10.0.0.53:53 over udp, attempt 1, 11.9ms: 192.0.2.1 (TTL 300 s)"}}, Addresses: []trace.Address{{IP: "192.0.2.1", TTL: 300}}}},
-		Connections: []*trace.Connection{{ID: 3, Network: "tcp", LocalAddr: "10.0.0.7:40000", RemoteAddr: "192.0.2.1:443", Connected: &connected, TCP: &trace.TCP{Source: "TCP_INFO", RTT: 10e6, SendMSS: 1448, Retransmits: 1},
+		Lookups: []*trace.Lookup{{ID: 1, Name: "example.com", Steps: []trace.Step{{Source: "files", Text: "files: no entry in /etc/hosts"}, {Source: "dns", Text: "example.com. A to 10.0.0.53:53 over udp, attempt 1, 11.9ms: 192.0.2.1 (TTL 300 s)"}}, Addresses: []trace.Address{{IP: netip.MustParseAddr("192.0.2.1"), TTL: 300}}}},
+		Connections: []*trace.Connection{{ID: 3, Network: "tcp", LocalAddr: netip.MustParseAddrPort("10.0.0.7:40000"), RemoteAddr: netip.MustParseAddrPort("192.0.2.1:443"), Connected: &connected, TCP: &trace.TCP{Source: "TCP_INFO", RTT: 10e6, SendMSS: 1448, Retransmits: 1},
 			TLS: &trace.TLS{Version: "TLS 1.3", Suite: "TLS_AES_128_GCM_SHA256", Group: "X25519MLKEM768", SNI: "example.com", ALPN: "h2", ALPNOffered: []string{"h2"}, Verdict: &trace.Verdict{OK: true, Reason: "valid for example.com, issued by R3, trusted through ISRG Root X1, expires in 60 days"}}}},
 		Events: []*trace.Event{
 			{ID: 1, Time: 0, Layer: "input", Name: "request.start", Text: "GET https://example.com/a", Exchange: 1},

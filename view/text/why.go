@@ -23,7 +23,7 @@ func Why(w io.Writer, t *trace.Trace, p *trace.Packet, fields []trace.Field, o O
 	if c == nil {
 		s.line("it belongs to no connection")
 	} else {
-		s.row("in", fmt.Sprintf("connection #%d %s → %s", c.ID, clean(c.LocalAddr), clean(c.RemoteAddr)))
+		s.row("in", fmt.Sprintf("connection #%d %s → %s", c.ID, addr(c.LocalAddr), addr(c.RemoteAddr)))
 	}
 	if b := p.Bytes; b != nil {
 		s.row("carries", fmt.Sprintf("bytes %d to %d of what the %s sent", b.Offset, b.Offset+b.Length-1, sender(b.Direction)))
@@ -76,7 +76,7 @@ func carriedBy(e *trace.Event, p *trace.Packet) bool {
 	return b.Space == trace.SpaceStream && b.Offset < p.Bytes.Offset+p.Bytes.Length && p.Bytes.Offset < b.Offset+b.Length
 }
 
-func sender(direction string) string {
+func sender(direction trace.Direction) string {
 	if direction == trace.Out {
 		return "client"
 	}
