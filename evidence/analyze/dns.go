@@ -1,8 +1,6 @@
 package analyze
 
 import (
-	"encoding/binary"
-
 	"peel/clock"
 	"peel/dns"
 	"peel/evidence/capture"
@@ -50,13 +48,14 @@ func (d *dnsConn) input(t clock.Time, dir capture.Direction, b []byte) {
 		return
 	}
 	f.add(t, b)
-	for len(f.buf) >= 2 {
-		n := int(binary.BigEndian.Uint16(f.buf))
-		if len(f.buf) < 2+n {
+	for {
+		msg, rest, ok := dns.CutStream(f.buf)
+		if !ok {
 			return
 		}
-		d.message(t, dir, f.buf[2:2+n], d.l.space, f.offset+2)
-		f.take(2+n, t)
+		n := len(f.buf) - len(rest)
+		d.message(t, dir, msg, d.l.space, f.offset+int64(n-len(msg)))
+		f.take(n, t)
 	}
 }
 

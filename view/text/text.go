@@ -185,20 +185,15 @@ func (s *writer) list() {
 		if x.Response != nil {
 			size = bytesText(x.Response.Body.WireSize)
 		}
-		s.line("%3d %s %-4s %-*s %8s %8s %s", x.ID, colour(fmt.Sprintf("%-6s", status)), clip(clean(x.Method), 4), urlWidth, clip(clean(rowURL(x)), urlWidth), size, total,
+		s.line("%3d %s %-4s %-*s %8s %8s %s", x.ID, colour(fmt.Sprintf("%-6s", status)), clip(clean(x.Method), 4), urlWidth, clip(clean(x.URL), urlWidth), size, total,
 			s.bar(x.Start, x.End, end, barWidth))
+		if x.Proxy != nil {
+			s.line("                %s", s.dim("through proxy "+addr(x.Proxy.Address)+" ("+clean(string(x.Proxy.Protocol))+")"))
+		}
 	}
 	if n := len(t.Exchanges) - len(shown); n > 0 {
 		s.line("    … %d more", n)
 	}
-}
-
-// rowURL is what a row says was asked for, and of whom when that was a proxy.
-func rowURL(x *trace.Exchange) string {
-	if x.Proxy != nil {
-		return x.URL + " through proxy " + addr(x.Proxy.Address)
-	}
-	return x.URL
 }
 
 // bar draws the stretch from a to b on an axis that ends at end.
