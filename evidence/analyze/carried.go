@@ -30,8 +30,8 @@ func (a *Analyzer) carriers(t *trace.Trace, c *trace.Connection, e *trace.Event)
 func (c *conn) split(to *trace.Account, stream int64) {
 	plain := stream
 	if c.secure {
-		plain = c.plain
-		to.TLS = stream - plain
+		to.TLS = max(min(c.sealed, stream)-c.plain, 0)
+		plain = stream - to.TLS
 	}
 	to.Content = min(c.content, plain)
 	to.HTTP = plain - to.Content

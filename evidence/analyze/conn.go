@@ -39,8 +39,9 @@ type conn struct {
 	accepted                   bool // by the recorded program, which is the server
 
 	root   layer // the bytes of the socket
-	plain  int64 // bytes that TLS held
 	secure bool  // TLS was spoken
+	sealed int64 // bytes of TLS records, of which
+	plain  int64 // were what they held
 	// keyed takes secrets of the socket; those that come before it is there
 	// wait.
 	keyed   interface{ secret(line []byte) }
@@ -141,6 +142,9 @@ func (c *conn) bytes(t clock.Time, dir capture.Direction, b []byte) {
 		c.tr.BytesIn += int64(len(b))
 	}
 	c.root.input(t, dir, b)
+	if c.secure {
+		c.sealed += int64(len(b))
+	}
 }
 
 // late tells that the beginning of the connection was not captured.

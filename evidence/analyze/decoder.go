@@ -127,6 +127,7 @@ type layer struct {
 // input takes bytes of one direction.
 func (l *layer) input(t clock.Time, dir capture.Direction, b []byte) {
 	switch {
+	case len(b) == 0:
 	case l.broken:
 		l.in[dir].offset += int64(len(b))
 	case l.dec != nil:

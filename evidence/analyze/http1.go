@@ -25,6 +25,8 @@ type h1conn struct {
 	}
 	stopped [2]bool
 	over    [2]bool // no more bytes will come
+	// connecting tells that a tunnel was asked for and not answered yet.
+	connecting bool
 	// switched is what a response has just changed to (RFC 9110 §7.8, §9.3.6).
 	switched func(t clock.Time)
 }
@@ -87,6 +89,8 @@ func (h *h1conn) run(t clock.Time, dir capture.Direction) {
 	}
 	if dir == capture.Out {
 		h.read(t, capture.In) // what waited for the request
+	} else if !h.connecting {
+		h.read(t, capture.Out) // what waited for the answer to CONNECT
 	}
 }
 
@@ -106,6 +110,9 @@ func (h *h1conn) read(t clock.Time, dir capture.Direction) {
 				e.RawLength = len(f.buf)
 			}
 			return
+		}
+		if dir == capture.Out && h.connecting {
+			return // what follows is of the tunnel, if there will be one
 		}
 		first := f.first
 		ev, n, err := h.reader[dir].Next(f.buf, h.over[dir])
@@ -159,6 +166,7 @@ func (h *h1conn) request(first, t clock.Time, f *stretch, n int, head *http1.Hea
 	h.reader[capture.In].ExpectResponseTo(head.Method)
 	x.tr.Protocol = version(head.Minor)
 	x.tr.Method = head.Method
+	h.connecting = head.Method == "CONNECT"
 	x.tr.Request = trace.Request{Method: head.Method, Target: head.Target, Headers: h.headers(capture.Out, f, n, head.Fields),
 		HeadersSize: int64(n), Body: body(head)}
 	if x.tr.URL == "" {
@@ -201,6 +209,7 @@ func (h *h1conn) response(first, t clock.Time, f *stretch, n int, head *http1.He
 		x.informational = append(x.informational, head.Status)
 		return
 	}
+	h.connecting = false
 	x.respFirst, x.respLast = e, e
 	x.tr.Response = &trace.Response{Status: head.Status, Reason: head.Reason, Headers: h.headers(capture.In, f, n, head.Fields),
 		HeadersSize: int64(n), Body: body(head)}

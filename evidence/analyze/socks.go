@@ -14,7 +14,7 @@ var socksProtocol = protocol{
 	name: trace.ProtocolSOCKS, layer: socks.Layer,
 	fields:    func(_ *trace.Trace, e *trace.Event) []trace.Field { return socks.Fields(e.Name, e.Raw) },
 	recognise: looksLikeSOCKS,
-	open:      func(l *layer, _ *exchange) decoder { return &socksConn{l: l, version: l.early[capture.Out][0].data[0]} },
+	open:      func(l *layer, _ *exchange) decoder { return &socksConn{l: l, version: join(l.early[capture.Out])[0]} },
 }
 
 // looksLikeSOCKS goes by what both say: a few bytes of a greeting or request
