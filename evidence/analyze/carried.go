@@ -45,8 +45,14 @@ func (a *Analyzer) total() *trace.Account {
 		c.book(&t)
 	}
 	t.HTTP += a.wire.datagramBytes
-	t.Other = t.Frames - t.Link - t.Network - t.Transport - t.Repeated - t.TLS - t.HTTP - t.Content
+	rest(&t)
 	return &t
+}
+
+// rest leaves to Other what no layer claims. Where a packet was cut off, or
+// claims more bytes than there are, nothing is left.
+func rest(t *trace.Account) {
+	t.Other = max(t.Frames-t.Link-t.Network-t.Transport-t.Repeated-t.TLS-t.HTTP-t.Content, 0)
 }
 
 // book adds the bytes of a connection's streams to an account.

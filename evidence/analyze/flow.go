@@ -622,7 +622,7 @@ func (f *flow) finish(t *trace.Connection) {
 	stream := t.BytesOut + t.BytesIn
 	acct.Repeated = max(s.Client.Bytes+s.Server.Bytes-stream, 0)
 	f.conn.split(&acct, stream)
-	acct.Other = acct.Frames - acct.Link - acct.Network - acct.Transport - acct.Repeated - acct.TLS - acct.HTTP - acct.Content
+	rest(&acct)
 	s.Account = acct
 	t.Segments = s
 	t.SentOut, t.SentIn = f.carried(0), f.carried(1)

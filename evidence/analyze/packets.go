@@ -301,6 +301,12 @@ func (a *Analyzer) network(w *wire, p *packet, at int, b []byte) {
 	}
 	whole := len(b) >= h.Total && h.Total > 0 || h.Total == 0 && len(p.rec.Data) >= p.rec.Length
 	length := h.Total - h.HeaderLen
+	if room := p.rec.Length - at; at >= 0 && h.Total > room {
+		// Not cut off by the capture: it never was as long as it says.
+		p.notes = append(p.notes, fmt.Sprintf("the IP header says %d bytes, and the frame has room for %d", h.Total, room))
+		length = max(room-h.HeaderLen, 0)
+		whole = false
+	}
 	if h.Total == 0 {
 		length = len(b) - h.HeaderLen
 		if at >= 0 {

@@ -376,7 +376,13 @@ func (s *writer) largest(x *trace.Exchange) {
 		return
 	}
 	d := trace.Duration(top.end - top.start)
-	text := fmt.Sprintf("%d %% is %s", int64(d)*100/int64(total.Duration), phaseWords[top.name])
+	if top.start < total.Start || top.end > total.End {
+		// No phase lies outside of its exchange but by a clock that stepped.
+		s.row("time", fmt.Sprintf("the times do not fit together: %s took %s, and the whole %s; the clock of the capture stepped in between",
+			phaseWords[top.name], duration(d), duration(total.Duration)))
+		return
+	}
+	text := fmt.Sprintf("%d %% is %s", int(float64(d)*100/float64(total.Duration)), phaseWords[top.name])
 	if a, b := s.t.Event(top.from), s.t.Event(top.to); a != nil && b != nil {
 		text += fmt.Sprintf(": %s, from %q (event %d) to %q (event %d)", duration(d), clip(clean(a.Text), 32), a.ID, clip(clean(b.Text), 32), b.ID)
 	}
