@@ -186,7 +186,7 @@ func (a *Analyzer) Read(c capture.Source, wait bool) {
 func (a *Analyzer) time(t clock.Time) trace.Time { return trace.Time(t - a.start) }
 
 // event adds an event. The caller may fill in the rest of it.
-func (a *Analyzer) event(t clock.Time, layer trace.LayerName, name, text string) *trace.Event {
+func (a *Analyzer) event(t clock.Time, layer trace.LayerName, name trace.EventName, text string) *trace.Event {
 	e := &trace.Event{Time: a.time(t), Layer: layer, Name: name, Text: text}
 	if len(a.events) >= a.lim.Events {
 		a.skipped++

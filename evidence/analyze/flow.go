@@ -62,7 +62,7 @@ func (s side) Bytes(now clock.Time, b []byte) { s.f.conn.bytes(now, s.dir, b) }
 
 func (s side) Gap(now clock.Time, n int64) {
 	s.f.missing += n
-	e := s.f.a.event(now, trace.LayerTCP, "tcp.gap", fmt.Sprintf("%d bytes were sent and not captured", n))
+	e := s.f.a.event(now, trace.LayerTCP, trace.EventTCPGap, fmt.Sprintf("%d bytes were sent and not captured", n))
 	e.Connection, e.Direction = s.f.conn.tr.ID, dirNames[s.dir]
 	s.f.conn.missing(now, s.dir, n)
 }
@@ -103,7 +103,7 @@ func (a *Analyzer) segment(w *wire, p *packet, s tcp.Segment, length int) {
 	p.flow, p.conn, p.dir, p.inflow = f, f.conn, dir, true
 	if gap := a.now - f.idle; f.idle > 0 && gap >= idleGap && f.conn.idleGaps < maxTold && !s.Flags().Any(tcp.SYN|tcp.RST) {
 		f.conn.idleGaps++
-		e := a.aboutPacket(trace.LayerTCP, "tcp.idle", fmt.Sprintf("nothing for %v, then %s from the %s", short(a.now.Sub(f.idle)), segmentWord(s, length), sideName(dir)))
+		e := a.aboutPacket(trace.LayerTCP, trace.EventTCPIdle, fmt.Sprintf("nothing for %v, then %s from the %s", short(a.now.Sub(f.idle)), segmentWord(s, length), sideName(dir)))
 		e.Connection, e.Direction = f.conn.tr.ID, dirNames[dir]
 	}
 	f.idle = a.now
@@ -456,24 +456,24 @@ func (f *flow) close(now clock.Time) {
 // narrate makes events of the segments that tell more than that bytes flow.
 func (f *flow) narrate(p *packet, s tcp.Segment, length int) {
 	a, dir, flags := f.a, p.dir, s.Flags()
-	name, text := "", ""
+	name, text := trace.EventName(""), ""
 	switch {
 	case flags.Has(tcp.SYN | tcp.ACK):
-		name, text = "tcp.syn_ack", "SYN, ACK"
+		name, text = trace.EventTCPSYNACK, "SYN, ACK"
 	case flags.Has(tcp.SYN):
-		name, text = "tcp.syn", "SYN"
+		name, text = trace.EventTCPSYN, "SYN"
 	case flags.Has(tcp.RST):
-		name, text = "tcp.rst", fmt.Sprintf("RST from the %s", sideName(dir))
+		name, text = trace.EventTCPRST, fmt.Sprintf("RST from the %s", sideName(dir))
 		if f.analysis.Sides[1-dir].SawSYN && !f.analysis.Sides[dir].SawSYN && f.analysis.Sides[dir].Bytes == 0 {
 			text += ": the connection is refused"
 		}
 	case dir == capture.Out && f.analysis.ACKTime == a.now && f.analysis.SYNACKTime > 0 && f.conn.established == nil:
-		name, text = "tcp.established", "ACK: connected, the handshake took "+short(f.analysis.ACKTime.Sub(f.analysis.SYNTime)).String()
+		name, text = trace.EventTCPEstablished, "ACK: connected, the handshake took "+short(f.analysis.ACKTime.Sub(f.analysis.SYNTime)).String()
 		if f.analysis.SYNTime == 0 {
 			text = "ACK: connected"
 		}
 	case flags.Has(tcp.FIN) && !p.note.Has(tcp.Retransmission):
-		name, text = "tcp.fin", fmt.Sprintf("FIN from the %s after %d bytes", sideName(dir), f.analysis.Sides[dir].Bytes)
+		name, text = trace.EventTCPFIN, fmt.Sprintf("FIN from the %s after %d bytes", sideName(dir), f.analysis.Sides[dir].Bytes)
 		if f.conn.tr.ClosedBy == "" {
 			f.conn.tr.ClosedBy = sideName(dir)
 		}
@@ -485,7 +485,7 @@ func (f *flow) narrate(p *packet, s tcp.Segment, length int) {
 	if n := p.note & telling; n != 0 && f.conn.told < maxTold {
 		f.conn.told++
 		if name == "" {
-			name = "tcp." + noteName(n)
+			name = n.Event()
 			text = fmt.Sprintf("%s: %d bytes at %d", n, length, f.streams[dir].Offset(s.Seq()))
 			if length == 0 {
 				text = fmt.Sprintf("%s (window %d)", n, int(s.Window())<<f.analysis.Scale(int(dir)))
@@ -500,14 +500,14 @@ func (f *flow) narrate(p *packet, s tcp.Segment, length int) {
 	e := a.aboutPacket(trace.LayerTCP, name, text)
 	e.Connection, e.Direction = f.conn.tr.ID, dirNames[dir]
 	switch name {
-	case "tcp.syn":
+	case trace.EventTCPSYN:
 		if f.conn.synEvent == nil {
 			f.conn.synEvent = e
 		}
 		if f.conn.start == nil {
 			f.conn.start = e
 		}
-	case "tcp.established":
+	case trace.EventTCPEstablished:
 		f.conn.established = e
 		if f.conn.done == nil {
 			f.conn.done = e
@@ -516,7 +516,7 @@ func (f *flow) narrate(p *packet, s tcp.Segment, length int) {
 			at := a.time(a.now)
 			f.conn.tr.Connected = &at
 		}
-	case "tcp.rst":
+	case trace.EventTCPRST:
 		f.conn.rst = e
 	}
 }
@@ -530,30 +530,6 @@ func sideName(d capture.Direction) trace.Closer {
 		return trace.ByClient
 	}
 	return trace.ByServer
-}
-
-func noteName(n tcp.Note) string {
-	switch {
-	case n.Has(tcp.Retransmission | tcp.SYNRetransmission):
-		return "retransmission"
-	case n.Has(tcp.OutOfOrder):
-		return "out_of_order"
-	case n.Has(tcp.LostSegment):
-		return "lost_segment"
-	case n.Has(tcp.AckedUnseen):
-		return "acked_unseen"
-	case n.Has(tcp.ZeroWindowProbe):
-		return "zero_window_probe"
-	case n.Has(tcp.ZeroWindow):
-		return "zero_window"
-	case n.Has(tcp.WindowFull):
-		return "window_full"
-	case n.Has(tcp.KeepAlive):
-		return "keep_alive"
-	case n.Has(tcp.DSACK):
-		return "dsack"
-	}
-	return "note"
 }
 
 // flowLife is how long a flow with no packets is kept when others need its

@@ -111,7 +111,7 @@ func (a *Analyzer) packet(r *capture.Record) {
 	w.account.Frames += int64(r.Length)
 	if w.last-r.Time > 1e9 && w.mentioned["clock"] < 8 {
 		w.mentioned["clock"]++
-		a.aboutPacket(trace.LayerCapture, "capture.clock", fmt.Sprintf("the clock went back by %v before packet %d", w.last.Sub(r.Time).Round(1e6), p.id))
+		a.aboutPacket(trace.LayerCapture, trace.EventCaptureClock, fmt.Sprintf("the clock went back by %v before packet %d", w.last.Sub(r.Time).Round(1e6), p.id))
 	}
 	w.last = r.Time
 	if len(r.Data) < r.Length {
@@ -141,7 +141,7 @@ func (a *Analyzer) packet(r *capture.Record) {
 }
 
 // aboutPacket adds an event about the current packet.
-func (a *Analyzer) aboutPacket(layer trace.LayerName, name, text string) *trace.Event {
+func (a *Analyzer) aboutPacket(layer trace.LayerName, name trace.EventName, text string) *trace.Event {
 	e := a.event(a.now, layer, name, text)
 	e.Packets = []int{a.wire.cur.id}
 	return e
@@ -155,7 +155,7 @@ func (a *Analyzer) malformedPacket(layer trace.LayerName, at int, err error) {
 	text := fmt.Sprintf("%v (at byte %d of packet %d)", err, at, w.cur.id)
 	w.cur.notes = append(w.cur.notes, "malformed: "+err.Error())
 	if w.mentioned[string(layer)]++; w.mentioned[string(layer)] <= 16 {
-		a.aboutPacket(layer, string(layer)+".malformed", text)
+		a.aboutPacket(layer, layer.Malformed(), text)
 	}
 }
 
@@ -189,7 +189,7 @@ func (a *Analyzer) linkLayer(w *wire, p *packet) {
 	default:
 		if !w.unknown[p.rec.Link.Type] && len(w.unknown) < 64 {
 			w.unknown[p.rec.Link.Type] = true
-			a.aboutPacket(trace.LayerCapture, "capture.link_type", fmt.Sprintf("packets of link type %v are not read (first: packet %d)", p.rec.Link.Type, p.id))
+			a.aboutPacket(trace.LayerCapture, trace.EventCaptureLinkType, fmt.Sprintf("packets of link type %v are not read (first: packet %d)", p.rec.Link.Type, p.id))
 		}
 		p.text = "link type " + p.rec.Link.Type.String()
 		return
@@ -268,11 +268,11 @@ func (p *packet) layer(name string, s span) {
 	}
 }
 
-func arpName(m arp.Message) string {
+func arpName(m arp.Message) trace.EventName {
 	if m.Operation == arp.Reply {
-		return "arp.reply"
+		return trace.EventARPReply
 	}
-	return "arp.request"
+	return trace.EventARPRequest
 }
 
 // network reads an IP packet, which stands at byte at.
@@ -417,7 +417,11 @@ func (p *packet) place(at, header, all int) {
 // control takes an ICMP message.
 func (a *Analyzer) control(w *wire, p *packet, m icmp.Message, b []byte) {
 	text := m.String()
-	e := a.aboutPacket(trace.LayerICMP, "icmp."+map[bool]string{true: "error", false: "message"}[m.IsError()], "")
+	name := trace.EventICMPMessage
+	if m.IsError() {
+		name = trace.EventICMPError
+	}
+	e := a.aboutPacket(trace.LayerICMP, name, "")
 	e.Raw, e.RawLength = append([]byte(nil), b[:min(len(b), a.lim.Raw)]...), len(b)
 	e.ICMP = &trace.ICMP{V6: m.V6, Type: m.Type, Code: m.Code, NextMTU: m.MTU()}
 	if q := m.Quoted(); q != nil {
