@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"peel/clock"
 	"peel/evidence/capture"
@@ -101,9 +102,9 @@ func (a *Analyzer) segment(w *wire, p *packet, s tcp.Segment, length int) {
 		dir = capture.Out
 	}
 	p.flow, p.conn, p.dir, p.inflow = f, f.conn, dir, true
-	if gap := a.now - f.idle; f.idle > 0 && gap >= idleGap && f.conn.idleGaps < maxTold && !s.Flags().Any(tcp.SYN|tcp.RST) {
+	if gap := a.now.Sub(f.idle); f.idle > 0 && gap >= idleGap && f.conn.idleGaps < maxNotedSegments && !s.Flags().Any(tcp.SYN|tcp.RST) {
 		f.conn.idleGaps++
-		e := a.aboutPacket(trace.LayerTCP, trace.EventTCPIdle, fmt.Sprintf("nothing for %v, then %s from the %s", short(a.now.Sub(f.idle)), segmentWord(s, length), sideName(dir)))
+		e := a.aboutPacket(trace.LayerTCP, trace.EventTCPIdle, fmt.Sprintf("nothing for %v, then %s from the %s", short(gap), segmentWord(s, length), sideName(dir)))
 		e.Connection, e.Direction = f.conn.tr.ID, dirNames[dir]
 	}
 	f.idle = a.now
@@ -132,8 +133,8 @@ func (a *Analyzer) segment(w *wire, p *packet, s tcp.Segment, length int) {
 	f.take(p, s, length)
 }
 
-// idleGap is the silence that is told of.
-const idleGap = 1e9
+// idleGap is how long a silence is that becomes an event.
+const idleGap = time.Second
 
 func segmentWord(s tcp.Segment, length int) string {
 	if length > 0 {
@@ -210,7 +211,7 @@ func (a *Analyzer) newFlow(w *wire, p *packet, s tcp.Segment) *flow {
 	if mine {
 		delete(w.bound, client.Port())
 	} else {
-		socket = a.stranger(w)
+		socket = a.unattributedSocket(w)
 	}
 	c := a.conn(socket)
 	f := &flow{a: a, conn: c, client: addr{client.Addr().As16(), client.Port()}}
@@ -227,14 +228,16 @@ func (a *Analyzer) newFlow(w *wire, p *packet, s tcp.Segment) *flow {
 	return f
 }
 
-// stranger numbers a connection that no decision told of.
-func (a *Analyzer) stranger(w *wire) uint32 {
-	w.strangers++
+// firstUnattributed is past the socket numbers that decisions use.
+const firstUnattributed = 1 << 20
+
+// unattributedSocket numbers a connection that no decision names.
+func (a *Analyzer) unattributedSocket(w *wire) uint32 {
+	w.unattributed++
 	if a.decisions {
-		// Out of the way of the numbers that decisions use.
-		return 1<<20 + w.strangers
+		return firstUnattributed + w.unattributed
 	}
-	return w.strangers
+	return w.unattributed
 }
 
 // serverSpeaks guesses, for a connection whose SYN was not captured, whether
@@ -335,7 +338,7 @@ type held struct {
 // Bounds of what is held, per direction: segments, and time in the capture.
 const (
 	maxHeld  = 512
-	heldLife = 200e6
+	heldLife = 200 * time.Millisecond
 )
 
 // early tells whether a segment acknowledges bytes that have not come.
@@ -364,7 +367,7 @@ func (f *flow) unhold(now clock.Time) {
 			d := capture.Direction(dir)
 			for len(f.waiting[dir]) > 0 {
 				h := &f.waiting[dir][0]
-				if f.early(d, h) && len(f.waiting[dir]) <= maxHeld && now-h.at <= heldLife {
+				if f.early(d, h) && len(f.waiting[dir]) <= maxHeld && now.Sub(h.at) <= heldLife {
 					break
 				}
 				f.deliver(d, h)
@@ -481,9 +484,10 @@ func (f *flow) narrate(p *packet, s tcp.Segment, length int) {
 	if flags.Has(tcp.SYN) {
 		text += fmt.Sprintf(", ISN %d, window %d%s", s.Seq(), s.Window(), synText(s))
 	}
-	const telling = tcp.Retransmission | tcp.OutOfOrder | tcp.LostSegment | tcp.AckedUnseen | tcp.ZeroWindow | tcp.ZeroWindowProbe | tcp.WindowFull | tcp.KeepAlive | tcp.PortReused | tcp.DSACK | tcp.SYNRetransmission
-	if n := p.note & telling; n != 0 && f.conn.told < maxTold {
-		f.conn.told++
+	const noteworthy = tcp.Retransmission | tcp.OutOfOrder | tcp.LostSegment | tcp.AckedUnseen | tcp.ZeroWindow | tcp.ZeroWindowProbe |
+		tcp.WindowFull | tcp.KeepAlive | tcp.PortReused | tcp.DSACK | tcp.SYNRetransmission
+	if n := p.note & noteworthy; n != 0 && f.conn.noted < maxNotedSegments {
+		f.conn.noted++
 		if name == "" {
 			name = n.Event()
 			text = fmt.Sprintf("%s: %d bytes at %d", n, length, f.streams[dir].Offset(s.Seq()))
@@ -521,9 +525,9 @@ func (f *flow) narrate(p *packet, s tcp.Segment, length int) {
 	}
 }
 
-// maxTold bounds the events about remarkable segments of one connection; all
+// maxNotedSegments bounds the events about remarkable segments of one connection; all
 // are counted.
-const maxTold = 200
+const maxNotedSegments = 200
 
 func sideName(d capture.Direction) trace.Closer {
 	if d == capture.Out {
@@ -534,13 +538,13 @@ func sideName(d capture.Direction) trace.Closer {
 
 // flowLife is how long a flow with no packets is kept when others need its
 // place.
-const flowLife = 60e9
+const flowLife = time.Minute
 
 // expireFlows forgets flows: closed ones, then idle ones, then the oldest
 // quarter.
 func (a *Analyzer) expireFlows(w *wire) {
 	for k, f := range w.flows {
-		if f.closed || a.now-f.idle > flowLife {
+		if f.closed || a.now.Sub(f.idle) > flowLife {
 			f.close(a.now)
 			delete(w.flows, k)
 			a.forget(f.conn)
@@ -576,7 +580,7 @@ func (a *Analyzer) forget(c *conn) {
 	}
 }
 
-// finish fills in what the packets told.
+// finish fills in what the packets say.
 func (f *flow) finish(t *trace.Connection) {
 	s := &trace.Segments{Complete: f.analysis.Sides[0].SawSYN, Missing: f.missing, BadChecksums: f.bad, Offloaded: f.off, Conflicts: f.conflict}
 	if f.analysis.SYNTime > 0 && f.analysis.ACKTime > 0 {

@@ -164,7 +164,8 @@ func (h *h1conn) request(first, t clock.Time, f *stretch, n int, head *http1.Hea
 	if x.tr.URL == "" {
 		x.tr.URL = h.url(head)
 	}
-	e := h.l.message(first, trace.LayerHTTP1, trace.EventHTTP1Request, fmt.Sprintf("%s %s %s, %d fields, %d bytes", head.Method, head.Target, version(head.Minor), len(head.Fields), n), capture.Out, f.offset, n, f.buf[:n])
+	text := fmt.Sprintf("%s %s %s, %d fields, %d bytes", head.Method, head.Target, version(head.Minor), len(head.Fields), n)
+	e := h.l.message(first, trace.LayerHTTP1, trace.EventHTTP1Request, text, capture.Out, f.offset, n, f.buf[:n])
 	e.Exchange = x.tr.ID
 	x.sendFirst, x.sendLast = e, e
 	if first != t {
@@ -195,7 +196,8 @@ func (h *h1conn) url(head *http1.Head) string {
 func (h *h1conn) response(first, t clock.Time, f *stretch, n int, head *http1.Head) {
 	x := h.pending[0]
 	h.message[capture.In].offset, h.message[capture.In].body = f.offset, 0
-	e := h.l.message(first, trace.LayerHTTP1, trace.EventHTTP1Response, fmt.Sprintf("%s %d %s, %d fields, %d bytes", version(head.Minor), head.Status, head.Reason, len(head.Fields), n), capture.In, f.offset, n, f.buf[:n])
+	text := fmt.Sprintf("%s %d %s, %d fields, %d bytes", version(head.Minor), head.Status, head.Reason, len(head.Fields), n)
+	e := h.l.message(first, trace.LayerHTTP1, trace.EventHTTP1Response, text, capture.In, f.offset, n, f.buf[:n])
 	e.Exchange = x.tr.ID
 	if head.Status < 200 && head.Status != 101 {
 		x.informational = append(x.informational, head.Status)

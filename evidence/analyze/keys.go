@@ -98,7 +98,7 @@ func (c *tlsConn) join(dir capture.Direction, b []byte, offset int64) ([]byte, i
 	k := &c.c.a.keys
 	randoms := k.order
 	if c.random != "" {
-		randoms = []string{c.random} // the other direction has told
+		randoms = []string{c.random} // the other direction has shown it
 	}
 	if rec == nil || len(randoms) == 0 {
 		return all, start

@@ -24,8 +24,9 @@ func truncatedBody(t *trace.Trace) []*trace.Finding {
 		if r.Body.Announced >= 0 {
 			title += fmt.Sprintf(" of %d announced", r.Body.Announced)
 		}
-		out = append(out, &trace.Finding{ID: HTTPTruncated, Severity: trace.Error, Evidence: ofExchange(t, x.ID, trace.EventHTTP1Response, http2.FrameHeaders.Event(), trace.EventRequestFailed, http2.FrameRSTStream.Event()),
-			Title: title, Explanation: "The status line said that all was well; only the end of the body tells otherwise.",
+		out = append(out, &trace.Finding{ID: HTTPTruncated, Severity: trace.Error,
+			Evidence: ofExchange(t, x.ID, trace.EventHTTP1Response, http2.FrameHeaders.Event(), trace.EventRequestFailed, http2.FrameRSTStream.Event()),
+			Title:    title, Explanation: "The status line said that all was well; only the end of the body tells otherwise.",
 			WhatToDo: "Look at the server, or at a proxy before it, at this moment: it ended the response early.", Source: "RFC 9112 §8"})
 	}
 	return out
@@ -67,7 +68,8 @@ func reuseRace(t *trace.Trace) []*trace.Finding {
 		if x.Cause != trace.CauseRetry || prev == nil || !prev.Reused {
 			continue
 		}
-		out = append(out, &trace.Finding{ID: HTTPReuseRace, Severity: trace.Warning, Evidence: append(ofExchange(t, prev.ID, trace.EventPoolReuse, trace.EventRequestFailed), ofExchange(t, x.ID, trace.EventPoolNew, trace.EventPoolReuse)...),
+		out = append(out, &trace.Finding{ID: HTTPReuseRace, Severity: trace.Warning,
+			Evidence:    append(ofExchange(t, prev.ID, trace.EventPoolReuse, trace.EventRequestFailed), ofExchange(t, x.ID, trace.EventPoolNew, trace.EventPoolReuse)...),
 			Title:       fmt.Sprintf("connection #%d died as request %d left on it; it was sent again", prev.Connection, prev.ID),
 			Explanation: "The server closes idle connections after a time; a request that leaves at that very moment is lost.",
 			WhatToDo:    "Let the server keep idle connections longer than its clients do.", Source: "RFC 9112 §9.3.1"})

@@ -54,7 +54,8 @@ func ipv6Broken(t *trace.Trace) []*trace.Finding {
 		}
 		for _, o := range t.Connections {
 			if o.Origin == c.Origin && o.Connected != nil && o.RemoteAddr.Addr().Is4() {
-				out = append(out, &trace.Finding{ID: IPv6Broken, Severity: trace.Warning, Evidence: append(ofConnection(t, c.ID, trace.EventConnectStart, trace.EventConnectFailed), ofConnection(t, o.ID, trace.EventConnectDone)...),
+				out = append(out, &trace.Finding{ID: IPv6Broken, Severity: trace.Warning,
+					Evidence:    append(ofConnection(t, c.ID, trace.EventConnectStart, trace.EventConnectFailed), ofConnection(t, o.ID, trace.EventConnectDone)...),
 					Title:       fmt.Sprintf("IPv6 address %s does not work from here (%s after %v); IPv4 did", c.Attempts[0].Address, c.Attempts[0].Outcome, lost.Std().Round(time.Millisecond)),
 					Explanation: "A program without Happy Eyeballs waits for the whole connect timeout before it tries IPv4.",
 					WhatToDo:    "Repair IPv6 on the way to this server, or take the AAAA record away.", Source: "RFC 8305 §5"})

@@ -112,7 +112,8 @@ func noALPN(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range t.Connections {
 		if c.TLS != nil && c.TLS.ALPN == "" && len(c.TLS.ALPNOffered) > 1 && c.TLS.Decrypted {
-			out = append(out, &trace.Finding{ID: TLSALPN, Severity: trace.Info, Evidence: ofConnection(t, c.ID, tlswire.TypeClientHello.Event(), tlswire.TypeEncryptedExtensions.Event(), tlswire.TypeServerHello.Event()),
+			out = append(out, &trace.Finding{ID: TLSALPN, Severity: trace.Info,
+				Evidence:    ofConnection(t, c.ID, tlswire.TypeClientHello.Event(), tlswire.TypeEncryptedExtensions.Event(), tlswire.TypeServerHello.Event()),
 				Title:       "the server chose no protocol by ALPN; HTTP/1.1 was used",
 				Explanation: "Offered was " + strings.Join(c.TLS.ALPNOffered, ", ") + ". Clients that insist on HTTP/2, such as gRPC's, fail here.",
 				WhatToDo:    "Switch HTTP/2 on where TLS ends: the server or the load balancer before it.", Source: "RFC 7301 §3.2"})

@@ -237,7 +237,8 @@ func (s *writer) segments(c *trace.Connection) {
 	for _, n := range []struct {
 		n    int
 		what string
-	}{{g.Client.Retransmissions + g.Server.Retransmissions, "retransmission"}, {g.Client.OutOfOrder + g.Server.OutOfOrder, "out-of-order segment"}, {g.Client.DuplicateACKs + g.Server.DuplicateACKs, "duplicate ACK"},
+	}{{g.Client.Retransmissions + g.Server.Retransmissions, "retransmission"},
+		{g.Client.OutOfOrder + g.Server.OutOfOrder, "out-of-order segment"}, {g.Client.DuplicateACKs + g.Server.DuplicateACKs, "duplicate ACK"},
 		{g.Client.ZeroWindows + g.Server.ZeroWindows, "zero window"}, {g.BadChecksums, "wrong checksum"}, {g.Conflicts, "conflicting segment"}} {
 		if n.n > 0 {
 			parts = append(parts, plural(n.n, n.what))
