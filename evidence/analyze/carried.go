@@ -40,7 +40,7 @@ func (c *conn) split(to *trace.Account, stream int64) {
 // total is the account of all packets.
 func (a *Analyzer) total() *trace.Account {
 	t := a.wire.account
-	t.Repeated, t.TLS, t.HTTP, t.Content = a.told.Repeated, a.told.TLS, a.told.HTTP, a.told.Content
+	t.Repeated, t.TLS, t.HTTP, t.Content = a.handed.Repeated, a.handed.TLS, a.handed.HTTP, a.handed.Content
 	for _, c := range a.order.conns {
 		c.book(&t)
 	}

@@ -28,7 +28,7 @@ type conn struct {
 	// Of the packets that carry it, where packets are seen.
 	flow                       *flow
 	synEvent, established, rst *trace.Event
-	told, idleGaps             int
+	noted, idleGaps            int // events made of its segments, and of its silences
 	account                    trace.Account
 	content                    int64   // bytes of bodies
 	resolved                   *lookup // of a name, to the server's address

@@ -280,7 +280,7 @@ func (l *layer) ranges(dir capture.Direction, offset, length int64) []trace.Rang
 
 // message adds an event for a message of length bytes at offset of the layer,
 // of which raw is (the beginning of) the bytes.
-func (l *layer) message(t clock.Time, layer trace.LayerName, name, text string, dir capture.Direction, offset int64, length int, raw []byte) *trace.Event {
+func (l *layer) message(t clock.Time, layer trace.LayerName, name trace.EventName, text string, dir capture.Direction, offset int64, length int, raw []byte) *trace.Event {
 	e := l.c.a.event(t, layer, name, text)
 	e.Connection = l.c.tr.ID
 	e.Direction = dirNames[dir]

@@ -106,7 +106,7 @@ func (h *h1conn) read(t clock.Time, dir capture.Direction) {
 			// Bytes that no request asked for wait until there is one.
 			if h.over[capture.In] && h.over[capture.Out] && len(f.buf) > 0 {
 				h.stopped[dir] = true
-				e := h.l.message(t, trace.LayerHTTP1, "http1.unasked", fmt.Sprintf("%d bytes from the server that no request asked for", len(f.buf)), dir, f.offset, len(f.buf), f.buf)
+				e := h.l.message(t, trace.LayerHTTP1, trace.EventHTTP1Unsolicited, fmt.Sprintf("%d bytes from the server that no request asked for", len(f.buf)), dir, f.offset, len(f.buf), f.buf)
 				e.RawLength = len(f.buf)
 			}
 			return
@@ -172,12 +172,13 @@ func (h *h1conn) request(first, t clock.Time, f *stretch, n int, head *http1.Hea
 	if x.tr.URL == "" {
 		x.tr.URL = h.url(head)
 	}
-	e := h.l.message(first, trace.LayerHTTP1, "http1.request", fmt.Sprintf("%s %s %s, %d fields, %d bytes", head.Method, head.Target, version(head.Minor), len(head.Fields), n), capture.Out, f.offset, n, f.buf[:n])
+	text := fmt.Sprintf("%s %s %s, %d fields, %d bytes", head.Method, head.Target, version(head.Minor), len(head.Fields), n)
+	e := h.l.message(first, trace.LayerHTTP1, trace.EventHTTP1Request, text, capture.Out, f.offset, n, f.buf[:n])
 	e.Exchange = x.tr.ID
 	x.sendFirst, x.sendLast = e, e
 	if first != t {
 		// The head came in pieces: its end is another event.
-		x.sendLast = h.l.c.a.event(t, trace.LayerHTTP1, "http1.request_head_end", "the request's head is complete")
+		x.sendLast = h.l.c.a.event(t, trace.LayerHTTP1, trace.EventHTTP1RequestHeadEnd, "the request's head is complete")
 		x.sendLast.Exchange, x.sendLast.Connection = x.tr.ID, h.l.c.tr.ID
 	}
 }
@@ -203,7 +204,8 @@ func (h *h1conn) url(head *http1.Head) string {
 func (h *h1conn) response(first, t clock.Time, f *stretch, n int, head *http1.Head) {
 	x := h.pending[0]
 	h.message[capture.In].offset, h.message[capture.In].body = f.offset, 0
-	e := h.l.message(first, trace.LayerHTTP1, "http1.response", fmt.Sprintf("%s %d %s, %d fields, %d bytes", version(head.Minor), head.Status, head.Reason, len(head.Fields), n), capture.In, f.offset, n, f.buf[:n])
+	text := fmt.Sprintf("%s %d %s, %d fields, %d bytes", version(head.Minor), head.Status, head.Reason, len(head.Fields), n)
+	e := h.l.message(first, trace.LayerHTTP1, trace.EventHTTP1Response, text, capture.In, f.offset, n, f.buf[:n])
 	e.Exchange = x.tr.ID
 	if head.Status < 200 && head.Status != 101 {
 		x.informational = append(x.informational, head.Status)
@@ -224,7 +226,7 @@ func (h *h1conn) response(first, t clock.Time, f *stretch, n int, head *http1.He
 		h.switched = func(t clock.Time) { h.l.tunnel(t, proxy) }
 	}
 	for _, d := range head.Deviations {
-		o := h.l.c.a.event(t, trace.LayerHTTP1, "http1.deviation", "the response bends the rules: "+d)
+		o := h.l.c.a.event(t, trace.LayerHTTP1, trace.EventHTTP1Deviation, "the response bends the rules: "+d)
 		o.Exchange, o.Connection = x.tr.ID, h.l.c.tr.ID
 	}
 }
@@ -319,7 +321,7 @@ func (h *h1conn) ended(t clock.Time, dir capture.Direction, offset int64, traile
 	m := &h.message[dir]
 	var e *trace.Event
 	if m.body > 0 || len(trailers) > 0 {
-		e = h.l.c.a.event(t, trace.LayerHTTP1, "http1.body", fmt.Sprintf("body complete: %d bytes", m.body))
+		e = h.l.c.a.event(t, trace.LayerHTTP1, trace.EventHTTP1Body, fmt.Sprintf("body complete: %d bytes", m.body))
 		e.Connection, e.Exchange, e.Direction = h.l.c.tr.ID, x.tr.ID, dirNames[dir]
 		e.Bytes = h.l.ranges(dir, m.offset, offset-m.offset)
 		e.RawLength = int(offset - m.offset)
@@ -349,7 +351,7 @@ func (h *h1conn) ended(t clock.Time, dir capture.Direction, offset int64, traile
 }
 
 func (h *h1conn) malformed(t clock.Time, dir capture.Direction, err error) {
-	e := h.l.c.a.event(t, trace.LayerHTTP1, "http1.malformed", strings.TrimPrefix(err.Error(), "http1: "))
+	e := h.l.c.a.event(t, trace.LayerHTTP1, trace.LayerHTTP1.Malformed(), strings.TrimPrefix(err.Error(), "http1: "))
 	e.Connection, e.Direction = h.l.c.tr.ID, dirNames[dir]
 	if x := h.current(dir); x != nil {
 		e.Exchange = x.tr.ID

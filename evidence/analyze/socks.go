@@ -104,7 +104,7 @@ func (s *socksConn) next(t clock.Time, dir capture.Direction) bool {
 	return true
 }
 
-func (s *socksConn) read(dir capture.Direction, b []byte) (name, text string, n int, err error) {
+func (s *socksConn) read(dir capture.Direction, b []byte) (name trace.EventName, text string, n int, err error) {
 	step := s.step[dir]
 	switch {
 	case step == done:
