@@ -337,7 +337,7 @@ func outcome(l *stub.Lookup) (stub.Result, *Error) {
 	res = stub.Result{}
 	var de *stub.Error
 	if errors.As(err, &de) {
-		return res, failure(trace.LayerDNS, de.Kind.Code(), de.Name+": "+de.Seen(), de.Try(), err).hint(de.Hint())
+		return res, &Error{Failure: de.Failure(), Err: err}
 	}
 	return res, failure(trace.LayerDNS, trace.FailOther, err.Error(), "", err)
 }

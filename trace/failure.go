@@ -44,8 +44,6 @@ const (
 const (
 	FailConfiguration FailureCode = "configuration"
 	FailNameNotFound  FailureCode = "name_not_found"
-	// FailNoName is the same, where only packets told of the lookup.
-	FailNoName        FailureCode = "no_name"
 	FailNoData        FailureCode = "no_data"
 	FailServerFailure FailureCode = "server_failure"
 	FailBadName       FailureCode = "bad_name"

@@ -186,9 +186,9 @@ func (l *Lookup) answered(s *socket, m *dns.Message, parseErr error, now clock.T
 		q.edns = false
 		l.send(q, s.tcp, now)
 	default:
-		kind, outcome := ServFail, trace.StepServerFailure
-		if m.Rcode == dns.RcodeRefused {
-			kind, outcome = Refused, trace.StepRefused
+		kind, outcome := KindOf(m.Rcode), trace.StepServerFailure
+		if kind == Refused {
+			outcome = trace.StepRefused
 		}
 		st.Outcome, st.Text = outcome, rcodeText(m.Rcode, st.Errors)
 		l.serverFailed(q, kind, fmt.Sprintf("%s said %s", s.server, st.Text), now)
@@ -357,20 +357,11 @@ func (l *Lookup) remark(now clock.Time) {
 	}
 }
 
-// verdict sums up why the present name has no address. A loop counts most;
-// then NXDOMAIN, which speaks for all types; then a failure, which leaves
-// open what there is; and NODATA only if it is true of every type.
+// verdict sums up why the present name has no address.
 func (l *Lookup) verdict() *Error {
-	rank := func(k Kind) int { return slices.Index([]Kind{NoData, 0, NotFound, Malformed}, k) }
 	var worst *question
 	for _, q := range l.current {
-		value := func(q *question) int {
-			if i := rank(q.kind); i >= 0 {
-				return i
-			}
-			return 1
-		}
-		if worst == nil || value(q) > value(worst) {
+		if worst == nil || q.kind.Outweighs(worst.kind) {
 			worst = q
 		}
 	}

@@ -120,6 +120,37 @@ const (
 var codes = [...]trace.FailureCode{NotFound: trace.FailNameNotFound, NoData: trace.FailNoData, Timeout: trace.FailTimeout, Refused: trace.FailRefused, ServFail: trace.FailServerFailure,
 	Malformed: trace.FailMalformed, Unreachable: trace.FailUnreachable, BadName: trace.FailBadName, NotAsked: trace.FailNotAsked}
 
+// KindOf sorts an answer that brought no address by its response code.
+func KindOf(rcode dns.Rcode) Kind {
+	switch rcode {
+	case dns.RcodeNoError:
+		return NoData
+	case dns.RcodeNXDomain:
+		return NotFound
+	case dns.RcodeRefused:
+		return Refused
+	}
+	return ServFail
+}
+
+// Outweighs tells which of two questions for one name says more about why the
+// name has no address. A loop counts most; then NXDOMAIN, which speaks for all
+// types; then a failure, which leaves open what there is; and NODATA only if
+// it is true of every type.
+func (k Kind) Outweighs(other Kind) bool { return k.weight() > other.weight() }
+
+func (k Kind) weight() int {
+	switch k {
+	case NoData:
+		return 0
+	case NotFound:
+		return 2
+	case Malformed:
+		return 3
+	}
+	return 1
+}
+
 // Code returns the word for it in a trace.
 func (k Kind) Code() trace.FailureCode {
 	if int(k) < len(codes) {
@@ -210,6 +241,11 @@ func (e *Error) Try() string {
 		return "see the hosts line of /etc/nsswitch.conf, or give the address"
 	}
 	return ""
+}
+
+// Failure returns e as the trace has it.
+func (e *Error) Failure() trace.Failure {
+	return trace.Failure{Layer: trace.LayerDNS, Code: e.Kind.Code(), Seen: e.Name + ": " + e.Seen(), Try: e.Try(), Hint: e.Hint()}
 }
 
 // Hint says what of the program that asked would help.

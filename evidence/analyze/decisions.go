@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"peel/clock"
+	"peel/dns"
 	"peel/evidence/capture"
 	"peel/evidence/decision"
 	"peel/trace"
@@ -21,6 +22,8 @@ type lookup struct {
 	used              bool       // by an exchange that no decision tells of
 	number            uint32     // that decisions use; 0 when none does
 	last              clock.Time // something was heard of it
+	// replies holds, by type, how each question ended that no decision names.
+	replies map[dns.Type]reply
 }
 
 func (l *lookup) trace() *trace.Lookup {

@@ -2,12 +2,15 @@ package analyze
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"peel/clock"
 	"peel/dns"
+	"peel/dns/stub"
 	"peel/evidence/capture"
 	"peel/trace"
 )
@@ -74,6 +77,9 @@ func (c *conn) unattributed(t clock.Time, dir capture.Direction, msg []byte, e *
 		as.at = t
 		as.attempt++
 		as.lookup.last = t
+		if judged(m) {
+			as.lookup.asks(q.Type)
+		}
 		e.Lookup = as.lookup.tr.ID
 		return
 	}
@@ -104,17 +110,27 @@ func (c *conn) unattributed(t clock.Time, dir capture.Direction, msg []byte, e *
 			l.tr.Addresses = append(l.tr.Addresses, trace.Address{IP: addr, Source: c.tr.RemoteAddr.String(), TTL: int64(r.TTL)})
 		}
 	}
+	answer := reply{server: c.tr.RemoteAddr}
 	switch {
-	case rcode == "NXDOMAIN":
-		s.Outcome = trace.StepNoName
-	case rcode == "SERVFAIL":
-		s.Outcome = trace.StepServerFailure
-	case rcode == "REFUSED":
-		s.Outcome = trace.StepRefused
+	case m.Rcode == dns.RcodeNXDomain:
+		s.Outcome, answer.kind = trace.StepNoName, stub.NotFound
+	case m.Rcode == dns.RcodeRefused:
+		s.Outcome, answer.kind = trace.StepRefused, stub.Refused
+	case m.Rcode != dns.RcodeNoError:
+		s.Outcome, answer.kind = trace.StepServerFailure, stub.KindOf(m.Rcode)
 	case m.Header.Truncated:
 		s.Outcome = trace.StepTruncated
 	case len(ips) == 0 && (q.Type == dns.TypeA || q.Type == dns.TypeAAAA):
-		s.Outcome = trace.StepNoData
+		s.Outcome, answer.kind = trace.StepNoData, stub.NoData
+	}
+	switch answer.kind {
+	case 0:
+	case stub.NoData:
+		answer.detail = fmt.Sprintf("%s has no %s record of %s", answer.server, q.Type, q.Name.Host())
+	case stub.NotFound:
+		answer.detail = fmt.Sprintf("%s says that %s does not exist (NXDOMAIN)", answer.server, q.Name.Host())
+	default:
+		answer.detail = fmt.Sprintf("%s said %s", answer.server, rcode)
 	}
 	s.Text = fmt.Sprintf("%s to %s over %s, attempt %d, %v: %s", s.Question, s.Server, s.Transport, s.Attempt, short(s.Duration.Std()), strings.Join(ips, ", "))
 	if len(ips) == 0 {
@@ -123,11 +139,89 @@ func (c *conn) unattributed(t clock.Time, dir capture.Direction, msg []byte, e *
 	l.tr.Steps = append(l.tr.Steps, s)
 	l.tr.End = a.time(t)
 	l.end = e
-	if len(l.tr.Addresses) == 0 && s.Outcome == trace.StepNoName {
-		l.tr.Failure = &trace.Failure{Layer: trace.LayerDNS, Code: trace.FailNoName, Seen: l.tr.Name + " does not exist", Try: "check the spelling of the name"}
-	} else if len(l.tr.Addresses) > 0 {
-		l.tr.Failure = nil
+	// What was cut short is asked again over TCP, and what was referred to
+	// other servers is asked there.
+	if s.Outcome != trace.StepTruncated && !isReferral(m) {
+		l.replied(q.Type, answer)
 	}
+}
+
+// reply is how a question ended. The kind is 0 where the answer was not an
+// empty one, or has not come.
+type reply struct {
+	came   bool
+	kind   stub.Kind
+	server netip.AddrPort
+	detail string
+}
+
+// judged tells the questions by which a lookup is judged: those for the whole
+// answer, which a recursor's own are not; and not those for the names of
+// addresses, of which most have none.
+func judged(m *dns.Message) bool {
+	return m.Header.RecursionDesired && m.Questions[0].Type != dns.TypePTR
+}
+
+// asks notes a question that no decision names.
+func (l *lookup) asks(t dns.Type) {
+	if _, known := l.replies[t]; known {
+		return
+	}
+	if l.replies == nil {
+		l.replies = map[dns.Type]reply{}
+	}
+	l.replies[t] = reply{}
+	l.judge()
+}
+
+// replied notes how a question ended.
+func (l *lookup) replied(t dns.Type, r reply) {
+	if _, asked := l.replies[t]; !asked {
+		return
+	}
+	r.came = true
+	l.replies[t] = r
+	l.judge()
+}
+
+// judge says why there is no address, once every question has its answer: in
+// the words of the resolver that would have asked them.
+func (l *lookup) judge() {
+	l.tr.Failure = nil
+	if len(l.tr.Addresses) > 0 {
+		return
+	}
+	var worst stub.Error
+	for _, t := range slices.Sorted(maps.Keys(l.replies)) {
+		r := l.replies[t]
+		if !r.came {
+			return
+		}
+		if r.kind == 0 {
+			continue
+		}
+		if !slices.Contains(worst.Servers, r.server) {
+			worst.Servers = append(worst.Servers, r.server)
+		}
+		if worst.Kind == 0 || r.kind.Outweighs(worst.Kind) {
+			worst.Kind, worst.Detail = r.kind, r.detail
+		}
+	}
+	if worst.Kind != 0 {
+		worst.Name = l.tr.Name
+		failure := worst.Failure()
+		l.tr.Failure = &failure
+	}
+}
+
+// isReferral tells an answer that names the servers to ask instead (RFC 1034
+// §4.3.1).
+func isReferral(m *dns.Message) bool {
+	if m.Rcode != dns.RcodeNoError || m.Header.Authoritative || len(m.Answers) > 0 {
+		return false
+	}
+	is := func(t dns.Type) func(dns.Resource) bool { return func(r dns.Resource) bool { return r.Type == t } }
+	return slices.ContainsFunc(m.Authority, is(dns.TypeNS)) && !slices.ContainsFunc(m.Authority, is(dns.TypeSOA))
 }
 
 // lookupFor returns the lookup that a question belongs to.

@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,18 +107,51 @@ var unresolved = map[trace.FailureCode]struct {
 // dnsFailure: the lookup found no address.
 func dnsFailure(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
-	for _, l := range t.Lookups {
+	for i, l := range t.Lookups {
 		if l.Failure == nil {
 			continue
 		}
 		u, ok := unresolved[l.Failure.Code]
-		if !ok {
+		if !ok || searchedOn(l, t.Lookups[i+1:]) {
 			continue
 		}
 		out = append(out, &trace.Finding{ID: u.id, Severity: trace.Error, Evidence: ofLookup(t, l.ID, trace.EventDNSResponse, trace.EventLookupStep, trace.EventLookupEnd),
 			Title: l.Name + " " + u.title, Explanation: u.explanation, WhatToDo: sentence(l.Failure.Try), Hint: l.Failure.Hint, Source: "RFC 1035 §4.1.1"})
 	}
 	return out
+}
+
+// searchedOn tells a lookup that was one step along a search list: soon after,
+// the same name without the suffix, or with another, brought an address. A
+// resolver that decides before peel's eyes makes one lookup of them all; of
+// one that only its packets show, each name is a lookup.
+func searchedOn(l *trace.Lookup, later []*trace.Lookup) bool {
+	for _, o := range later {
+		if o.Start > l.End+trace.Time(searchPause) {
+			break
+		}
+		if len(o.Addresses) > 0 && (leavesOut(l.Name, o.Name) || leavesOut(o.Name, l.Name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// searchPause is how soon the next name of a search list is asked for.
+const searchPause = 5 * time.Second
+
+// leavesOut tells whether short is long without some labels, of which the
+// first is none.
+func leavesOut(long, short string) bool {
+	l, s := strings.Split(strings.ToLower(long), "."), strings.Split(strings.ToLower(short), ".")
+	if len(s) >= len(l) || l[0] != s[0] {
+		return false
+	}
+	head := 0
+	for head < len(s) && l[head] == s[head] {
+		head++
+	}
+	return slices.Equal(s[head:], l[len(l)-len(s)+head:])
 }
 
 // sentence makes a hint a sentence.

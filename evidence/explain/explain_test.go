@@ -121,3 +121,27 @@ func TestShortLossOfIPv6IsNoFinding(t *testing.T) {
 		t.Errorf("%s", f[0].Title)
 	}
 }
+
+// A name that a search list made is no failure where another of the list
+// brought an address.
+func TestSearchListInPackets(t *testing.T) {
+	for _, c := range []struct {
+		failed, found string
+		after         time.Duration
+		finding       bool
+	}{
+		{"db.shop.svc.cluster.local", "db.svc.cluster.local", time.Millisecond, false},
+		{"example.com.svc.cluster.local", "example.com", time.Millisecond, false},
+		{"printer", "printer.example.com", time.Millisecond, false},
+		{"example.com.svc.cluster.local", "example.com", time.Minute, true},
+		{"www.example.com", "www.example.net", time.Millisecond, true},
+		{"example.com", "www.example.com", time.Millisecond, true},
+	} {
+		tr := &trace.Trace{Lookups: []*trace.Lookup{
+			{ID: 1, Name: c.failed, Failure: &trace.Failure{Layer: trace.LayerDNS, Code: trace.FailNameNotFound}},
+			{ID: 2, Name: c.found, Start: trace.Time(c.after), Addresses: []trace.Address{{IP: netip.MustParseAddr("192.0.2.1")}}}}}
+		if got := len(dnsFailure(tr)) == 1; got != c.finding {
+			t.Errorf("%s, then %s after %v: finding %v", c.failed, c.found, c.after, got)
+		}
+	}
+}
