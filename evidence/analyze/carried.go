@@ -45,8 +45,18 @@ func (a *Analyzer) total() *trace.Account {
 		c.book(&t)
 	}
 	t.HTTP += a.wire.datagramBytes
-	t.Other = t.Frames - t.Link - t.Network - t.Transport - t.Repeated - t.TLS - t.HTTP - t.Content
+	rest(&t)
 	return &t
+}
+
+// rest fills in the bytes that belong to no layer. Headers may claim more than
+// their frames hold: that much was not sent again.
+func rest(t *trace.Account) {
+	t.Other = t.Frames - t.Link - t.Network - t.Transport - t.Repeated - t.TLS - t.HTTP - t.Content
+	if t.Other < 0 {
+		t.Repeated = max(t.Repeated+t.Other, 0)
+		t.Other = 0
+	}
 }
 
 // book adds the bytes of a connection's streams to an account.

@@ -78,7 +78,7 @@ func (s side) End(now clock.Time, fin bool) {
 func (a *Analyzer) segment(w *wire, p *packet, s tcp.Segment, length int) {
 	p.tcp = s
 	flags := s.Flags()
-	key := keyOf(p.src, p.dst)
+	key := p.key(p.src, p.dst)
 	f := w.flows[key]
 	fresh := f == nil
 	if f != nil && flags.Has(tcp.SYN) && !flags.Has(tcp.ACK) && f.reopened(p, s) {
@@ -622,7 +622,7 @@ func (f *flow) finish(t *trace.Connection) {
 	stream := t.BytesOut + t.BytesIn
 	acct.Repeated = max(s.Client.Bytes+s.Server.Bytes-stream, 0)
 	f.conn.split(&acct, stream)
-	acct.Other = acct.Frames - acct.Link - acct.Network - acct.Transport - acct.Repeated - acct.TLS - acct.HTTP - acct.Content
+	rest(&acct)
 	s.Account = acct
 	t.Segments = s
 	t.SentOut, t.SentIn = f.carried(0), f.carried(1)
