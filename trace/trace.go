@@ -61,8 +61,7 @@ type Event struct {
 	ID    int       `json:"id"`
 	Time  Time      `json:"time"`
 	Layer LayerName `json:"layer"`
-	// Name is a stable dotted name, such as "tls.handshake.client_hello".
-	Name string `json:"name"`
+	Name  EventName `json:"name"`
 	// Text is one line for a person.
 	Text       string    `json:"text"`
 	Direction  Direction `json:"direction,omitempty"`

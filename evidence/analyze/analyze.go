@@ -67,7 +67,7 @@ type Analyzer struct {
 	made     struct{ exchanges, lookups int }              // so far; the newest ID
 	cut      struct{ exchanges, connections, lookups int } // past the limits
 	follow   *following
-	told     trace.Account // of connections that were handed out
+	handed   trace.Account // of connections that were handed out
 	lost     int
 
 	rec       capture.Record // the current one
@@ -90,7 +90,9 @@ func New(l Limits) *Analyzer {
 	setDefault(&l.Bodies, 512<<20)
 	setDefault(&l.Exchanges, 50_000)
 	setDefault(&l.Connections, 50_000)
-	return &Analyzer{lim: l, protocols: protocols, conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{}, sessions: map[string][]byte{}, keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}}}
+	return &Analyzer{lim: l, protocols: protocols, sessions: map[string][]byte{},
+		conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{},
+		keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}}}
 }
 
 // OnPacket has f called for each packet as it comes, after it was analysed.
@@ -186,7 +188,7 @@ func (a *Analyzer) Read(c capture.Source, wait bool) {
 func (a *Analyzer) time(t clock.Time) trace.Time { return trace.Time(t - a.start) }
 
 // event adds an event. The caller may fill in the rest of it.
-func (a *Analyzer) event(t clock.Time, layer trace.LayerName, name, text string) *trace.Event {
+func (a *Analyzer) event(t clock.Time, layer trace.LayerName, name trace.EventName, text string) *trace.Event {
 	e := &trace.Event{Time: a.time(t), Layer: layer, Name: name, Text: text}
 	if len(a.events) >= a.lim.Events {
 		a.skipped++

@@ -30,8 +30,8 @@ func (a *Analyzer) carriers(t *trace.Trace, c *trace.Connection, e *trace.Event)
 func (c *conn) split(to *trace.Account, stream int64) {
 	plain := stream
 	if c.secure {
-		plain = c.plain
-		to.TLS = stream - plain
+		to.TLS = max(min(c.sealed, stream)-c.plain, 0)
+		plain = stream - to.TLS
 	}
 	to.Content = min(c.content, plain)
 	to.HTTP = plain - to.Content
@@ -40,7 +40,7 @@ func (c *conn) split(to *trace.Account, stream int64) {
 // total is the account of all packets.
 func (a *Analyzer) total() *trace.Account {
 	t := a.wire.account
-	t.Repeated, t.TLS, t.HTTP, t.Content = a.told.Repeated, a.told.TLS, a.told.HTTP, a.told.Content
+	t.Repeated, t.TLS, t.HTTP, t.Content = a.handed.Repeated, a.handed.TLS, a.handed.HTTP, a.handed.Content
 	for _, c := range a.order.conns {
 		c.book(&t)
 	}
@@ -49,8 +49,9 @@ func (a *Analyzer) total() *trace.Account {
 	return &t
 }
 
-// rest fills in the bytes that belong to no layer. Headers may claim more than
-// their frames hold: that much was not sent again.
+// rest leaves to Other what no layer claims. Where a packet was cut off, or
+// claims more bytes than there are, nothing is left, and that much was not sent
+// again.
 func rest(t *trace.Account) {
 	t.Other = t.Frames - t.Link - t.Network - t.Transport - t.Repeated - t.TLS - t.HTTP - t.Content
 	if t.Other < 0 {

@@ -28,7 +28,7 @@ type conn struct {
 	// Of the packets that carry it, where packets are seen.
 	flow                       *flow
 	synEvent, established, rst *trace.Event
-	told, idleGaps             int
+	noted, idleGaps            int // events made of its segments, and of its silences
 	account                    trace.Account
 	content                    int64   // bytes of bodies
 	resolved                   *lookup // of a name, to the server's address
@@ -39,8 +39,9 @@ type conn struct {
 	accepted                   bool // by the recorded program, which is the server
 
 	root   layer // the bytes of the socket
-	plain  int64 // bytes that TLS held
 	secure bool  // TLS was spoken
+	sealed int64 // bytes of TLS records, of which
+	plain  int64 // were what they held
 	// keyed takes secrets of the socket; those that come before it is there
 	// wait.
 	keyed   interface{ secret(line []byte) }
@@ -144,6 +145,9 @@ func (c *conn) bytes(t clock.Time, dir capture.Direction, b []byte) {
 		c.tr.BytesIn += int64(len(b))
 	}
 	c.root.input(t, dir, b)
+	if c.secure {
+		c.sealed += int64(len(b))
+	}
 }
 
 // late tells that the beginning of the connection was not captured.

@@ -9,7 +9,7 @@ import (
 )
 
 // datagram takes a UDP datagram. Those of a protocol that is recognised are
-// read; of others only the packets are told.
+// read; of others only the packets are shown.
 func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 	key := p.key(p.src, p.dst)
 	c := w.datagrams[key]
@@ -29,7 +29,7 @@ func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 			clear(w.datagrams)
 		}
 		if !mine {
-			socket = a.stranger(w)
+			socket = a.unattributedSocket(w)
 		}
 		c = a.conn(socket)
 		w.datagrams[key] = c
@@ -72,7 +72,9 @@ func (a *Analyzer) recognised(o *opening) *protocol {
 // missing tells that n bytes of one direction were not captured.
 func (c *conn) missing(now clock.Time, dir capture.Direction, n int64) {
 	if c.tr.Failure == nil {
-		c.tr.Failure = &trace.Failure{Layer: trace.LayerCapture, Code: trace.FailNotCaptured, Seen: "bytes of the connection are missing from the capture", Try: "capture without a snap length, with a larger buffer, and on the machine itself"}
+		c.tr.Failure = &trace.Failure{Layer: trace.LayerCapture, Code: trace.FailNotCaptured,
+			Seen: "bytes of the connection are missing from the capture",
+			Try:  "capture without a snap length, with a larger buffer, and on the machine itself"}
 	}
 	c.root.gap(now, dir, n)
 }

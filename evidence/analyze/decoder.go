@@ -127,6 +127,7 @@ type layer struct {
 // input takes bytes of one direction.
 func (l *layer) input(t clock.Time, dir capture.Direction, b []byte) {
 	switch {
+	case len(b) == 0:
 	case l.broken:
 		l.in[dir].offset += int64(len(b))
 	case l.dec != nil:
@@ -277,7 +278,7 @@ func (l *layer) ranges(dir capture.Direction, offset, length int64) []trace.Rang
 
 // message adds an event for a message of length bytes at offset of the layer,
 // of which raw is (the beginning of) the bytes.
-func (l *layer) message(t clock.Time, layer trace.LayerName, name, text string, dir capture.Direction, offset int64, length int, raw []byte) *trace.Event {
+func (l *layer) message(t clock.Time, layer trace.LayerName, name trace.EventName, text string, dir capture.Direction, offset int64, length int, raw []byte) *trace.Event {
 	e := l.c.a.event(t, layer, name, text)
 	e.Connection = l.c.tr.ID
 	e.Direction = dirNames[dir]

@@ -64,9 +64,9 @@ func (d *dnsConn) gap(clock.Time, capture.Direction, int64) bool { return d.data
 
 func (d *dnsConn) message(t clock.Time, dir capture.Direction, msg []byte, space trace.Space, offset int64) {
 	c := d.l.c
-	name := "dns.query"
+	name := trace.EventDNSQuery
 	if dir == capture.In {
-		name = "dns.response"
+		name = trace.EventDNSResponse
 	}
 	e := d.l.message(t, trace.LayerDNS, name, dns.Summary(msg), dir, offset, len(msg), msg)
 	e.Bytes[0].Space = space

@@ -1,8 +1,6 @@
 package analyze
 
 import (
-	"strings"
-
 	"peel/trace"
 	"peel/wire/arp"
 	"peel/wire/tlswire"
@@ -27,9 +25,9 @@ func Fields(t *trace.Trace, e *trace.Event) []trace.Field {
 
 func tlsFields(t *trace.Trace, e *trace.Event) []trace.Field {
 	switch {
-	case strings.HasPrefix(e.Name, "tls.handshake."):
+	case tlswire.IsHandshakeEvent(e.Name):
 		return tlswire.Fields(tlsVersion(t, e), e.Raw)
-	case e.Name == "tls.alert":
+	case e.Name == trace.EventTLSAlert:
 		return tlswire.AlertFields(e.Raw)
 	}
 	return nil

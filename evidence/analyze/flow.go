@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"peel/clock"
 	"peel/evidence/capture"
@@ -62,7 +63,7 @@ func (s side) Bytes(now clock.Time, b []byte) { s.f.conn.bytes(now, s.dir, b) }
 
 func (s side) Gap(now clock.Time, n int64) {
 	s.f.missing += n
-	e := s.f.a.event(now, trace.LayerTCP, "tcp.gap", fmt.Sprintf("%d bytes were sent and not captured", n))
+	e := s.f.a.event(now, trace.LayerTCP, trace.EventTCPGap, fmt.Sprintf("%d bytes were sent and not captured", n))
 	e.Connection, e.Direction = s.f.conn.tr.ID, dirNames[s.dir]
 	s.f.conn.missing(now, s.dir, n)
 }
@@ -101,9 +102,9 @@ func (a *Analyzer) segment(w *wire, p *packet, s tcp.Segment, length int) {
 		dir = capture.Out
 	}
 	p.flow, p.conn, p.dir, p.inflow = f, f.conn, dir, true
-	if gap := a.now - f.idle; f.idle > 0 && gap >= idleGap && f.conn.idleGaps < maxTold && !s.Flags().Any(tcp.SYN|tcp.RST) {
+	if gap := a.now.Sub(f.idle); f.idle > 0 && gap >= idleGap && f.conn.idleGaps < maxNotedSegments && !s.Flags().Any(tcp.SYN|tcp.RST) {
 		f.conn.idleGaps++
-		e := a.aboutPacket(trace.LayerTCP, "tcp.idle", fmt.Sprintf("nothing for %v, then %s from the %s", short(a.now.Sub(f.idle)), segmentWord(s, length), sideName(dir)))
+		e := a.aboutPacket(trace.LayerTCP, trace.EventTCPIdle, fmt.Sprintf("nothing for %v, then %s from the %s", short(gap), segmentWord(s, length), sideName(dir)))
 		e.Connection, e.Direction = f.conn.tr.ID, dirNames[dir]
 	}
 	f.idle = a.now
@@ -132,8 +133,8 @@ func (a *Analyzer) segment(w *wire, p *packet, s tcp.Segment, length int) {
 	f.take(p, s, length)
 }
 
-// idleGap is the silence that is told of.
-const idleGap = 1e9
+// idleGap is how long a silence is that becomes an event.
+const idleGap = time.Second
 
 func segmentWord(s tcp.Segment, length int) string {
 	if length > 0 {
@@ -210,7 +211,7 @@ func (a *Analyzer) newFlow(w *wire, p *packet, s tcp.Segment) *flow {
 	if mine {
 		delete(w.bound, client.Port())
 	} else {
-		socket = a.stranger(w)
+		socket = a.unattributedSocket(w)
 	}
 	c := a.conn(socket)
 	f := &flow{a: a, conn: c, client: addr{client.Addr().As16(), client.Port()}}
@@ -227,14 +228,16 @@ func (a *Analyzer) newFlow(w *wire, p *packet, s tcp.Segment) *flow {
 	return f
 }
 
-// stranger numbers a connection that no decision told of.
-func (a *Analyzer) stranger(w *wire) uint32 {
-	w.strangers++
+// firstUnattributed is past the socket numbers that decisions use.
+const firstUnattributed = 1 << 20
+
+// unattributedSocket numbers a connection that no decision names.
+func (a *Analyzer) unattributedSocket(w *wire) uint32 {
+	w.unattributed++
 	if a.decisions {
-		// Out of the way of the numbers that decisions use.
-		return 1<<20 + w.strangers
+		return firstUnattributed + w.unattributed
 	}
-	return w.strangers
+	return w.unattributed
 }
 
 // serverSpeaks guesses, for a connection whose SYN was not captured, whether
@@ -335,7 +338,7 @@ type held struct {
 // Bounds of what is held, per direction: segments, and time in the capture.
 const (
 	maxHeld  = 512
-	heldLife = 200e6
+	heldLife = 200 * time.Millisecond
 )
 
 // early tells whether a segment acknowledges bytes that have not come.
@@ -364,7 +367,7 @@ func (f *flow) unhold(now clock.Time) {
 			d := capture.Direction(dir)
 			for len(f.waiting[dir]) > 0 {
 				h := &f.waiting[dir][0]
-				if f.early(d, h) && len(f.waiting[dir]) <= maxHeld && now-h.at <= heldLife {
+				if f.early(d, h) && len(f.waiting[dir]) <= maxHeld && now.Sub(h.at) <= heldLife {
 					break
 				}
 				f.deliver(d, h)
@@ -456,24 +459,24 @@ func (f *flow) close(now clock.Time) {
 // narrate makes events of the segments that tell more than that bytes flow.
 func (f *flow) narrate(p *packet, s tcp.Segment, length int) {
 	a, dir, flags := f.a, p.dir, s.Flags()
-	name, text := "", ""
+	name, text := trace.EventName(""), ""
 	switch {
 	case flags.Has(tcp.SYN | tcp.ACK):
-		name, text = "tcp.syn_ack", "SYN, ACK"
+		name, text = trace.EventTCPSYNACK, "SYN, ACK"
 	case flags.Has(tcp.SYN):
-		name, text = "tcp.syn", "SYN"
+		name, text = trace.EventTCPSYN, "SYN"
 	case flags.Has(tcp.RST):
-		name, text = "tcp.rst", fmt.Sprintf("RST from the %s", sideName(dir))
+		name, text = trace.EventTCPRST, fmt.Sprintf("RST from the %s", sideName(dir))
 		if f.analysis.Sides[1-dir].SawSYN && !f.analysis.Sides[dir].SawSYN && f.analysis.Sides[dir].Bytes == 0 {
 			text += ": the connection is refused"
 		}
 	case dir == capture.Out && f.analysis.ACKTime == a.now && f.analysis.SYNACKTime > 0 && f.conn.established == nil:
-		name, text = "tcp.established", "ACK: connected, the handshake took "+short(f.analysis.ACKTime.Sub(f.analysis.SYNTime)).String()
+		name, text = trace.EventTCPEstablished, "ACK: connected, the handshake took "+short(f.analysis.ACKTime.Sub(f.analysis.SYNTime)).String()
 		if f.analysis.SYNTime == 0 {
 			text = "ACK: connected"
 		}
 	case flags.Has(tcp.FIN) && !p.note.Has(tcp.Retransmission):
-		name, text = "tcp.fin", fmt.Sprintf("FIN from the %s after %d bytes", sideName(dir), f.analysis.Sides[dir].Bytes)
+		name, text = trace.EventTCPFIN, fmt.Sprintf("FIN from the %s after %d bytes", sideName(dir), f.analysis.Sides[dir].Bytes)
 		if f.conn.tr.ClosedBy == "" {
 			f.conn.tr.ClosedBy = sideName(dir)
 		}
@@ -481,11 +484,12 @@ func (f *flow) narrate(p *packet, s tcp.Segment, length int) {
 	if flags.Has(tcp.SYN) {
 		text += fmt.Sprintf(", ISN %d, window %d%s", s.Seq(), s.Window(), synText(s))
 	}
-	const telling = tcp.Retransmission | tcp.OutOfOrder | tcp.LostSegment | tcp.AckedUnseen | tcp.ZeroWindow | tcp.ZeroWindowProbe | tcp.WindowFull | tcp.KeepAlive | tcp.PortReused | tcp.DSACK | tcp.SYNRetransmission
-	if n := p.note & telling; n != 0 && f.conn.told < maxTold {
-		f.conn.told++
+	const noteworthy = tcp.Retransmission | tcp.OutOfOrder | tcp.LostSegment | tcp.AckedUnseen | tcp.ZeroWindow | tcp.ZeroWindowProbe |
+		tcp.WindowFull | tcp.KeepAlive | tcp.PortReused | tcp.DSACK | tcp.SYNRetransmission
+	if n := p.note & noteworthy; n != 0 && f.conn.noted < maxNotedSegments {
+		f.conn.noted++
 		if name == "" {
-			name = "tcp." + noteName(n)
+			name = n.Event()
 			text = fmt.Sprintf("%s: %d bytes at %d", n, length, f.streams[dir].Offset(s.Seq()))
 			if length == 0 {
 				text = fmt.Sprintf("%s (window %d)", n, int(s.Window())<<f.analysis.Scale(int(dir)))
@@ -500,14 +504,14 @@ func (f *flow) narrate(p *packet, s tcp.Segment, length int) {
 	e := a.aboutPacket(trace.LayerTCP, name, text)
 	e.Connection, e.Direction = f.conn.tr.ID, dirNames[dir]
 	switch name {
-	case "tcp.syn":
+	case trace.EventTCPSYN:
 		if f.conn.synEvent == nil {
 			f.conn.synEvent = e
 		}
 		if f.conn.start == nil {
 			f.conn.start = e
 		}
-	case "tcp.established":
+	case trace.EventTCPEstablished:
 		f.conn.established = e
 		if f.conn.done == nil {
 			f.conn.done = e
@@ -516,14 +520,14 @@ func (f *flow) narrate(p *packet, s tcp.Segment, length int) {
 			at := a.time(a.now)
 			f.conn.tr.Connected = &at
 		}
-	case "tcp.rst":
+	case trace.EventTCPRST:
 		f.conn.rst = e
 	}
 }
 
-// maxTold bounds the events about remarkable segments of one connection; all
+// maxNotedSegments bounds the events about remarkable segments of one connection; all
 // are counted.
-const maxTold = 200
+const maxNotedSegments = 200
 
 func sideName(d capture.Direction) trace.Closer {
 	if d == capture.Out {
@@ -532,39 +536,15 @@ func sideName(d capture.Direction) trace.Closer {
 	return trace.ByServer
 }
 
-func noteName(n tcp.Note) string {
-	switch {
-	case n.Has(tcp.Retransmission | tcp.SYNRetransmission):
-		return "retransmission"
-	case n.Has(tcp.OutOfOrder):
-		return "out_of_order"
-	case n.Has(tcp.LostSegment):
-		return "lost_segment"
-	case n.Has(tcp.AckedUnseen):
-		return "acked_unseen"
-	case n.Has(tcp.ZeroWindowProbe):
-		return "zero_window_probe"
-	case n.Has(tcp.ZeroWindow):
-		return "zero_window"
-	case n.Has(tcp.WindowFull):
-		return "window_full"
-	case n.Has(tcp.KeepAlive):
-		return "keep_alive"
-	case n.Has(tcp.DSACK):
-		return "dsack"
-	}
-	return "note"
-}
-
 // flowLife is how long a flow with no packets is kept when others need its
 // place.
-const flowLife = 60e9
+const flowLife = time.Minute
 
 // expireFlows forgets flows: closed ones, then idle ones, then the oldest
 // quarter.
 func (a *Analyzer) expireFlows(w *wire) {
 	for k, f := range w.flows {
-		if f.closed || a.now-f.idle > flowLife {
+		if f.closed || a.now.Sub(f.idle) > flowLife {
 			f.close(a.now)
 			delete(w.flows, k)
 			a.forget(f.conn)
@@ -600,7 +580,7 @@ func (a *Analyzer) forget(c *conn) {
 	}
 }
 
-// finish fills in what the packets told.
+// finish fills in what the packets say.
 func (f *flow) finish(t *trace.Connection) {
 	s := &trace.Segments{Complete: f.analysis.Sides[0].SawSYN, Missing: f.missing, BadChecksums: f.bad, Offloaded: f.off, Conflicts: f.conflict}
 	if f.analysis.SYNTime > 0 && f.analysis.ACKTime > 0 {

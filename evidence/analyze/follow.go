@@ -63,7 +63,7 @@ func (a *Analyzer) handOut(all bool) {
 	if len(exchanges)+len(conns)+len(lookups) == 0 && len(a.events) < a.lim.Events {
 		return
 	}
-	// Timings name events by their IDs: each has its own before one is told.
+	// Timings name events by their IDs: each has its own before one is handed out.
 	slices.SortStableFunc(a.events, func(x, y *trace.Event) int { return cmp.Compare(x.Time, y.Time) })
 	for _, e := range a.events {
 		if e.ID == 0 {
@@ -102,7 +102,7 @@ func (a *Analyzer) handOut(all bool) {
 
 // handedOut lets go of what only the trace needs.
 func (c *conn) handedOut() {
-	c.book(&c.a.told)
+	c.book(&c.a.handed)
 	if f := c.flow; f != nil {
 		c.a.wire.sent -= len(f.sent[0]) + len(f.sent[1])
 		f.sent = [2][]sent{}

@@ -125,6 +125,14 @@ func FuzzPackets(f *testing.F) {
 	for _, name := range files {
 		lists = append(lists, records(f, all[name]))
 	}
+	for _, c := range tunnels {
+		lists = append(lists, c.records(f))
+	}
+	lists = append(lists, socket("\x05\x01\x02", []byte("\x05\x02"), "\x01\x03ada\x06secret", []byte("\x01\x00"), "\x05\x01\x00\x03\x0bexample.com\x00\x50",
+		[]byte("\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00"), get, []byte(ok)))
+	for i := range lists {
+		f.Add(uint8(i), []byte{0, 1, 30, 9})
+	}
 	f.Add(uint8(0), []byte{0, 9, 47, 2, 1, 3, 0, 0, 2, 5, 0, 0, 3, 7, 9, 0})
 	f.Add(uint8(1), []byte{4, 9, 20, 0})
 	f.Fuzz(func(t *testing.T, which uint8, edits []byte) {
@@ -157,6 +165,15 @@ func FuzzPackets(f *testing.F) {
 			}
 		}
 		whole(t, list)
+		parts := New(Limits{})
+		parts.OnEnd(func(*trace.Trace) {})
+		for _, r := range list {
+			parts.Add(r)
+		}
+		parts.End()
+		if rest := parts.Trace(); len(rest.Exchanges)+len(rest.Connections)+len(rest.Lookups) > 0 {
+			t.Error("something was not handed out")
+		}
 	})
 }
 

@@ -25,6 +25,8 @@ type h1conn struct {
 	}
 	stopped [2]bool
 	over    [2]bool // no more bytes will come
+	// connecting tells that a tunnel was asked for and not answered yet.
+	connecting bool
 	// switched is what a response has just changed to (RFC 9110 §7.8, §9.3.6).
 	switched func(t clock.Time)
 }
@@ -87,6 +89,8 @@ func (h *h1conn) run(t clock.Time, dir capture.Direction) {
 	}
 	if dir == capture.Out {
 		h.read(t, capture.In) // what waited for the request
+	} else if !h.connecting {
+		h.read(t, capture.Out) // what waited for the answer to CONNECT
 	}
 }
 
@@ -102,10 +106,13 @@ func (h *h1conn) read(t clock.Time, dir capture.Direction) {
 			// Bytes that no request asked for wait until there is one.
 			if h.over[capture.In] && h.over[capture.Out] && len(f.buf) > 0 {
 				h.stopped[dir] = true
-				e := h.l.message(t, trace.LayerHTTP1, "http1.unasked", fmt.Sprintf("%d bytes from the server that no request asked for", len(f.buf)), dir, f.offset, len(f.buf), f.buf)
+				e := h.l.message(t, trace.LayerHTTP1, trace.EventHTTP1Unsolicited, fmt.Sprintf("%d bytes from the server that no request asked for", len(f.buf)), dir, f.offset, len(f.buf), f.buf)
 				e.RawLength = len(f.buf)
 			}
 			return
+		}
+		if dir == capture.Out && h.connecting {
+			return // what follows is of the tunnel, if there will be one
 		}
 		first := f.first
 		ev, n, err := h.reader[dir].Next(f.buf, h.over[dir])
@@ -159,17 +166,19 @@ func (h *h1conn) request(first, t clock.Time, f *stretch, n int, head *http1.Hea
 	h.reader[capture.In].ExpectResponseTo(head.Method)
 	x.tr.Protocol = version(head.Minor)
 	x.tr.Method = head.Method
+	h.connecting = head.Method == "CONNECT"
 	x.tr.Request = trace.Request{Method: head.Method, Target: head.Target, Headers: h.headers(capture.Out, f, n, head.Fields),
 		HeadersSize: int64(n), Body: body(head)}
 	if x.tr.URL == "" {
 		x.tr.URL = h.url(head)
 	}
-	e := h.l.message(first, trace.LayerHTTP1, "http1.request", fmt.Sprintf("%s %s %s, %d fields, %d bytes", head.Method, head.Target, version(head.Minor), len(head.Fields), n), capture.Out, f.offset, n, f.buf[:n])
+	text := fmt.Sprintf("%s %s %s, %d fields, %d bytes", head.Method, head.Target, version(head.Minor), len(head.Fields), n)
+	e := h.l.message(first, trace.LayerHTTP1, trace.EventHTTP1Request, text, capture.Out, f.offset, n, f.buf[:n])
 	e.Exchange = x.tr.ID
 	x.sendFirst, x.sendLast = e, e
 	if first != t {
 		// The head came in pieces: its end is another event.
-		x.sendLast = h.l.c.a.event(t, trace.LayerHTTP1, "http1.request_head_end", "the request's head is complete")
+		x.sendLast = h.l.c.a.event(t, trace.LayerHTTP1, trace.EventHTTP1RequestHeadEnd, "the request's head is complete")
 		x.sendLast.Exchange, x.sendLast.Connection = x.tr.ID, h.l.c.tr.ID
 	}
 }
@@ -195,12 +204,14 @@ func (h *h1conn) url(head *http1.Head) string {
 func (h *h1conn) response(first, t clock.Time, f *stretch, n int, head *http1.Head) {
 	x := h.pending[0]
 	h.message[capture.In].offset, h.message[capture.In].body = f.offset, 0
-	e := h.l.message(first, trace.LayerHTTP1, "http1.response", fmt.Sprintf("%s %d %s, %d fields, %d bytes", version(head.Minor), head.Status, head.Reason, len(head.Fields), n), capture.In, f.offset, n, f.buf[:n])
+	text := fmt.Sprintf("%s %d %s, %d fields, %d bytes", version(head.Minor), head.Status, head.Reason, len(head.Fields), n)
+	e := h.l.message(first, trace.LayerHTTP1, trace.EventHTTP1Response, text, capture.In, f.offset, n, f.buf[:n])
 	e.Exchange = x.tr.ID
 	if head.Status < 200 && head.Status != 101 {
 		x.informational = append(x.informational, head.Status)
 		return
 	}
+	h.connecting = false
 	x.respFirst, x.respLast = e, e
 	x.tr.Response = &trace.Response{Status: head.Status, Reason: head.Reason, Headers: h.headers(capture.In, f, n, head.Fields),
 		HeadersSize: int64(n), Body: body(head)}
@@ -215,7 +226,7 @@ func (h *h1conn) response(first, t clock.Time, f *stretch, n int, head *http1.He
 		h.switched = func(t clock.Time) { h.l.tunnel(t, proxy) }
 	}
 	for _, d := range head.Deviations {
-		o := h.l.c.a.event(t, trace.LayerHTTP1, "http1.deviation", "the response bends the rules: "+d)
+		o := h.l.c.a.event(t, trace.LayerHTTP1, trace.EventHTTP1Deviation, "the response bends the rules: "+d)
 		o.Exchange, o.Connection = x.tr.ID, h.l.c.tr.ID
 	}
 }
@@ -310,7 +321,7 @@ func (h *h1conn) ended(t clock.Time, dir capture.Direction, offset int64, traile
 	m := &h.message[dir]
 	var e *trace.Event
 	if m.body > 0 || len(trailers) > 0 {
-		e = h.l.c.a.event(t, trace.LayerHTTP1, "http1.body", fmt.Sprintf("body complete: %d bytes", m.body))
+		e = h.l.c.a.event(t, trace.LayerHTTP1, trace.EventHTTP1Body, fmt.Sprintf("body complete: %d bytes", m.body))
 		e.Connection, e.Exchange, e.Direction = h.l.c.tr.ID, x.tr.ID, dirNames[dir]
 		e.Bytes = h.l.ranges(dir, m.offset, offset-m.offset)
 		e.RawLength = int(offset - m.offset)
@@ -340,7 +351,7 @@ func (h *h1conn) ended(t clock.Time, dir capture.Direction, offset int64, traile
 }
 
 func (h *h1conn) malformed(t clock.Time, dir capture.Direction, err error) {
-	e := h.l.c.a.event(t, trace.LayerHTTP1, "http1.malformed", strings.TrimPrefix(err.Error(), "http1: "))
+	e := h.l.c.a.event(t, trace.LayerHTTP1, trace.LayerHTTP1.Malformed(), strings.TrimPrefix(err.Error(), "http1: "))
 	e.Connection, e.Direction = h.l.c.tr.ID, dirNames[dir]
 	if x := h.current(dir); x != nil {
 		e.Exchange = x.tr.ID

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"peel/clock"
 	"peel/evidence/capture"
@@ -72,7 +71,7 @@ type part struct {
 var http2Protocol = protocol{
 	name: trace.ProtocolHTTP2, layer: trace.LayerHTTP2, upgrade: "h2c",
 	fields: func(t *trace.Trace, e *trace.Event) []trace.Field {
-		if e.Name == "http2.preface" {
+		if e.Name == trace.EventHTTP2Preface {
 			return nil
 		}
 		return append(http2.Fields(e.Raw), headerFields(t, e)...)
@@ -151,7 +150,7 @@ func (h *h2conn) input(t clock.Time, dir capture.Direction, b []byte) {
 		if len(f.buf) < len(preface) {
 			return
 		}
-		h.l.message(t, trace.LayerHTTP2, "http2.preface", "connection preface", dir, f.offset, len(preface), f.buf[:len(preface)])
+		h.l.message(t, trace.LayerHTTP2, trace.EventHTTP2Preface, "connection preface", dir, f.offset, len(preface), f.buf[:len(preface)])
 		f.take(len(preface), t)
 		h.begun = true
 	}
@@ -160,7 +159,7 @@ func (h *h2conn) input(t clock.Time, dir capture.Direction, b []byte) {
 		fh := http2.ParseFrameHeader(f.buf[pos:])
 		size := http2.FrameHeaderLen + int(fh.Length)
 		if size > maxFrame {
-			e := h.l.message(t, trace.LayerHTTP2, "http2.malformed", fmt.Sprintf("a frame of %d bytes is larger than is read", size), dir, f.offset+int64(pos), http2.FrameHeaderLen, f.buf[pos:])
+			e := h.l.message(t, trace.LayerHTTP2, trace.LayerHTTP2.Malformed(), fmt.Sprintf("a frame of %d bytes is larger than is read", size), dir, f.offset+int64(pos), http2.FrameHeaderLen, f.buf[pos:])
 			e.Stream = fh.StreamID
 			h.stopped[dir] = true
 			break
@@ -180,7 +179,6 @@ func (h *h2conn) input(t clock.Time, dir capture.Direction, b []byte) {
 
 // frame takes one whole frame. first is when its first byte came, t its last.
 func (h *h2conn) frame(first, t clock.Time, dir capture.Direction, fh http2.FrameHeader, raw []byte, offset int64) {
-	name := strings.ToLower(fh.Type.String())
 	if dir == capture.Out {
 		h.facts.FramesOut[fh.Type.String()]++
 	} else {
@@ -192,7 +190,7 @@ func (h *h2conn) frame(first, t clock.Time, dir capture.Direction, fh http2.Fram
 		return
 	}
 	text := http2.Describe(fh, payload)
-	e := h.l.message(t, trace.LayerHTTP2, "http2."+name, text, dir, offset, len(raw), raw)
+	e := h.l.message(t, trace.LayerHTTP2, fh.Type.Event(), text, dir, offset, len(raw), raw)
 	e.Stream = fh.StreamID
 	s := h.streams[fh.StreamID]
 	if s != nil {
@@ -400,7 +398,7 @@ func (h *h2conn) data(first, t clock.Time, dir capture.Direction, fh http2.Frame
 	payload, err := http2.DataPayload(fh, raw[http2.FrameHeaderLen:])
 	s := h.streams[fh.StreamID]
 	if s == nil || err != nil {
-		e := h.l.message(t, trace.LayerHTTP2, "http2.data", http2.Describe(fh, raw[http2.FrameHeaderLen:]), dir, offset, len(raw), raw[:min(len(raw), 512)])
+		e := h.l.message(t, trace.LayerHTTP2, http2.FrameData.Event(), http2.Describe(fh, raw[http2.FrameHeaderLen:]), dir, offset, len(raw), raw[:min(len(raw), 512)])
 		e.Stream = fh.StreamID
 		return
 	}
@@ -411,10 +409,10 @@ func (h *h2conn) data(first, t clock.Time, dir capture.Direction, fh http2.Frame
 	}
 	var e *trace.Event
 	if s.frames[dir] <= h.l.c.a.lim.DataEvents {
-		e = h.l.message(t, trace.LayerHTTP2, "http2.data", http2.Describe(fh, raw[http2.FrameHeaderLen:]), dir, offset, len(raw), raw[:min(len(raw), 512)])
+		e = h.l.message(t, trace.LayerHTTP2, http2.FrameData.Event(), http2.Describe(fh, raw[http2.FrameHeaderLen:]), dir, offset, len(raw), raw[:min(len(raw), 512)])
 	} else {
 		if s.more[dir] == nil {
-			s.more[dir] = h.l.message(t, trace.LayerHTTP2, "http2.data", "", dir, offset, len(raw), raw[:min(len(raw), 64)])
+			s.more[dir] = h.l.message(t, trace.LayerHTTP2, http2.FrameData.Event(), "", dir, offset, len(raw), raw[:min(len(raw), 64)])
 		} else {
 			// The event moves on with the frames that it stands for.
 			s.more[dir].Time = h.l.c.a.time(t)

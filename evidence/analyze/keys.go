@@ -98,7 +98,7 @@ func (c *tlsConn) join(dir capture.Direction, b []byte, offset int64) ([]byte, i
 	k := &c.c.a.keys
 	randoms := k.order
 	if c.random != "" {
-		randoms = []string{c.random} // the other direction has told
+		randoms = []string{c.random} // the other direction has shown it
 	}
 	if rec == nil || len(randoms) == 0 {
 		return all, start
@@ -123,7 +123,7 @@ func (c *tlsConn) join(dir capture.Direction, b []byte, offset int64) ([]byte, i
 				c.random = random
 				c.c.facts().Version = tlswire.VersionName(c.dec.Version())
 				c.c.facts().Suite = tlswire.SuiteName(c.dec.Suite())
-				e := c.c.a.event(c.c.a.now, trace.LayerTLS, "tls.joined", "the handshake was before the capture; a secret of the key log opens the records")
+				e := c.c.a.event(c.c.a.now, trace.LayerTLS, trace.EventTLSJoined, "the handshake was before the capture; a secret of the key log opens the records")
 				e.Connection, e.Direction = c.c.tr.ID, dirNames[dir]
 				return all, start
 			}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"peel/clock"
 	"peel/evidence/capture"
@@ -23,22 +24,22 @@ import (
 
 // wire is the lower half of the analysis: packets in, byte streams out.
 type wire struct {
-	fragments *ip.Reassembler
-	flows     map[flowKey]*flow
-	datagrams map[flowKey]*conn // UDP
-	bound     map[uint16]uint32 // local port → socket, of what peel opened
-	strangers uint32            // connections that no decision told of
-	packets   int               // so far; the number of the current one
-	account   trace.Account
-	kept      []*trace.Packet
-	cur       packet
-	last      clock.Time
-	unknown   map[pcap.LinkType]bool
-	malformed int
-	mentioned map[string]int // kinds of trouble told, to tell each a few times
-	names     nameBook
-	rawKept   int
-	sent      int // entries of the maps from streams to packets
+	fragments    *ip.Reassembler
+	flows        map[flowKey]*flow
+	datagrams    map[flowKey]*conn // UDP
+	bound        map[uint16]uint32 // local port → socket, of what peel opened
+	unattributed uint32            // connections that no decision names, so far
+	packets      int               // so far; the number of the current one
+	account      trace.Account
+	kept         []*trace.Packet
+	cur          packet
+	last         clock.Time
+	unknown      map[pcap.LinkType]bool
+	malformed    int
+	troubles     map[trace.EventName]int // how often each kind was met; only the first become events
+	names        nameBook
+	rawKept      int
+	sent         int // entries of the maps from streams to packets
 	// datagramBytes counts the payloads of DNS.
 	datagramBytes int64
 	shown         trace.Packet // handed to the hook, and used again
@@ -97,10 +98,21 @@ type packet struct {
 
 type span struct{ at, len int }
 
+// Bounds of the events about one kind of trouble in the capture, and how far
+// its clock may go back without a word: several interfaces are not captured in
+// exact order.
+const (
+	maxClockEvents     = 8
+	maxMalformedEvents = 16
+	clockTolerance     = time.Second
+)
+
 func (a *Analyzer) wireOf() *wire {
 	if a.wire == nil {
-		a.wire = &wire{fragments: ip.NewReassembler(ip.Limits{}), flows: map[flowKey]*flow{}, datagrams: map[flowKey]*conn{}, bound: map[uint16]uint32{},
-			unknown: map[pcap.LinkType]bool{}, mentioned: map[string]int{}, names: nameBook{questions: map[question]*asked{}, byAddr: map[netip.Addr]*lookup{}, open: map[client]*lookup{}}}
+		a.wire = &wire{fragments: ip.NewReassembler(ip.Limits{}),
+			flows: map[flowKey]*flow{}, datagrams: map[flowKey]*conn{}, bound: map[uint16]uint32{},
+			unknown: map[pcap.LinkType]bool{}, troubles: map[trace.EventName]int{},
+			names: nameBook{questions: map[question]*asked{}, byAddr: map[netip.Addr]*lookup{}, open: map[client]*lookup{}}}
 	}
 	return a.wire
 }
@@ -113,9 +125,9 @@ func (a *Analyzer) packet(r *capture.Record) {
 	*p = packet{rec: r, id: w.packets, notes: p.notes[:0], parts: p.parts[:0], layers: p.layers[:0]}
 	w.account.Packets++
 	w.account.Frames += int64(r.Length)
-	if w.last-r.Time > 1e9 && w.mentioned["clock"] < 8 {
-		w.mentioned["clock"]++
-		a.aboutPacket(trace.LayerCapture, "capture.clock", fmt.Sprintf("the clock went back by %v before packet %d", w.last.Sub(r.Time).Round(1e6), p.id))
+	if w.last.Sub(r.Time) > clockTolerance && w.troubles[trace.EventCaptureClock] < maxClockEvents {
+		w.troubles[trace.EventCaptureClock]++
+		a.aboutPacket(trace.LayerCapture, trace.EventCaptureClock, fmt.Sprintf("the clock went back by %v before packet %d", w.last.Sub(r.Time).Round(time.Millisecond), p.id))
 	}
 	w.last = r.Time
 	if len(r.Data) < r.Length {
@@ -145,7 +157,7 @@ func (a *Analyzer) packet(r *capture.Record) {
 }
 
 // aboutPacket adds an event about the current packet.
-func (a *Analyzer) aboutPacket(layer trace.LayerName, name, text string) *trace.Event {
+func (a *Analyzer) aboutPacket(layer trace.LayerName, name trace.EventName, text string) *trace.Event {
 	e := a.event(a.now, layer, name, text)
 	e.Packets = []int{a.wire.cur.id}
 	return e
@@ -158,8 +170,9 @@ func (a *Analyzer) malformedPacket(layer trace.LayerName, at int, err error) {
 	w.malformed++
 	text := fmt.Sprintf("%v (at byte %d of packet %d)", err, at, w.cur.id)
 	w.cur.notes = append(w.cur.notes, "malformed: "+err.Error())
-	if w.mentioned[string(layer)]++; w.mentioned[string(layer)] <= 16 {
-		a.aboutPacket(layer, string(layer)+".malformed", text)
+	name := layer.Malformed()
+	if w.troubles[name]++; w.troubles[name] <= maxMalformedEvents {
+		a.aboutPacket(layer, name, text)
 	}
 }
 
@@ -193,7 +206,7 @@ func (a *Analyzer) linkLayer(w *wire, p *packet) {
 	default:
 		if !w.unknown[p.rec.Link.Type] && len(w.unknown) < 64 {
 			w.unknown[p.rec.Link.Type] = true
-			a.aboutPacket(trace.LayerCapture, "capture.link_type", fmt.Sprintf("packets of link type %v are not read (first: packet %d)", p.rec.Link.Type, p.id))
+			a.aboutPacket(trace.LayerCapture, trace.EventCaptureLinkType, fmt.Sprintf("packets of link type %v are not read (first: packet %d)", p.rec.Link.Type, p.id))
 		}
 		p.text = "link type " + p.rec.Link.Type.String()
 		return
@@ -272,11 +285,11 @@ func (p *packet) layer(name string, s span) {
 	}
 }
 
-func arpName(m arp.Message) string {
+func arpName(m arp.Message) trace.EventName {
 	if m.Operation == arp.Reply {
-		return "arp.reply"
+		return trace.EventARPReply
 	}
-	return "arp.request"
+	return trace.EventARPRequest
 }
 
 // network reads an IP packet, which stands at byte at.
@@ -305,6 +318,12 @@ func (a *Analyzer) network(w *wire, p *packet, at int, b []byte) {
 	}
 	whole := len(b) >= h.Total && h.Total > 0 || h.Total == 0 && len(p.rec.Data) >= p.rec.Length
 	length := h.Total - h.HeaderLen
+	if room := p.rec.Length - at; at >= 0 && h.Total > room {
+		// Not cut off by the capture: it never was as long as it says.
+		p.notes = append(p.notes, fmt.Sprintf("the IP header says %d bytes, and the frame has room for %d", h.Total, room))
+		length = max(room-h.HeaderLen, 0)
+		whole = false
+	}
 	if h.Total == 0 {
 		length = len(b) - h.HeaderLen
 		if at >= 0 {
@@ -421,7 +440,11 @@ func (p *packet) place(at, header, all int) {
 // control takes an ICMP message.
 func (a *Analyzer) control(w *wire, p *packet, m icmp.Message, b []byte) {
 	text := m.String()
-	e := a.aboutPacket(trace.LayerICMP, "icmp."+map[bool]string{true: "error", false: "message"}[m.IsError()], "")
+	name := trace.EventICMPMessage
+	if m.IsError() {
+		name = trace.EventICMPError
+	}
+	e := a.aboutPacket(trace.LayerICMP, name, "")
 	e.Raw, e.RawLength = append([]byte(nil), b[:min(len(b), a.lim.Raw)]...), len(b)
 	e.ICMP = &trace.ICMP{V6: m.V6, Type: m.Type, Code: m.Code, NextMTU: m.MTU()}
 	if q := m.Quoted(); q != nil {

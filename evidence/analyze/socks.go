@@ -15,7 +15,7 @@ var socksProtocol = protocol{
 	name: trace.ProtocolSOCKS, layer: socks.Layer,
 	fields:    func(_ *trace.Trace, e *trace.Event) []trace.Field { return socks.Fields(e.Name, e.Raw) },
 	recognise: looksLikeSOCKS,
-	open:      func(l *layer, _ *exchange) decoder { return &socksConn{l: l, version: l.early[capture.Out][0].data[0]} },
+	open:      func(l *layer, _ *exchange) decoder { return &socksConn{l: l, version: join(l.early[capture.Out])[0]} },
 }
 
 // looksLikeSOCKS goes by what both say: a few bytes of a greeting or request
@@ -115,7 +115,7 @@ func (s *socksConn) next(t clock.Time, dir capture.Direction) bool {
 	return true
 }
 
-func (s *socksConn) read(dir capture.Direction, b []byte) (name, text string, n int, err error) {
+func (s *socksConn) read(dir capture.Direction, b []byte) (name trace.EventName, text string, n int, err error) {
 	step := s.step[dir]
 	switch {
 	case step == done:

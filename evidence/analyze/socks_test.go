@@ -35,6 +35,11 @@ func TestThroughAProxy(t *testing.T) {
 			trace.Proxy{Protocol: "SOCKS4", Target: "example.com:80"}, "http://example.com/a", []string{"SOCKS4 CONNECT example.com:80", "SOCKS4 reply: granted"}},
 		{"HTTP CONNECT", []any{"CONNECT example.com:80 HTTP/1.1\r\nHost: example.com:80\r\n\r\n", []byte("HTTP/1.1 200 Connection established\r\n\r\n"), get, []byte(ok)},
 			trace.Proxy{Protocol: "HTTP CONNECT", Target: "example.com:80"}, "http://example.com/a", nil},
+		{"HTTP CONNECT, not waiting for the answer", []any{"CONNECT example.com:80 HTTP/1.1\r\nHost: example.com:80\r\n\r\n" + get, []byte("HTTP/1.1 200 Connection established\r\n\r\n" + ok)},
+			trace.Proxy{Protocol: "HTTP CONNECT", Target: "example.com:80"}, "http://example.com/a", nil},
+		{"HTTP CONNECT, refused, then a request", []any{"CONNECT example.com:80 HTTP/1.1\r\nHost: example.com:80\r\n\r\n", []byte("HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"),
+			"CONNECT example.com:80 HTTP/1.1\r\nHost: example.com:80\r\n\r\n", []byte("HTTP/1.1 200 OK\r\n\r\n"), get, []byte(ok)},
+			trace.Proxy{Protocol: "HTTP CONNECT", Target: "example.com:80"}, "http://example.com/a", nil},
 	} {
 		a := New(Limits{})
 		for _, r := range socket(c.pieces...) {

@@ -158,7 +158,7 @@ func (c *tlsConn) event(ev *tlswire.Event) {
 		if ev.Refused {
 			// 0-RTT data that the server did not take: the client sends it
 			// again, and only that is part of the conversation.
-			c.low(ev, dir, "tls.early_data_refused", fmt.Sprintf("%d bytes of 0-RTT data that the server did not take", len(ev.Data)))
+			c.low(ev, dir, trace.EventTLSEarlyDataRefused, fmt.Sprintf("%d bytes of 0-RTT data that the server did not take", len(ev.Data)))
 			return
 		}
 		if len(c.records[dir]) < maxRecords {
@@ -174,21 +174,21 @@ func (c *tlsConn) event(ev *tlswire.Event) {
 		if len(f.Alerts) < maxMessages {
 			f.Alerts = append(f.Alerts, trace.Alert{Direction: dirNames[dir], Code: ev.Alert.Description, Text: text})
 		}
-		c.low(ev, dir, "tls.alert", "alert: "+text)
+		c.low(ev, dir, trace.EventTLSAlert, "alert: "+text)
 	case tlswire.KindChangeCipherSpec:
-		c.low(ev, dir, "tls.change_cipher_spec", "ChangeCipherSpec")
+		c.low(ev, dir, trace.EventTLSChangeCipherSpec, "ChangeCipherSpec")
 	case tlswire.KindUndecryptable:
 		if f.Undecryptable == "" {
 			f.Undecryptable = ev.Reason
-			c.low(ev, dir, "tls.undecryptable", ev.Reason)
+			c.low(ev, dir, trace.EventTLSUndecryptable, ev.Reason)
 		}
 	case tlswire.KindMalformed:
-		c.low(ev, dir, "tls.malformed", ev.Reason)
+		c.low(ev, dir, trace.LayerTLS.Malformed(), ev.Reason)
 	}
 }
 
 // low adds an event whose bytes stand directly in the TCP stream.
-func (c *tlsConn) low(ev *tlswire.Event, dir capture.Direction, name, text string) *trace.Event {
+func (c *tlsConn) low(ev *tlswire.Event, dir capture.Direction, name trace.EventName, text string) *trace.Event {
 	e := c.c.a.event(ev.Time, trace.LayerTLS, name, text)
 	e.Connection, e.Direction = c.c.tr.ID, dirNames[dir]
 	e.Bytes = []trace.Range{{Space: trace.SpaceStream, Connection: c.c.tr.ID, Direction: dirNames[dir], Offset: ev.Offset, Length: int64(ev.Length)}}
@@ -199,7 +199,7 @@ func (c *tlsConn) low(ev *tlswire.Event, dir capture.Direction, name, text strin
 
 func (c *tlsConn) handshake(f *trace.TLS, dir capture.Direction, ev *tlswire.Event) {
 	typ := ev.Type
-	e := c.low(ev, dir, "tls.handshake."+typ.Snake(), tlswire.Summary(ev.Version, ev.Data))
+	e := c.low(ev, dir, typ.Event(), tlswire.Summary(ev.Version, ev.Data))
 	if ev.Encrypted {
 		e.Text += " (encrypted)"
 	}

@@ -61,12 +61,23 @@ func outer(n int, proto byte) string {
 
 func udpTo(port, n int) string { return fmt.Sprintf("c000 %04x %04x 0000", port, 8+n) }
 
-// tunnels are headers, from Ethernet to the inner IPv4 packet of n bytes.
-var tunnels = []struct {
+// tunnelCase is headers from Ethernet to the inner IPv4 packet of n bytes.
+type tunnelCase struct {
 	name   string
 	header func(n int) string
 	layers string
-}{
+}
+
+// records is a conversation inside the tunnel.
+func (c tunnelCase) records(t testing.TB) (list []capture.Record) {
+	for i, p := range conversation() {
+		frame := append(unhex(t, c.header(len(p))), p...)
+		list = append(list, capture.Record{Time: clock.Time(1e9 + i*1e6), Kind: capture.Packet, Length: len(frame), Data: frame, Link: capture.Link{Type: pcap.LinkEthernet}})
+	}
+	return list
+}
+
+var tunnels = []tunnelCase{
 	{"GRE", func(n int) string { return macs + "0800" + outer(n+4, 47) + "00000800" }, "eth ip gre ip tcp"},
 	{"GRE with a key, a frame", func(n int) string { return macs + "0800" + outer(n+22, 47) + "20006558 00000007" + macs + "0800" }, "eth ip gre eth ip tcp"},
 	{"VXLAN", func(n int) string {
@@ -86,11 +97,9 @@ func TestTunnels(t *testing.T) {
 		var file bytes.Buffer
 		w := pcap.NewWriter(&file, "peel")
 		w.Interface(pcap.Interface{Link: pcap.LinkEthernet})
-		for i, p := range conversation() {
-			frame := append(unhex(t, c.header(len(p))), p...)
-			at := clock.Time(1e9 + i*1e6)
-			a.Add(capture.Record{Time: at, Kind: capture.Packet, Length: len(frame), Data: frame, Link: capture.Link{Type: pcap.LinkEthernet}})
-			w.Packet(&pcap.Block{Time: at, Data: frame, Length: len(frame)})
+		for _, r := range c.records(t) {
+			a.Add(r)
+			w.Packet(&pcap.Block{Time: r.Time, Data: r.Data, Length: r.Length})
 		}
 		a.End()
 		tr := a.Trace()

@@ -46,7 +46,7 @@ func (w *wsconn) input(t clock.Time, dir capture.Direction, b []byte) {
 		}
 		h, ok, err := websocket.ParseHeader(f.buf)
 		if err != nil {
-			e := w.l.message(t, trace.LayerWebSocket, "websocket.malformed", err.Error(), dir, f.offset, min(len(f.buf), websocket.MaxHeader), f.buf[:min(len(f.buf), websocket.MaxHeader)])
+			e := w.l.message(t, trace.LayerWebSocket, trace.LayerWebSocket.Malformed(), err.Error(), dir, f.offset, min(len(f.buf), websocket.MaxHeader), f.buf[:min(len(f.buf), websocket.MaxHeader)])
 			e.Exchange = w.x.tr.ID
 			w.broken[dir] = true
 			return
@@ -70,7 +70,7 @@ func (w *wsconn) frame(t clock.Time, dir capture.Direction, h websocket.Header, 
 	}
 	payload := bytes.Clone(f.buf[h.Len : h.Len+shown])
 	h.Unmask(payload, 0)
-	e := w.l.message(t, trace.LayerWebSocket, "websocket."+h.Opcode.String(), websocket.Describe(h, payload), dir, f.offset, int(min(int64(h.Len)+h.Length, 1<<31-1)), f.buf[:h.Len+shown])
+	e := w.l.message(t, trace.LayerWebSocket, h.Opcode.Event(), websocket.Describe(h, payload), dir, f.offset, int(min(int64(h.Len)+h.Length, 1<<31-1)), f.buf[:h.Len+shown])
 	e.Exchange = w.x.tr.ID
 	if w.frames[dir] > maxFrames {
 		w.more[dir] = e

@@ -217,7 +217,7 @@ const maxNotes = 16
 // learn keeps what a decision says for the packets and names to come.
 func (f *FileWriter) learn(r *Record, d decision.Decision) {
 	if len(f.notes) < maxNotes {
-		s := commentMark + d.Name()
+		s := commentMark + string(d.Name())
 		if n := decision.Note(d); n != "" {
 			s += ": " + n
 		}

@@ -11,6 +11,7 @@ import (
 
 	"peel/clock"
 	"peel/evidence/decision"
+	"peel/trace"
 	"peel/wire/pcap"
 )
 
@@ -280,7 +281,7 @@ func appendDecision(b []byte, about About, d decision.Decision) []byte {
 	b = binary.LittleEndian.AppendUint32(b, about.Exchange)
 	b = binary.LittleEndian.AppendUint32(b, about.Lookup)
 	b = binary.LittleEndian.AppendUint32(b, about.Stream)
-	name := d.Name()
+	name := string(d.Name())
 	name = name[:min(len(name), maxName)]
 	b = append(b, byte(len(name)))
 	b = append(b, name...)
@@ -296,7 +297,7 @@ func readDecision(r *Record, b []byte) bool {
 	r.Lookup = binary.LittleEndian.Uint32(b[4:])
 	r.Stream = binary.LittleEndian.Uint32(b[8:])
 	fields := decisionHead + 1 + int(b[decisionHead])
-	r.Decision = decision.Decode(string(b[decisionHead+1:fields]), b[fields:])
+	r.Decision = decision.Decode(trace.EventName(b[decisionHead+1:fields]), b[fields:])
 	return true
 }
 

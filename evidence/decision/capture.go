@@ -3,6 +3,8 @@ package decision
 import (
 	"fmt"
 	"net/netip"
+
+	"peel/trace"
 )
 
 // CaptureDamaged says that a place of a capture file could not be read.
@@ -13,8 +15,8 @@ type CaptureDamaged struct {
 	Cut bool
 }
 
-// Name is "capture.damage".
-func (*CaptureDamaged) Name() string { return "capture.damage" }
+// Name is trace.EventCaptureDamage.
+func (*CaptureDamaged) Name() trace.EventName { return trace.EventCaptureDamage }
 
 func (d *CaptureDamaged) fields(c *codec) {
 	c.text(&d.Text)
@@ -31,8 +33,8 @@ type CaptureDropped struct {
 	Where string
 }
 
-// Name is "capture.dropped".
-func (*CaptureDropped) Name() string { return "capture.dropped" }
+// Name is trace.EventCaptureDropped.
+func (*CaptureDropped) Name() trace.EventName { return trace.EventCaptureDropped }
 
 func (d *CaptureDropped) fields(c *codec) {
 	c.int64(&d.Packets)
@@ -48,8 +50,8 @@ type HostNames struct {
 	Names []string
 }
 
-// Name is "capture.names".
-func (*CaptureNames) Name() string { return "capture.names" }
+// Name is trace.EventCaptureNames.
+func (*CaptureNames) Name() trace.EventName { return trace.EventCaptureNames }
 
 func (d *CaptureNames) fields(c *codec) {
 	list(c, &d.Hosts, func(c *codec, h *HostNames) {
@@ -65,8 +67,8 @@ type CaptureFormat struct {
 	Format, Known uint32
 }
 
-// Name is "capture.format".
-func (*CaptureFormat) Name() string { return "capture.format" }
+// Name is trace.EventCaptureFormat.
+func (*CaptureFormat) Name() trace.EventName { return trace.EventCaptureFormat }
 
 func (d *CaptureFormat) fields(c *codec) {
 	c.uint32(&d.Format)
@@ -80,8 +82,8 @@ func (d *CaptureFormat) note() string {
 // CaptureComment is a remark about a capture file as a whole.
 type CaptureComment struct{ Text string }
 
-// Name is "capture.comment".
-func (*CaptureComment) Name() string { return "capture.comment" }
+// Name is trace.EventCaptureComment.
+func (*CaptureComment) Name() trace.EventName { return trace.EventCaptureComment }
 
 func (d *CaptureComment) fields(c *codec) { c.text(&d.Text) }
 

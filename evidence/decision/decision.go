@@ -11,13 +11,15 @@ import (
 	"bytes"
 	"strings"
 	"sync"
+
+	"peel/trace"
 )
 
 // Decision is a pointer to one of the structs of this package.
 type Decision interface {
 	// Name is the dotted word by which traces and files call it, such as
 	// "pool.reuse".
-	Name() string
+	Name() trace.EventName
 	// fields goes through all fields in the order in which they are stored.
 	// A new field is added at the end: what was stored without it then has
 	// its zero value.
@@ -42,8 +44,8 @@ func of[T any, P interface {
 	return P(new(T))
 }
 
-var byName = sync.OnceValue(func() map[string]func() Decision {
-	m := make(map[string]func() Decision, len(kinds))
+var byName = sync.OnceValue(func() map[trace.EventName]func() Decision {
+	m := make(map[trace.EventName]func() Decision, len(kinds))
 	for _, k := range kinds {
 		m[k().Name()] = k
 	}
@@ -51,18 +53,18 @@ var byName = sync.OnceValue(func() map[string]func() Decision {
 })
 
 // empty returns a decision of that name with nothing in it.
-func empty(name string) Decision {
+func empty(name trace.EventName) Decision {
 	if k := byName()[name]; k != nil {
 		return k()
 	}
 	// The rest of these names is said by the network that decided.
-	if what, ok := strings.CutPrefix(name, framePrefix); ok {
+	if what, ok := strings.CutPrefix(string(name), framePrefix); ok {
 		return &FrameHandled{Verdict: what}
 	}
-	if what, ok := strings.CutPrefix(name, tcpPrefix); ok {
+	if what, ok := strings.CutPrefix(string(name), tcpPrefix); ok {
 		return &TCPDecided{What: what}
 	}
-	if what, ok := strings.CutPrefix(name, hostPrefix); ok {
+	if what, ok := strings.CutPrefix(string(name), hostPrefix); ok {
 		return &HostDecided{What: what}
 	}
 	return &Unknown{Called: name}
@@ -82,7 +84,7 @@ func Append(b []byte, d Decision) []byte {
 // Decode reads what Append wrote for a decision of that name; it keeps nothing
 // of b. A name that this version does not know, or fields that are none of
 // that name, come as Unknown.
-func Decode(name string, b []byte) Decision {
+func Decode(name trace.EventName, b []byte) Decision {
 	d := empty(name)
 	c := codec{mode: reading, in: string(b)}
 	d.fields(&c)
@@ -113,12 +115,12 @@ func Note(d Decision) string {
 // damaged.
 type Unknown struct {
 	// Called is its name.
-	Called string
+	Called trace.EventName
 	// Raw is its fields as stored.
 	Raw []byte
 }
 
 // Name returns Called.
-func (d *Unknown) Name() string { return d.Called }
+func (d *Unknown) Name() trace.EventName { return d.Called }
 
 func (d *Unknown) fields(c *codec) { c.rest(&d.Raw) }

@@ -99,9 +99,9 @@ func TestOtherVersionsRead(t *testing.T) {
 
 // Every name is of one kind, and is read as that kind.
 func TestNames(t *testing.T) {
-	seen := map[string]bool{}
+	seen := map[trace.EventName]bool{}
 	for _, d := range all() {
-		if seen[d.Name()] || !strings.Contains(d.Name(), ".") {
+		if seen[d.Name()] || !strings.Contains(string(d.Name()), ".") {
 			t.Errorf("the name %q", d.Name())
 		}
 		seen[d.Name()] = true
@@ -199,14 +199,14 @@ func words(d Decision) (out []string) {
 // bounds, and what was read is stored as it is.
 func FuzzDecode(f *testing.F) {
 	for _, d := range all() {
-		f.Add(d.Name(), Append(nil, d))
+		f.Add(string(d.Name()), Append(nil, d))
 	}
 	f.Add("lookup.end", Append(nil, &LookupEnded{Addresses: []Address{{IP: netip.MustParseAddr("fe80::1%eth0"), TTL: -1}}}))
 	f.Add("capture.names", Append(nil, &CaptureNames{Hosts: []HostNames{{IP: netip.MustParseAddr("192.0.2.1"), Names: []string{"a", "b"}}}}))
 	f.Add("tcp.info", Append(nil, &TCPInfo{State: "ESTABLISHED", RTT: 1e6, Options: []string{"sack"}}))
 	f.Fuzz(func(t *testing.T, name string, b []byte) {
-		d := Decode(name, b)
-		if d.Name() != name {
+		d := Decode(trace.EventName(name), b)
+		if d.Name() != trace.EventName(name) {
 			t.Fatalf("%q came as %q", name, d.Name())
 		}
 		Note(d)
@@ -218,7 +218,7 @@ func FuzzDecode(f *testing.F) {
 		if len(b) > maxText {
 			return // texts may be cut
 		}
-		if again := Append(nil, Decode(name, out)); string(again) != string(out) {
+		if again := Append(nil, Decode(trace.EventName(name), out)); string(again) != string(out) {
 			t.Fatalf("%+v\nwas stored as %x\nand then as  %x", d, out, again)
 		}
 	})

@@ -10,8 +10,8 @@ import (
 // LookupStarted says that a host name is being looked up.
 type LookupStarted struct{ Host string }
 
-// Name is "lookup.start".
-func (*LookupStarted) Name() string { return "lookup.start" }
+// Name is trace.EventLookupStart.
+func (*LookupStarted) Name() trace.EventName { return trace.EventLookupStart }
 
 func (d *LookupStarted) fields(c *codec) { c.text(&d.Host) }
 
@@ -46,8 +46,8 @@ type Record struct {
 	Data string
 }
 
-// Name is "lookup.step".
-func (*LookupStep) Name() string { return "lookup.step" }
+// Name is trace.EventLookupStep.
+func (*LookupStep) Name() trace.EventName { return trace.EventLookupStep }
 
 func (d *LookupStep) fields(c *codec) {
 	source := string(d.Source) // of a file, so that it may be private
@@ -95,8 +95,8 @@ func addresses(c *codec, p *[]Address) {
 // before the other family's answer (RFC 8305 §3).
 type LookupEarly struct{ Addresses []Address }
 
-// Name is "lookup.early".
-func (*LookupEarly) Name() string { return "lookup.early" }
+// Name is trace.EventLookupEarly.
+func (*LookupEarly) Name() trace.EventName { return trace.EventLookupEarly }
 
 func (d *LookupEarly) fields(c *codec) { addresses(c, &d.Addresses) }
 
@@ -110,8 +110,8 @@ type LookupEnded struct {
 	Partly bool
 }
 
-// Name is "lookup.end".
-func (*LookupEnded) Name() string { return "lookup.end" }
+// Name is trace.EventLookupEnd.
+func (*LookupEnded) Name() trace.EventName { return trace.EventLookupEnd }
 
 func (d *LookupEnded) fields(c *codec) {
 	addresses(c, &d.Addresses)

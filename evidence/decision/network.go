@@ -3,6 +3,8 @@ package decision
 import (
 	"net/netip"
 	"time"
+
+	"peel/trace"
 )
 
 // What decides in a network of our own has more words than a capture needs to
@@ -29,7 +31,7 @@ type FrameHandled struct {
 }
 
 // Name is "link." and the verdict.
-func (d *FrameHandled) Name() string { return framePrefix + d.Verdict }
+func (d *FrameHandled) Name() trace.EventName { return trace.EventName(framePrefix + d.Verdict) }
 
 func (d *FrameHandled) fields(c *codec) {
 	c.text(&d.Where)
@@ -61,7 +63,7 @@ type HostDecided struct {
 }
 
 // Name is "host." and what was decided.
-func (d *HostDecided) Name() string { return hostPrefix + d.What }
+func (d *HostDecided) Name() trace.EventName { return trace.EventName(hostPrefix + d.What) }
 
 func (d *HostDecided) fields(c *codec) {
 	c.text(&d.Host)
@@ -97,7 +99,7 @@ type TCPDecided struct {
 }
 
 // Name is "host.tcp." and what was decided.
-func (d *TCPDecided) Name() string { return tcpPrefix + d.What }
+func (d *TCPDecided) Name() trace.EventName { return trace.EventName(tcpPrefix + d.What) }
 
 func (d *TCPDecided) fields(c *codec) {
 	c.text(&d.Host)

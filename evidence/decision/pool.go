@@ -22,8 +22,8 @@ type PoolNew struct {
 	Waited string
 }
 
-// Name is "pool.new".
-func (*PoolNew) Name() string { return "pool.new" }
+// Name is trace.EventPoolNew.
+func (*PoolNew) Name() trace.EventName { return trace.EventPoolNew }
 
 func (d *PoolNew) fields(c *codec) {
 	c.text(&d.Why)
@@ -43,8 +43,8 @@ type PoolReused struct {
 	Waited string
 }
 
-// Name is "pool.reuse".
-func (*PoolReused) Name() string { return "pool.reuse" }
+// Name is trace.EventPoolReuse.
+func (*PoolReused) Name() trace.EventName { return trace.EventPoolReuse }
 
 func (d *PoolReused) fields(c *codec) {
 	word(c, &d.Protocol)
@@ -55,8 +55,8 @@ func (d *PoolReused) fields(c *codec) {
 // PoolWaited says that a request waits for a connection or a stream.
 type PoolWaited struct{ Why string }
 
-// Name is "pool.wait".
-func (*PoolWaited) Name() string { return "pool.wait" }
+// Name is trace.EventPoolWait.
+func (*PoolWaited) Name() trace.EventName { return trace.EventPoolWait }
 
 func (d *PoolWaited) fields(c *codec) { c.text(&d.Why) }
 

@@ -27,8 +27,8 @@ type RequestStarted struct {
 	Cause       Cause
 }
 
-// Name is "request.start".
-func (*RequestStarted) Name() string { return "request.start" }
+// Name is trace.EventRequestStart.
+func (*RequestStarted) Name() trace.EventName { return trace.EventRequestStart }
 
 func (d *RequestStarted) fields(c *codec) {
 	c.text(&d.Method)
@@ -45,8 +45,8 @@ func (d *RequestStarted) fields(c *codec) {
 // stream, that the record names.
 type RequestBound struct{}
 
-// Name is "request.bind".
-func (*RequestBound) Name() string { return "request.bind" }
+// Name is trace.EventRequestBind.
+func (*RequestBound) Name() trace.EventName { return trace.EventRequestBind }
 
 func (*RequestBound) fields(*codec) {}
 
@@ -57,8 +57,8 @@ type RequestFailed struct {
 	Next string
 }
 
-// Name is "request.failed".
-func (*RequestFailed) Name() string { return "request.failed" }
+// Name is trace.EventRequestFailed.
+func (*RequestFailed) Name() trace.EventName { return trace.EventRequestFailed }
 
 func (d *RequestFailed) fields(c *codec) {
 	c.failure(&d.Failure)
@@ -74,16 +74,16 @@ type BodyDecoded struct {
 	Size int64
 }
 
-// Name is "body.decoded".
-func (*BodyDecoded) Name() string { return "body.decoded" }
+// Name is trace.EventBodyDecoded.
+func (*BodyDecoded) Name() trace.EventName { return trace.EventBodyDecoded }
 
 func (d *BodyDecoded) fields(c *codec) { c.int64(&d.Size) }
 
 // BodyAbandoned says that nobody read a response's body to its end.
 type BodyAbandoned struct{}
 
-// Name is "body.abandoned".
-func (*BodyAbandoned) Name() string { return "body.abandoned" }
+// Name is trace.EventBodyAbandoned.
+func (*BodyAbandoned) Name() trace.EventName { return trace.EventBodyAbandoned }
 
 func (*BodyAbandoned) fields(*codec) {}
 
@@ -93,8 +93,8 @@ type Redirected struct {
 	Text string
 }
 
-// Name is "redirect.followed".
-func (*Redirected) Name() string { return "redirect.followed" }
+// Name is trace.EventRedirect.
+func (*Redirected) Name() trace.EventName { return trace.EventRedirect }
 
 func (d *Redirected) fields(c *codec) { c.text(&d.Text) }
 
@@ -103,8 +103,8 @@ func (d *Redirected) note() string { return d.Text }
 // CookieStored says that the cookie of a response was taken into the jar.
 type CookieStored struct{ Text string }
 
-// Name is "cookie.stored".
-func (*CookieStored) Name() string { return "cookie.stored" }
+// Name is trace.EventCookieStored.
+func (*CookieStored) Name() trace.EventName { return trace.EventCookieStored }
 
 func (d *CookieStored) fields(c *codec) { c.text(&d.Text) }
 
@@ -113,8 +113,8 @@ func (d *CookieStored) note() string { return d.Text }
 // CookieRejected says that it was not, and why.
 type CookieRejected struct{ Text string }
 
-// Name is "cookie.rejected".
-func (*CookieRejected) Name() string { return "cookie.rejected" }
+// Name is trace.EventCookieRejected.
+func (*CookieRejected) Name() trace.EventName { return trace.EventCookieRejected }
 
 func (d *CookieRejected) fields(c *codec) { c.text(&d.Text) }
 

@@ -74,8 +74,8 @@ type ConnectTo struct {
 	Why      string
 }
 
-// Name is "connect.to".
-func (*ConnectTo) Name() string { return "connect.to" }
+// Name is trace.EventConnectTo.
+func (*ConnectTo) Name() trace.EventName { return trace.EventConnectTo }
 
 func (d *ConnectTo) fields(c *codec) {
 	d.From.fields(c)
@@ -92,8 +92,8 @@ type ConnectStarted struct {
 	Origin string
 }
 
-// Name is "connect.start".
-func (*ConnectStarted) Name() string { return "connect.start" }
+// Name is trace.EventConnectStart.
+func (*ConnectStarted) Name() trace.EventName { return trace.EventConnectStart }
 
 func (d *ConnectStarted) fields(c *codec) {
 	c.addrPort(&d.Address)
@@ -103,8 +103,8 @@ func (d *ConnectStarted) fields(c *codec) {
 // ConnectDone says that the connection stands.
 type ConnectDone struct{ Local, Remote netip.AddrPort }
 
-// Name is "connect.done".
-func (*ConnectDone) Name() string { return "connect.done" }
+// Name is trace.EventConnectDone.
+func (*ConnectDone) Name() trace.EventName { return trace.EventConnectDone }
 
 func (d *ConnectDone) fields(c *codec) {
 	c.addrPort(&d.Local)
@@ -118,8 +118,8 @@ type ConnectFailed struct {
 	Error string
 }
 
-// Name is "connect.failed".
-func (*ConnectFailed) Name() string { return "connect.failed" }
+// Name is trace.EventConnectFailed.
+func (*ConnectFailed) Name() trace.EventName { return trace.EventConnectFailed }
 
 func (d *ConnectFailed) fields(c *codec) {
 	word(c, &d.Outcome)
@@ -131,8 +131,8 @@ func (d *ConnectFailed) note() string { return d.Error }
 // SocketBound says which port a socket has, before anything is sent from it.
 type SocketBound struct{ Port uint16 }
 
-// Name is "socket.bound".
-func (*SocketBound) Name() string { return "socket.bound" }
+// Name is trace.EventSocketBound.
+func (*SocketBound) Name() trace.EventName { return trace.EventSocketBound }
 
 func (d *SocketBound) fields(c *codec) { c.uint16(&d.Port) }
 
@@ -144,8 +144,8 @@ type SocketOpened struct {
 	Local, Remote netip.AddrPort
 }
 
-// Name is "socket.open".
-func (*SocketOpened) Name() string { return "socket.open" }
+// Name is trace.EventSocketOpen.
+func (*SocketOpened) Name() trace.EventName { return trace.EventSocketOpen }
 
 func (d *SocketOpened) fields(c *codec) {
 	word(c, &d.Transport)
@@ -157,8 +157,8 @@ func (d *SocketOpened) fields(c *codec) {
 // SocketAccepted says that a server took a connection.
 type SocketAccepted struct{ Local, Remote netip.AddrPort }
 
-// Name is "socket.accepted".
-func (*SocketAccepted) Name() string { return "socket.accepted" }
+// Name is trace.EventSocketAccepted.
+func (*SocketAccepted) Name() trace.EventName { return trace.EventSocketAccepted }
 
 func (d *SocketAccepted) fields(c *codec) {
 	c.addrPort(&d.Local)
@@ -168,16 +168,16 @@ func (d *SocketAccepted) fields(c *codec) {
 // SocketEOF says that the peer closed its side.
 type SocketEOF struct{}
 
-// Name is "socket.eof".
-func (*SocketEOF) Name() string { return "socket.eof" }
+// Name is trace.EventSocketEOF.
+func (*SocketEOF) Name() trace.EventName { return trace.EventSocketEOF }
 
 func (*SocketEOF) fields(*codec) {}
 
 // SocketReset says that reading failed for good.
 type SocketReset struct{ Error string }
 
-// Name is "socket.reset".
-func (*SocketReset) Name() string { return "socket.reset" }
+// Name is trace.EventSocketReset.
+func (*SocketReset) Name() trace.EventName { return trace.EventSocketReset }
 
 func (d *SocketReset) fields(c *codec) { c.text(&d.Error) }
 
@@ -190,8 +190,8 @@ type SocketClosed struct {
 	Why string
 }
 
-// Name is "socket.closed".
-func (*SocketClosed) Name() string { return "socket.closed" }
+// Name is trace.EventSocketClosed.
+func (*SocketClosed) Name() trace.EventName { return trace.EventSocketClosed }
 
 func (d *SocketClosed) fields(c *codec) {
 	word(c, &d.By)
@@ -214,8 +214,8 @@ type TCPInfo struct {
 	Options []string
 }
 
-// Name is "tcp.info".
-func (*TCPInfo) Name() string { return "tcp.info" }
+// Name is trace.EventTCPInfo.
+func (*TCPInfo) Name() trace.EventName { return trace.EventTCPInfo }
 
 func (d *TCPInfo) fields(c *codec) {
 	word(c, &d.State)

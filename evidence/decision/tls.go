@@ -9,8 +9,8 @@ type TLSStarted struct {
 	ALPN []string
 }
 
-// Name is "tls.start".
-func (*TLSStarted) Name() string { return "tls.start" }
+// Name is trace.EventTLSStart.
+func (*TLSStarted) Name() trace.EventName { return trace.EventTLSStart }
 
 func (d *TLSStarted) fields(c *codec) {
 	c.text(&d.ServerName)
@@ -23,8 +23,8 @@ type TLSDone struct {
 	ALPN string
 }
 
-// Name is "tls.done".
-func (*TLSDone) Name() string { return "tls.done" }
+// Name is trace.EventTLSDone.
+func (*TLSDone) Name() trace.EventName { return trace.EventTLSDone }
 
 func (d *TLSDone) fields(c *codec) { c.text(&d.ALPN) }
 
@@ -35,8 +35,8 @@ type TLSFailed struct {
 	Seen string
 }
 
-// Name is "tls.failed".
-func (*TLSFailed) Name() string { return "tls.failed" }
+// Name is trace.EventTLSFailed.
+func (*TLSFailed) Name() trace.EventName { return trace.EventTLSFailed }
 
 func (d *TLSFailed) fields(c *codec) {
 	word(c, &d.Code)
@@ -58,8 +58,8 @@ type TLSVerdict struct {
 	Ignored bool
 }
 
-// Name is "tls.verdict".
-func (*TLSVerdict) Name() string { return "tls.verdict" }
+// Name is trace.EventTLSVerdict.
+func (*TLSVerdict) Name() trace.EventName { return trace.EventTLSVerdict }
 
 func (d *TLSVerdict) fields(c *codec) {
 	c.bool(&d.OK)

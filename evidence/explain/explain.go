@@ -42,19 +42,19 @@ func events(t *trace.Trace, match func(*trace.Event) bool) []int {
 	return out
 }
 
-func ofExchange(t *trace.Trace, id int, names ...string) []int {
+func ofExchange(t *trace.Trace, id int, names ...trace.EventName) []int {
 	return events(t, func(e *trace.Event) bool { return e.Exchange == id && named(e, names) })
 }
 
-func ofConnection(t *trace.Trace, id int, names ...string) []int {
+func ofConnection(t *trace.Trace, id int, names ...trace.EventName) []int {
 	return events(t, func(e *trace.Event) bool { return e.Connection == id && named(e, names) })
 }
 
-func ofLookup(t *trace.Trace, id int, names ...string) []int {
+func ofLookup(t *trace.Trace, id int, names ...trace.EventName) []int {
 	return events(t, func(e *trace.Event) bool { return e.Lookup == id && named(e, names) })
 }
 
-func named(e *trace.Event, names []string) bool {
+func named(e *trace.Event, names []trace.EventName) bool {
 	for _, n := range names {
 		if e.Name == n {
 			return true

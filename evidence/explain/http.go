@@ -24,8 +24,9 @@ func truncatedBody(t *trace.Trace) []*trace.Finding {
 		if r.Body.Announced >= 0 {
 			title += fmt.Sprintf(" of %d announced", r.Body.Announced)
 		}
-		out = append(out, &trace.Finding{ID: HTTPTruncated, Severity: trace.Error, Evidence: ofExchange(t, x.ID, "http1.response", "http2.headers", "request.failed", "http2.rst_stream"),
-			Title: title, Explanation: "The status line said that all was well; only the end of the body tells otherwise.",
+		out = append(out, &trace.Finding{ID: HTTPTruncated, Severity: trace.Error,
+			Evidence: ofExchange(t, x.ID, trace.EventHTTP1Response, http2.FrameHeaders.Event(), trace.EventRequestFailed, http2.FrameRSTStream.Event()),
+			Title:    title, Explanation: "The status line said that all was well; only the end of the body tells otherwise.",
 			WhatToDo: "Look at the server, or at a proxy before it, at this moment: it ended the response early.", Source: "RFC 9112 §8"})
 	}
 	return out
@@ -52,7 +53,7 @@ func redirectLoop(t *trace.Trace) []*trace.Finding {
 				break
 			}
 		}
-		out = append(out, &trace.Finding{ID: HTTPRedirectLoop, Severity: trace.Error, Evidence: ofExchange(t, x.ID, "http1.response", "http2.headers", "request.failed"),
+		out = append(out, &trace.Finding{ID: HTTPRedirectLoop, Severity: trace.Error, Evidence: ofExchange(t, x.ID, trace.EventHTTP1Response, http2.FrameHeaders.Event(), trace.EventRequestFailed),
 			Title: x.Failure.Seen, Explanation: "Each response sends the client on to the next URL." + loop,
 			WhatToDo: "If TLS ends at a proxy, let the application trust X-Forwarded-Proto; else look for a cookie that the client does not send back.", Source: "RFC 9110 §15.4"})
 	}
@@ -67,7 +68,8 @@ func reuseRace(t *trace.Trace) []*trace.Finding {
 		if x.Cause != trace.CauseRetry || prev == nil || !prev.Reused {
 			continue
 		}
-		out = append(out, &trace.Finding{ID: HTTPReuseRace, Severity: trace.Warning, Evidence: append(ofExchange(t, prev.ID, "pool.reuse", "request.failed"), ofExchange(t, x.ID, "pool.new", "pool.reuse")...),
+		out = append(out, &trace.Finding{ID: HTTPReuseRace, Severity: trace.Warning,
+			Evidence:    append(ofExchange(t, prev.ID, trace.EventPoolReuse, trace.EventRequestFailed), ofExchange(t, x.ID, trace.EventPoolNew, trace.EventPoolReuse)...),
 			Title:       fmt.Sprintf("connection #%d died as request %d left on it; it was sent again", prev.Connection, prev.ID),
 			Explanation: "The server closes idle connections after a time; a request that leaves at that very moment is lost.",
 			WhatToDo:    "Let the server keep idle connections longer than its clients do.", Source: "RFC 9112 §9.3.1"})
@@ -88,7 +90,7 @@ func uncompressed(t *trace.Trace) []*trace.Finding {
 		}
 		ct := strings.ToLower(value(r.Headers, "content-type"))
 		if strings.HasPrefix(ct, "text/") || strings.Contains(ct, "json") || strings.Contains(ct, "javascript") || strings.Contains(ct, "xml") {
-			out = append(out, &trace.Finding{ID: HTTPNoCompression, Severity: trace.Info, Evidence: ofExchange(t, x.ID, "http1.response", "http2.headers"),
+			out = append(out, &trace.Finding{ID: HTTPNoCompression, Severity: trace.Info, Evidence: ofExchange(t, x.ID, trace.EventHTTP1Response, http2.FrameHeaders.Event()),
 				Title:       fmt.Sprintf("%d bytes of %s came without compression", r.Body.WireSize, ct),
 				Explanation: "The client takes compressed content; text usually shrinks to a quarter.", WhatToDo: "Switch compression on in the server.", Source: "RFC 9110 §8.4"})
 		}
@@ -117,7 +119,7 @@ func goAway(t *trace.Trace) []*trace.Finding {
 		if g.Debug != "" {
 			title += fmt.Sprintf(", saying %q", g.Debug)
 		}
-		out = append(out, &trace.Finding{ID: HTTP2GoAway, Severity: trace.Error, Evidence: ofConnection(t, c.ID, "http2.goaway"), Title: title,
+		out = append(out, &trace.Finding{ID: HTTP2GoAway, Severity: trace.Error, Evidence: ofConnection(t, c.ID, http2.FrameGoAway.Event()), Title: title,
 			Explanation: "Streams above that one were not processed and can be sent again.", WhatToDo: "The code says what the server objects to.", Hint: trace.HintMessages, Source: "RFC 9113 §6.8"})
 	}
 	return out
@@ -127,7 +129,7 @@ func goAway(t *trace.Trace) []*trace.Finding {
 func streamLimit(t *trace.Trace) []*trace.Finding {
 	waits := map[int][]int{}
 	for _, e := range t.Events {
-		if e.Name == "pool.wait" && e.Connection != 0 {
+		if e.Name == trace.EventPoolWait && e.Connection != 0 {
 			waits[e.Connection] = append(waits[e.Connection], e.ID)
 		}
 	}

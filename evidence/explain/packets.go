@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"peel/trace"
+	"peel/wire/tcp"
 )
 
 // refusedSeen and unanswered are what packets tell of connections that no
@@ -15,7 +16,7 @@ func refusedSeen(t *trace.Trace) []*trace.Finding {
 		if g := c.Segments; g == nil || len(c.Attempts) > 0 || c.ClosedBy != trace.ByReset || c.Connected != nil || g.Server.Segments == 0 || !g.Complete || c.BytesIn+c.BytesOut > 0 {
 			continue
 		}
-		out = append(out, &trace.Finding{ID: ConnectRefused, Severity: trace.Error, Evidence: ofConnection(t, c.ID, "tcp.syn", "tcp.rst"),
+		out = append(out, &trace.Finding{ID: ConnectRefused, Severity: trace.Error, Evidence: ofConnection(t, c.ID, trace.EventTCPSYN, trace.EventTCPRST),
 			Title:       c.RemoteAddr.String() + " refused the connection (RST to the SYN)",
 			Explanation: "The reset came instead of a SYN-ACK: nothing listens on that port, or a firewall rejects it.",
 			WhatToDo:    "Check the port, and that the server runs and listens on this address.", Source: "RFC 9293 §3.10.7.1"})
@@ -30,7 +31,7 @@ func unanswered(t *trace.Trace) []*trace.Finding {
 		if g == nil || len(c.Attempts) > 0 || !g.Complete || g.Server.Segments > 0 || g.Client.Retransmissions == 0 {
 			continue
 		}
-		out = append(out, &trace.Finding{ID: ConnectTimeout, Severity: trace.Error, Evidence: ofConnection(t, c.ID, "tcp.syn"),
+		out = append(out, &trace.Finding{ID: ConnectTimeout, Severity: trace.Error, Evidence: ofConnection(t, c.ID, trace.EventTCPSYN),
 			Title:       fmt.Sprintf("%s did not answer %d SYNs", c.RemoteAddr, g.Client.Segments),
 			Explanation: "Neither a SYN-ACK nor a reset nor an ICMP error came. A firewall that drops silently looks like this, and so does a machine that is down.",
 			WhatToDo:    "Capture nearer to the server, to see how far the SYNs come.", Source: "RFC 9293 §3.8.3"})
@@ -56,14 +57,14 @@ func retransmissions(t *trace.Trace) []*trace.Finding {
 			if lost < 2 || s.side.Bytes == 0 || float64(lost) < lossy*float64(s.side.Segments) {
 				continue
 			}
-			f := &trace.Finding{ID: TCPLoss, Severity: trace.Warning, Evidence: ofConnection(t, c.ID, "tcp.retransmission", "tcp.lost_segment"),
+			f := &trace.Finding{ID: TCPLoss, Severity: trace.Warning, Evidence: ofConnection(t, c.ID, tcp.Retransmission.Event(), tcp.LostSegment.Event()),
 				Title:       fmt.Sprintf("%.1f %% of the %s's segments on connection #%d were sent again (%d of %d)", 100*float64(lost)/float64(s.side.Segments), s.who, c.ID, lost, s.side.Segments),
 				Explanation: fmt.Sprintf("%d of them were asked for by duplicate ACKs; the others waited for a timeout, which costs 200 ms and more each.", s.side.Fast),
 				WhatToDo:    "Look for a full queue, a bad cable or radio link, or a policer between the two.", Source: "RFC 5681 §3.2, RFC 6298 §5"}
 			out = append(out, f)
 		}
 		if n := g.Client.OutOfOrder + g.Server.OutOfOrder; n >= 3 && float64(n) > 0.01*float64(g.Client.Segments+g.Server.Segments) {
-			out = append(out, &trace.Finding{ID: Reordered, Severity: trace.Warning, Evidence: ofConnection(t, c.ID, "tcp.out_of_order", "tcp.dsack"),
+			out = append(out, &trace.Finding{ID: Reordered, Severity: trace.Warning, Evidence: ofConnection(t, c.ID, tcp.OutOfOrder.Event(), tcp.DSACK.Event()),
 				Title:       fmt.Sprintf("%d segments of connection #%d arrived out of order, %d were sent again for nothing", n, c.ID, g.Client.Spurious+g.Server.Spurious),
 				Explanation: "A sender takes reordering for loss: it sends again and slows down. Packets that take different paths, or queues of one network card, cause it.",
 				WhatToDo:    "Let the packets of one connection take one path (hash by 4-tuple), and one queue.", Source: "RFC 4653, RFC 2883"})
@@ -91,7 +92,7 @@ func zeroWindow(t *trace.Trace) []*trace.Finding {
 			if n == 0 || last.Time-first.Time < trace.Time(200e6) {
 				continue // a window closes for a moment in any fast transfer
 			}
-			out = append(out, &trace.Finding{ID: ZeroWindow, Severity: trace.Warning, Evidence: ofConnection(t, c.ID, "tcp.zero_window", "tcp.zero_window_probe"),
+			out = append(out, &trace.Finding{ID: ZeroWindow, Severity: trace.Warning, Evidence: ofConnection(t, c.ID, tcp.ZeroWindow.Event(), tcp.ZeroWindowProbe.Event()),
 				Title:       fmt.Sprintf("the %s of connection #%d stopped reading: window 0 %d times, over %v", s.who, c.ID, s.side.ZeroWindows, trace.Duration(last.Time-first.Time).Std()),
 				Explanation: "Its receive buffer was full: the slow side is the " + s.who + "'s program, not the network.",
 				WhatToDo:    "Look at what the " + s.who + " does with the data; a larger buffer only puts it off.", Source: "RFC 9293 §3.8.6"})
@@ -102,7 +103,7 @@ func zeroWindow(t *trace.Trace) []*trace.Finding {
 
 func stalled(t *trace.Trace, connection int, direction trace.Direction) (first, last *trace.Event, n int) {
 	for _, e := range t.Events {
-		if e.Connection == connection && e.Direction == direction && e.Name == "tcp.zero_window" {
+		if e.Connection == connection && e.Direction == direction && e.Name == tcp.ZeroWindow.Event() {
 			if first == nil {
 				first = e
 			}
@@ -196,16 +197,16 @@ func incomplete(t *trace.Trace) []*trace.Finding {
 		}
 	}
 	if missing > 0 {
-		out = append(out, &trace.Finding{ID: CaptureGap, Severity: trace.Warning, Evidence: events(t, func(e *trace.Event) bool { return e.Name == "tcp.gap" }),
+		out = append(out, &trace.Finding{ID: CaptureGap, Severity: trace.Warning, Evidence: events(t, func(e *trace.Event) bool { return e.Name == trace.EventTCPGap }),
 			Title:       fmt.Sprintf("%d bytes of %d connections are missing from the capture", missing, conns),
 			Explanation: "Their receivers acknowledged them, so they were sent: the capture dropped them, cut them off, or did not see that path.",
 			WhatToDo:    "Capture with a larger buffer (tcpdump -B), without a snap length (-s 0), at one end of the connection."})
 	}
-	if dropped := events(t, func(e *trace.Event) bool { return e.Name == "capture.dropped" }); len(dropped) > 0 {
+	if dropped := events(t, func(e *trace.Event) bool { return e.Name == trace.EventCaptureDropped }); len(dropped) > 0 {
 		out = append(out, &trace.Finding{ID: CaptureDropped, Severity: trace.Warning, Evidence: dropped, Title: t.Event(dropped[0]).Text,
 			Explanation: "What they carried is missing here.", WhatToDo: "Capture with a larger buffer, or with a narrower filter."})
 	}
-	if damage := events(t, func(e *trace.Event) bool { return e.Name == "capture.damage" }); len(damage) > 0 {
+	if damage := events(t, func(e *trace.Event) bool { return e.Name == trace.EventCaptureDamage }); len(damage) > 0 {
 		out = append(out, &trace.Finding{ID: CaptureDamaged, Severity: trace.Warning, Evidence: damage, Title: "the capture file is damaged: " + t.Event(damage[0]).Text,
 			Explanation: "What could be read is shown; the rest was passed over.", WhatToDo: "Copy the file again, or end the capturing program before you read it."})
 	}

@@ -20,7 +20,7 @@ func attempts(t *trace.Trace, outcome trace.AttemptOutcome) []*trace.Connection 
 func connectRefused(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range attempts(t, trace.AttemptRefused) {
-		out = append(out, &trace.Finding{ID: ConnectRefused, Severity: trace.Error, Evidence: ofConnection(t, c.ID, "connect.start", "connect.failed"),
+		out = append(out, &trace.Finding{ID: ConnectRefused, Severity: trace.Error, Evidence: ofConnection(t, c.ID, trace.EventConnectStart, trace.EventConnectFailed),
 			Title:       c.Attempts[0].Address.String() + " refused the connection",
 			Explanation: "A reset came back at once: the machine is reachable, but nothing listens on that port, or a firewall rejects it.",
 			WhatToDo:    "Check the port, and that the server runs and listens on this address.", Source: "RFC 9293 §3.10.7.1"})
@@ -32,7 +32,7 @@ func connectTimeout(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range attempts(t, trace.AttemptTimeout) {
 		d := trace.Duration(c.Attempts[0].End - c.Attempts[0].Start).Std().Round(time.Millisecond)
-		out = append(out, &trace.Finding{ID: ConnectTimeout, Severity: trace.Error, Evidence: ofConnection(t, c.ID, "connect.start", "connect.failed"),
+		out = append(out, &trace.Finding{ID: ConnectTimeout, Severity: trace.Error, Evidence: ofConnection(t, c.ID, trace.EventConnectStart, trace.EventConnectFailed),
 			Title:       fmt.Sprintf("%s did not answer within %v", c.Attempts[0].Address, d),
 			Explanation: "Neither a SYN-ACK nor a refusal came. A firewall that drops silently looks like this, and so does a machine that is down; one that rejects would have answered at once.",
 			WhatToDo:    "Check the route and the firewalls on the way; packets would show how far they come."})
@@ -54,7 +54,8 @@ func ipv6Broken(t *trace.Trace) []*trace.Finding {
 		}
 		for _, o := range t.Connections {
 			if o.Origin == c.Origin && o.Connected != nil && o.RemoteAddr.Addr().Is4() {
-				out = append(out, &trace.Finding{ID: IPv6Broken, Severity: trace.Warning, Evidence: append(ofConnection(t, c.ID, "connect.start", "connect.failed"), ofConnection(t, o.ID, "connect.done")...),
+				out = append(out, &trace.Finding{ID: IPv6Broken, Severity: trace.Warning,
+					Evidence:    append(ofConnection(t, c.ID, trace.EventConnectStart, trace.EventConnectFailed), ofConnection(t, o.ID, trace.EventConnectDone)...),
 					Title:       fmt.Sprintf("IPv6 address %s does not work from here (%s after %v); IPv4 did", c.Attempts[0].Address, c.Attempts[0].Outcome, lost.Std().Round(time.Millisecond)),
 					Explanation: "A program without Happy Eyeballs waits for the whole connect timeout before it tries IPv4.",
 					WhatToDo:    "Repair IPv6 on the way to this server, or take the AAAA record away.", Source: "RFC 8305 §5"})

@@ -7,6 +7,7 @@ import (
 
 	"peel/internal/pki"
 	"peel/trace"
+	"peel/wire/tlswire"
 )
 
 // certificateIDs are the findings for the verifier's verdicts.
@@ -28,7 +29,7 @@ func certificate(t *trace.Trace) []*trace.Finding {
 		} else {
 			seen[key] = true
 		}
-		f := &trace.Finding{ID: certificateIDs[v.Code], Severity: trace.Error, Evidence: ofConnection(t, c.ID, "tls.handshake.certificate", "tls.verdict"),
+		f := &trace.Finding{ID: certificateIDs[v.Code], Severity: trace.Error, Evidence: ofConnection(t, c.ID, tlswire.TypeCertificate.Event(), trace.EventTLSVerdict),
 			Title: v.Reason, Explanation: v.Explanation, WhatToDo: sentence(v.Try), Hint: v.Hint, Source: "RFC 5280 §6"}
 		if f.ID == "" {
 			f.ID = TLSCertificate
@@ -68,7 +69,7 @@ func tlsAlert(t *trace.Trace) []*trace.Finding {
 		if fail == nil || fail.Layer != trace.LayerTLS || alertIDs[fail.Code] == "" {
 			continue
 		}
-		out = append(out, &trace.Finding{ID: alertIDs[fail.Code], Severity: trace.Error, Evidence: ofConnection(t, c.ID, "tls.handshake.client_hello", "tls.alert", "tls.failed"),
+		out = append(out, &trace.Finding{ID: alertIDs[fail.Code], Severity: trace.Error, Evidence: ofConnection(t, c.ID, tlswire.TypeClientHello.Event(), trace.EventTLSAlert, trace.EventTLSFailed),
 			Title: fail.Seen, WhatToDo: sentence(try), Hint: hint, Source: "RFC 8446 §6.2"})
 	}
 	return out
@@ -78,7 +79,7 @@ func helloRetry(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range t.Connections {
 		if c.TLS != nil && c.TLS.HelloRetry {
-			out = append(out, &trace.Finding{ID: TLSHelloRetry, Severity: trace.Info, Evidence: ofConnection(t, c.ID, "tls.handshake.client_hello", "tls.handshake.server_hello"),
+			out = append(out, &trace.Finding{ID: TLSHelloRetry, Severity: trace.Info, Evidence: ofConnection(t, c.ID, tlswire.TypeClientHello.Event(), tlswire.TypeServerHello.Event()),
 				Title:       fmt.Sprintf("the handshake took one more round trip: the server wants a key share for %s", c.TLS.Group),
 				Explanation: "The client had sent shares for other groups, so the server asked again (HelloRetryRequest).",
 				WhatToDo:    "Let the server accept a group that clients send first, such as X25519MLKEM768 or X25519.", Source: "RFC 8446 §4.1.4"})
@@ -104,7 +105,7 @@ func certificateSoon(t *trace.Trace) []*trace.Finding {
 		begin, err2 := time.Parse(time.RFC3339, leaf.NotBefore)
 		// Certificates that live a few days only are renewed late on purpose.
 		if left := end.Sub(t.Start); err == nil && err2 == nil && left < soon && end.Sub(begin) > 2*soon {
-			out = append(out, &trace.Finding{ID: TLSExpiresSoon, Severity: trace.Warning, Evidence: ofConnection(t, c.ID, "tls.handshake.certificate"),
+			out = append(out, &trace.Finding{ID: TLSExpiresSoon, Severity: trace.Warning, Evidence: ofConnection(t, c.ID, tlswire.TypeCertificate.Event()),
 				Title:       fmt.Sprintf("the certificate for %s expires in %d days, on %s", leaf.Subject, int(left.Hours()/24), end.Format(time.DateOnly)),
 				Explanation: "Automatic renewal happens about 30 days ahead; it has probably failed.", WhatToDo: "Renew the certificate."})
 		}
@@ -117,7 +118,8 @@ func noALPN(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range t.Connections {
 		if c.TLS != nil && c.TLS.ALPN == "" && len(c.TLS.ALPNOffered) > 1 && c.TLS.Decrypted {
-			out = append(out, &trace.Finding{ID: TLSALPN, Severity: trace.Info, Evidence: ofConnection(t, c.ID, "tls.handshake.client_hello", "tls.handshake.encrypted_extensions", "tls.handshake.server_hello"),
+			out = append(out, &trace.Finding{ID: TLSALPN, Severity: trace.Info,
+				Evidence:    ofConnection(t, c.ID, tlswire.TypeClientHello.Event(), tlswire.TypeEncryptedExtensions.Event(), tlswire.TypeServerHello.Event()),
 				Title:       "the server chose no protocol by ALPN; HTTP/1.1 was used",
 				Explanation: "Offered was " + strings.Join(c.TLS.ALPNOffered, ", ") + ". Clients that insist on HTTP/2, such as gRPC's, fail here.",
 				WhatToDo:    "Switch HTTP/2 on where TLS ends: the server or the load balancer before it.", Source: "RFC 7301 §3.2"})

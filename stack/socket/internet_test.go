@@ -32,6 +32,7 @@ import (
 	"peel/stack/nat"
 	"peel/stack/route"
 	"peel/stack/tcp"
+	"peel/trace"
 	"peel/wire/ethernet"
 	"peel/wire/icmp"
 	"peel/wire/ip"
@@ -257,7 +258,7 @@ func httpsRequest(t *testing.T, version client.Version) {
 			t.Errorf("connection %d: %+v", used, c)
 		}
 	}
-	decided := map[string]int{}
+	decided := map[trace.EventName]int{}
 	for _, e := range tr.Events {
 		decided[e.Name]++
 	}

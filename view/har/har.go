@@ -201,8 +201,10 @@ func newEntry(t *trace.Trace, x *trace.Exchange) *entry {
 	for _, v := range []float64{e.Timings.Blocked, e.Timings.DNS, e.Timings.Connect, e.Timings.Send, e.Timings.Wait, e.Timings.Receive} {
 		e.Time += max(v, 0)
 	}
-	e.Peel = extras{Exchange: x.ID, Connection: x.Connection, Stream: x.Stream, Protocol: x.Protocol, Reused: x.Reused, Pool: x.Pool, Cause: x.Cause, Failure: x.Failure, Intervals: map[string]*trace.Interval{}}
-	for name, i := range map[string]*trace.Interval{"blocked": x.Timings.Blocked, "dns": x.Timings.DNS, "connect": x.Timings.Connect, "ssl": x.Timings.SSL, "send": x.Timings.Send, "wait": x.Timings.Wait, "receive": x.Timings.Receive, "total": x.Timings.Total} {
+	e.Peel = extras{Exchange: x.ID, Connection: x.Connection, Stream: x.Stream, Protocol: x.Protocol, Reused: x.Reused,
+		Pool: x.Pool, Cause: x.Cause, Failure: x.Failure, Intervals: map[string]*trace.Interval{}}
+	for name, i := range map[string]*trace.Interval{"blocked": x.Timings.Blocked, "dns": x.Timings.DNS, "connect": x.Timings.Connect,
+		"ssl": x.Timings.SSL, "send": x.Timings.Send, "wait": x.Timings.Wait, "receive": x.Timings.Receive, "total": x.Timings.Total} {
 		if i != nil {
 			e.Peel.Intervals[name] = i
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"peel/trace"
+	"peel/wire/http2"
 )
 
 // Mode says whether to redact.
@@ -136,7 +137,7 @@ func userinfo(s string) (from, to int) {
 // tells whether an event's bytes may hold a secret: compressed and encrypted
 // forms cannot be searched, so a message of headers counts when there is any.
 func tells(e *trace.Event, secrets []string) bool {
-	if e.Name == "http2.headers" || e.Name == "http2.continuation" || e.Layer == trace.LayerHTTP1 {
+	if e.Name == http2.FrameHeaders.Event() || e.Name == http2.FrameContinuation.Event() || e.Layer == trace.LayerHTTP1 {
 		return true
 	}
 	return holds(e.Raw, secrets)

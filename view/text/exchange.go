@@ -54,7 +54,7 @@ func (s *writer) exchange(x *trace.Exchange) {
 // attempted finds a connection that was tried for an exchange that got none.
 func (s *writer) attempted(x *trace.Exchange) *trace.Connection {
 	for _, e := range s.t.Events {
-		if e.Exchange == x.ID && e.Name == "connect.start" {
+		if e.Exchange == x.ID && e.Name == trace.EventConnectStart {
 			if c := s.t.Connection(e.Connection); c != nil {
 				return c
 			}
@@ -170,7 +170,7 @@ func (s *writer) tcp(c *trace.Connection, x *trace.Exchange) {
 	}
 	// Happy Eyeballs: the attempts that did not win.
 	for _, e := range s.t.Events {
-		if e.Exchange != x.ID || e.Name != "connect.start" {
+		if e.Exchange != x.ID || e.Name != trace.EventConnectStart {
 			continue
 		}
 		if o := s.t.Connection(e.Connection); o != nil && o != c && len(o.Attempts) > 0 {
@@ -237,7 +237,8 @@ func (s *writer) segments(c *trace.Connection) {
 	for _, n := range []struct {
 		n    int
 		what string
-	}{{g.Client.Retransmissions + g.Server.Retransmissions, "retransmission"}, {g.Client.OutOfOrder + g.Server.OutOfOrder, "out-of-order segment"}, {g.Client.DuplicateACKs + g.Server.DuplicateACKs, "duplicate ACK"},
+	}{{g.Client.Retransmissions + g.Server.Retransmissions, "retransmission"},
+		{g.Client.OutOfOrder + g.Server.OutOfOrder, "out-of-order segment"}, {g.Client.DuplicateACKs + g.Server.DuplicateACKs, "duplicate ACK"},
 		{g.Client.ZeroWindows + g.Server.ZeroWindows, "zero window"}, {g.BadChecksums, "wrong checksum"}, {g.Conflicts, "conflicting segment"}} {
 		if n.n > 0 {
 			parts = append(parts, plural(n.n, n.what))
@@ -376,7 +377,13 @@ func (s *writer) largest(x *trace.Exchange) {
 		return
 	}
 	d := trace.Duration(top.end - top.start)
-	text := fmt.Sprintf("%d %% is %s", int64(d)*100/int64(total.Duration), phaseWords[top.name])
+	if top.start < total.Start || top.end > total.End {
+		// No phase lies outside of its exchange but by a clock that stepped.
+		s.row("time", fmt.Sprintf("the times do not fit together: %s took %s, and the whole %s; the clock of the capture stepped in between",
+			phaseWords[top.name], duration(d), duration(total.Duration)))
+		return
+	}
+	text := fmt.Sprintf("%d %% is %s", int(float64(d)*100/float64(total.Duration)), phaseWords[top.name])
 	if a, b := s.t.Event(top.from), s.t.Event(top.to); a != nil && b != nil {
 		text += fmt.Sprintf(": %s, from %q (event %d) to %q (event %d)", duration(d), clip(clean(a.Text), 32), a.ID, clip(clean(b.Text), 32), b.ID)
 	}

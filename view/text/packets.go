@@ -140,11 +140,11 @@ func (s *writer) account() {
 	s.line("%s", s.dim(fmt.Sprintf("on the wire: %s, %s", plural(a.Packets, "packet"), bytesText(a.Frames))))
 	width := max(s.o.Width-40, 10)
 	for _, l := range shares {
-		if l.n == 0 {
+		if l.n <= 0 {
 			continue
 		}
 		share := float64(l.n) * 100 / float64(a.Frames)
-		s.line("%s %10s %6.2f %%  %s", s.dim(fmt.Sprintf("%-11s", l.name)), bytesText(l.n), share, s.paint("36", strings.Repeat("━", int(share*float64(width)/100))))
+		s.line("%s %10s %6.2f %%  %s", s.dim(fmt.Sprintf("%-11s", l.name)), bytesText(l.n), share, s.paint("36", strings.Repeat("━", int(min(share, 100)*float64(width)/100))))
 	}
 }
 

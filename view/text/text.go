@@ -201,10 +201,12 @@ func (s *writer) bar(a, b, end trace.Time, width int) string {
 	if end <= 0 {
 		return ""
 	}
-	from := int(int64(a) * int64(width) / int64(end))
-	n := max(1, int(int64(b-a)*int64(width)/int64(end)))
-	from = min(from, width-1)
-	n = min(n, width-from)
+	// Captures span years, and their clocks step back: what lies outside of
+	// the axis is drawn at its edge.
+	share := func(t trace.Time) float64 { return max(0, min(float64(t)/float64(end), 1)) }
+	cells := func(share float64) int { return int(share*float64(width) + 1e-9) }
+	from := min(cells(share(a)), width-1)
+	n := max(1, min(cells(share(b)-share(a)), width-from))
 	return strings.Repeat(" ", from) + s.paint("36", strings.Repeat("━", n))
 }
 

@@ -5,6 +5,9 @@ package http2
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
+
+	"peel/trace"
 )
 
 // FrameType is the type of a frame (RFC 9113 §6).
@@ -39,6 +42,29 @@ func (t FrameType) String() string {
 		return n
 	}
 	return fmt.Sprintf("frame type 0x%02x", uint8(t))
+}
+
+// Event names the event of such a frame: its name in lower case, as in
+// "http2.rst_stream".
+func (t FrameType) Event() trace.EventName {
+	if n := frameEvents[t]; n != "" {
+		return n
+	}
+	return frameEvent(t)
+}
+
+// frameEvents are the names of the events of the types that have a name, so
+// that none is put together for each frame.
+var frameEvents = func() map[FrameType]trace.EventName {
+	m := make(map[FrameType]trace.EventName, len(frameNames))
+	for t := range frameNames {
+		m[t] = frameEvent(t)
+	}
+	return m
+}()
+
+func frameEvent(t FrameType) trace.EventName {
+	return trace.EventName("http2." + strings.ToLower(t.String()))
 }
 
 // Flags are the flags of a frame; what a bit means depends on the type.

@@ -7,21 +7,21 @@ import (
 )
 
 // Layer is that of the events of SOCKS.
-const Layer = "socks"
+const Layer trace.LayerName = "socks"
 
 // Events, by name.
 const (
-	EventGreeting    = "socks.greeting"
-	EventMethod      = "socks.method"
-	EventLogin       = "socks.login"
-	EventLoginStatus = "socks.login_status"
-	EventRequest     = "socks.request"
-	EventReply       = "socks.reply"
-	EventMalformed   = "socks.malformed"
+	EventGreeting    trace.EventName = "socks.greeting"
+	EventMethod      trace.EventName = "socks.method"
+	EventLogin       trace.EventName = "socks.login"
+	EventLoginStatus trace.EventName = "socks.login_status"
+	EventRequest     trace.EventName = "socks.request"
+	EventReply       trace.EventName = "socks.reply"
+	EventMalformed   trace.EventName = "socks.malformed"
 )
 
 // Fields returns the fields of a message, which the name of its event tells.
-func Fields(event string, b []byte) []trace.Field {
+func Fields(event trace.EventName, b []byte) []trace.Field {
 	var out []trace.Field
 	add := func(name, value, meaning string, at, n int) {
 		if at+n <= len(b) {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/netip"
 	"testing"
+
+	"peel/trace"
 )
 
 func TestRequestsRoundTrip(t *testing.T) {
@@ -56,7 +58,7 @@ func FuzzMessages(f *testing.F) {
 	f.Add([]byte{5, 1, 0, 3, 11, 'e', 'x', 'a', 'm', 'p', 'l', 'e', '.', 'c', 'o', 'm', 1, 187})
 	f.Add([]byte{4, 1, 0, 80, 0, 0, 0, 1, 0, 'a', 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, e := range []string{EventGreeting, EventMethod, EventLogin, EventLoginStatus, EventRequest, EventReply} {
+		for _, e := range []trace.EventName{EventGreeting, EventMethod, EventLogin, EventLoginStatus, EventRequest, EventReply} {
 			for _, x := range Fields(e, b) {
 				if x.Offset < 0 || x.Length < 0 || x.Offset+x.Length > len(b) {
 					t.Fatalf("%s: %+v outside of %d bytes", e, x, len(b))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"peel/clock"
+	"peel/trace"
 )
 
 const (
@@ -66,6 +67,33 @@ const (
 
 var noteNames = [...]string{"retransmission", "fast retransmission", "spurious retransmission", "out of order", "previous segment not captured", "acknowledges bytes not captured",
 	"duplicate ACK", "zero window", "zero window probe", "answer to a zero window probe", "window full", "window update", "keep-alive", "keep-alive ACK", "ports reused", "DSACK", "SYN retransmission"}
+
+// Event names the event of a segment so noted. Of several notes the one that
+// says most gives the name.
+func (n Note) Event() trace.EventName {
+	for _, e := range noteEvents {
+		if n.Has(e.notes) {
+			return e.name
+		}
+	}
+	return "tcp.note"
+}
+
+// noteEvents are the names of the events of notes, those that say most first.
+var noteEvents = [...]struct {
+	notes Note
+	name  trace.EventName
+}{
+	{Retransmission | SYNRetransmission, "tcp.retransmission"},
+	{OutOfOrder, "tcp.out_of_order"},
+	{LostSegment, "tcp.lost_segment"},
+	{AckedUnseen, "tcp.acked_unseen"},
+	{ZeroWindowProbe, "tcp.zero_window_probe"},
+	{ZeroWindow, "tcp.zero_window"},
+	{WindowFull, "tcp.window_full"},
+	{KeepAlive, "tcp.keep_alive"},
+	{DSACK, "tcp.dsack"},
+}
 
 // Has tells whether one of x is noted.
 func (n Note) Has(x Note) bool { return n&x != 0 }

@@ -3,6 +3,8 @@ package tlswire
 import (
 	"fmt"
 	"strings"
+
+	"peel/trace"
 )
 
 // HandshakeType is the type of a handshake message (RFC 8446 §4).
@@ -44,24 +46,31 @@ func (t HandshakeType) String() string {
 	return fmt.Sprintf("handshake type %d", uint8(t))
 }
 
-// Snake returns the name in snake_case, such as "client_hello".
-func (t HandshakeType) Snake() string {
-	var b strings.Builder
-	for i, c := range t.String() {
+// handshakeEvent begins the names of the events of handshake messages.
+const handshakeEvent = "tls.handshake."
+
+// Event names the event of such a message: its name in snake_case, as in
+// "tls.handshake.client_hello".
+func (t HandshakeType) Event() trace.EventName {
+	b := []byte(handshakeEvent)
+	for i, c := range []byte(t.String()) {
 		switch {
 		case c >= 'A' && c <= 'Z':
 			if i > 0 {
-				b.WriteByte('_')
+				b = append(b, '_')
 			}
-			b.WriteRune(c | 0x20)
+			b = append(b, c|0x20)
 		case c == ' ':
-			b.WriteByte('_')
+			b = append(b, '_')
 		default:
-			b.WriteRune(c)
+			b = append(b, c)
 		}
 	}
-	return b.String()
+	return trace.EventName(b)
 }
+
+// IsHandshakeEvent tells the names that HandshakeType.Event makes.
+func IsHandshakeEvent(n trace.EventName) bool { return strings.HasPrefix(string(n), handshakeEvent) }
 
 // Alert is an alert (RFC 8446 §6).
 type Alert struct{ Level, Description uint8 }

@@ -36,6 +36,9 @@ func (o Opcode) String() string {
 	return "opcode " + strconv.Itoa(int(o))
 }
 
+// Event names the event of such a frame, as in "websocket.ping".
+func (o Opcode) Event() trace.EventName { return trace.EventName("websocket." + o.String()) }
+
 // Header is that of a frame.
 type Header struct {
 	Fin    bool
