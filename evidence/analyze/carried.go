@@ -50,9 +50,14 @@ func (a *Analyzer) total() *trace.Account {
 }
 
 // rest leaves to Other what no layer claims. Where a packet was cut off, or
-// claims more bytes than there are, nothing is left.
+// claims more bytes than there are, nothing is left, and that much was not sent
+// again.
 func rest(t *trace.Account) {
-	t.Other = max(t.Frames-t.Link-t.Network-t.Transport-t.Repeated-t.TLS-t.HTTP-t.Content, 0)
+	t.Other = t.Frames - t.Link - t.Network - t.Transport - t.Repeated - t.TLS - t.HTTP - t.Content
+	if t.Other < 0 {
+		t.Repeated = max(t.Repeated+t.Other, 0)
+		t.Other = 0
+	}
 }
 
 // book adds the bytes of a connection's streams to an account.

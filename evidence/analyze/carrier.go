@@ -29,6 +29,7 @@ type inner struct {
 	headerLen int
 	typ       ethernet.Type
 	frame     bool
+	network   uint32 // that it belongs to, with addresses of its own; 0 for none
 }
 
 // maxDepth bounds the packets inside packets.
@@ -56,6 +57,9 @@ func (a *Analyzer) carried(w *wire, p *packet, c *carrier, at int, b []byte) {
 	}
 	if at >= 0 {
 		p.layer(string(c.layer), span{at, in.headerLen})
+	}
+	if in.network != 0 {
+		p.network = in.network
 	}
 	// All headers so far carry the packet: they are its link.
 	p.carrier += p.link.len + p.net.len + p.trans.len + in.headerLen

@@ -49,6 +49,9 @@ type conn struct {
 	bound   []binding
 	// begun counts the exchanges before the bytes became those of a tunnel.
 	begun int
+	// passing tells that the bytes became a tunnel's, of which nothing was read
+	// yet.
+	passing bool
 }
 
 // binding says which exchange of the capture a request on the wire is.
@@ -118,14 +121,14 @@ func (c *conn) secret(line []byte) {
 
 // speak says what is spoken on the connection, above TLS.
 func (c *conn) speak(name trace.Protocol) {
-	if c.tr.Protocol == "" {
-		c.tr.Protocol = name
+	if c.tr.Protocol == "" || c.passing {
+		c.tr.Protocol, c.passing = name, false
 	}
 }
 
 // through says that what follows only passes through the peer.
 func (c *conn) through(p *trace.Proxy) {
-	c.tr.Proxy, c.tr.Protocol = p, ""
+	c.tr.Proxy, c.passing = p, true
 	c.begun = len(c.tr.Exchanges)
 }
 

@@ -11,12 +11,16 @@ import (
 // datagram takes a UDP datagram. Those of a protocol that is recognised are
 // read; of others only the packets are shown.
 func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
-	key := keyOf(p.src, p.dst)
+	key := p.key(p.src, p.dst)
 	c := w.datagrams[key]
 	if c == nil {
 		socket, mine := w.bound[p.src.Port()]
-		if !mine && !a.recognised(&opening{datagram: true, out: d.Payload(), client: p.src.Port(), server: p.dst.Port(), waited: true}) {
-			return
+		var spoken *protocol
+		if !mine {
+			spoken = a.recognised(&opening{datagram: true, out: d.Payload(), client: p.src.Port(), server: p.dst.Port(), waited: true})
+			if spoken == nil {
+				return
+			}
 		}
 		if len(w.datagrams) >= a.lim.Flows {
 			for _, old := range w.datagrams { // they hold no state but their number
@@ -31,6 +35,7 @@ func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 		w.datagrams[key] = c
 		c.tr.Network = "udp"
 		if !mine {
+			c.speak(spoken.name) // even when none of it can be read
 			client, server := p.src, p.dst
 			if rank(client.Port()) > rank(server.Port()) {
 				client, server = server, client
@@ -54,14 +59,14 @@ func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 	c.bytes(a.now, dir, d.Payload())
 }
 
-// recognised tells whether a protocol takes what begins so.
-func (a *Analyzer) recognised(o *opening) bool {
+// recognised returns the protocol that takes what begins so, or nil.
+func (a *Analyzer) recognised(o *opening) *protocol {
 	for _, p := range a.protocols {
 		if p.recognise != nil && p.over.datagrams(true) && p.recognise(o) == yes {
-			return true
+			return p
 		}
 	}
-	return false
+	return nil
 }
 
 // missing tells that n bytes of one direction were not captured.

@@ -176,9 +176,7 @@ func join(list []chunk) []byte {
 
 // open begins to decode a protocol.
 func (l *layer) open(p *protocol, from *exchange) {
-	if p.name != "" {
-		l.c.speak(p.name)
-	}
+	l.c.speak(p.name)
 	l.start(p.open(l, from))
 }
 

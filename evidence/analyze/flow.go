@@ -79,7 +79,7 @@ func (s side) End(now clock.Time, fin bool) {
 func (a *Analyzer) segment(w *wire, p *packet, s tcp.Segment, length int) {
 	p.tcp = s
 	flags := s.Flags()
-	key := keyOf(p.src, p.dst)
+	key := p.key(p.src, p.dst)
 	f := w.flows[key]
 	fresh := f == nil
 	if f != nil && flags.Has(tcp.SYN) && !flags.Has(tcp.ACK) && f.reopened(p, s) {

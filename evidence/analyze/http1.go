@@ -186,7 +186,7 @@ func (h *h1conn) request(first, t clock.Time, f *stretch, n int, head *http1.Hea
 // url is the target URI of a request (RFC 9112 §3.3).
 func (h *h1conn) url(head *http1.Head) string {
 	switch {
-	case head.Method == "CONNECT":
+	case head.Method == "CONNECT" && !strings.HasPrefix(head.Target, "/"):
 		return head.Target // the authority-form: no URL is asked for
 	case strings.Contains(head.Target, "://"):
 		return head.Target // the absolute-form, which proxies are asked with

@@ -45,15 +45,18 @@ type wire struct {
 	shown         trace.Packet // handed to the hook, and used again
 }
 
-// flowKey names a flow by its ends; the lesser end stands first, so that both
-// directions have the same key.
-type flowKey struct{ a, b netip.AddrPort }
+// flowKey names a flow by its ends and the virtual network they are in; the
+// lesser end stands first, so that both directions have the same key.
+type flowKey struct {
+	a, b    netip.AddrPort
+	network uint32
+}
 
-func keyOf(src, dst netip.AddrPort) flowKey {
+func (p *packet) key(src, dst netip.AddrPort) flowKey {
 	if c := src.Addr().Compare(dst.Addr()); c > 0 || c == 0 && src.Port() > dst.Port() {
-		return flowKey{dst, src}
+		return flowKey{dst, src, p.network}
 	}
-	return flowKey{src, dst}
+	return flowKey{src, dst, p.network}
 }
 
 // packet is the current packet as far as it has been read. It is used again
@@ -64,6 +67,7 @@ type packet struct {
 	layers  []trace.Layer // all headers, from the outside in
 	carrier int           // bytes of headers outside of link
 	depth   int           // packets inside packets
+	network uint32        // virtual, that its addresses belong to
 	link    span          // where each header and payload stands; length 0 for none
 	net     span
 	trans   span
@@ -451,10 +455,10 @@ func (a *Analyzer) control(w *wire, p *packet, m icmp.Message, b []byte) {
 			dst := netip.AddrPortFrom(h.Dst, uint16(t[2])<<8|uint16(t[3]))
 			p.about = []netip.AddrPort{src, dst}
 			text += fmt.Sprintf(", about %v → %v", src, dst)
-			if f := w.flows[keyOf(src, dst)]; f != nil {
+			if f := w.flows[p.key(src, dst)]; f != nil {
 				p.conn = f.conn
 				e.Connection = f.conn.tr.ID
-			} else if c := w.datagrams[keyOf(src, dst)]; c != nil {
+			} else if c := w.datagrams[p.key(src, dst)]; c != nil {
 				p.conn = c
 				e.Connection = c.tr.ID
 			}

@@ -2,6 +2,7 @@ package analyze
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"peel/clock"
@@ -18,24 +19,34 @@ var socksProtocol = protocol{
 }
 
 // looksLikeSOCKS goes by what both say: a few bytes of a greeting or request
-// could be anything, and the proxy's answer to them tells.
+// could be anything, and the proxy's answer to them tells. It comes when they
+// are whole, and chooses what was offered.
 func looksLikeSOCKS(o *opening) guess {
 	if len(o.out) == 0 || o.out[0] != socks.Version5 && o.out[0] != socks.Version4 {
 		return no
 	}
 	var err error
+	var offered []socks.Method
+	var chosen socks.Method
+	if o.out[0] == socks.Version4 && len(o.out) > 1 && socks.Command(o.out[1]) != socks.Connect && socks.Command(o.out[1]) != socks.Bind {
+		return no
+	}
 	if o.out[0] == socks.Version5 {
-		_, _, err = socks.ParseGreeting(o.out)
-		if err == nil {
-			_, _, err = socks.ParseMethod(o.in)
-		}
+		offered, _, err = socks.ParseGreeting(o.out)
 	} else {
 		_, _, err = socks.ParseRequest(o.out)
-		if err == nil {
-			_, _, _, err = socks.ParseReply(socks.Version4, o.in)
-		}
 	}
 	switch {
+	case err != nil && len(o.in) > 0:
+		return no
+	case err == nil && o.out[0] == socks.Version5:
+		chosen, _, err = socks.ParseMethod(o.in)
+	case err == nil:
+		_, _, _, err = socks.ParseReply(socks.Version4, o.in)
+	}
+	switch {
+	case err == nil && offered != nil && chosen != socks.NoneAcceptable && !slices.Contains(offered, chosen):
+		return no
 	case err == nil:
 		return yes
 	case errors.Is(err, socks.ErrShort):

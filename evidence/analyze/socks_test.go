@@ -95,13 +95,50 @@ func TestProxyRefuses(t *testing.T) {
 
 // What is no SOCKS is not taken for it.
 func TestNoSOCKS(t *testing.T) {
-	for _, pieces := range [][]any{{"\x05\x01\x00", []byte("hello, I talk first")}, {"\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00"}, {get, []byte(ok)}} {
+	for _, pieces := range [][]any{{"\x05\x01\x00", []byte("hello, I talk first")},
+		{"\x05\x64\x08\xc4\x04\x00\x03\x00\xb4\xb8", []byte("\x05\x64\x0a\x44\x03\x00\x04\x00\x7c\xae"), "\x05\x64\x12" + strings.Repeat("\xc4", 100)}, // DNP3
+		{"\x05\x01\x00", []byte("\x05\x02")},                                                 // chooses what was not offered
+		{"\x04\x03\x00\x08\x00\x00\x01\x9a\x00", []byte("\x00\x5a\x00\x00\x00\x00\x00\x00")}, // SOCKS4 has two commands
+		{"\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00"}, {get, []byte(ok)}} {
 		a := New(Limits{})
 		for _, r := range socket(pieces...) {
 			a.Add(r)
 		}
-		if p := a.Trace().Connections[0].Protocol; p == "SOCKS" {
-			t.Errorf("%q is taken for SOCKS", pieces)
+		tr := a.Trace()
+		if p := tr.Connections[0].Protocol; p == "SOCKS" || p == "" && len(pieces) > 1 {
+			t.Errorf("%q: protocol %q", pieces, p)
 		}
+		for _, e := range tr.Events {
+			if e.Layer == "socks" {
+				t.Errorf("%q is taken for SOCKS: %s", pieces, e.Text)
+			}
+		}
+	}
+}
+
+// A tunnel through which nothing passed was asked for in a protocol.
+func TestNothingPassed(t *testing.T) {
+	for want, pieces := range map[trace.Protocol][]any{
+		"SOCKS":    {"\x05\x01\x00", []byte("\x05\x00"), "\x05\x01\x00\x01\xc0\x00\x02\x01\x00\x50", []byte("\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")},
+		"HTTP/1.1": {"CONNECT a.example:80 HTTP/1.1\r\nHost: a.example:80\r\n\r\n", []byte("HTTP/1.1 200 OK\r\n\r\n")},
+	} {
+		a := New(Limits{})
+		for _, r := range socket(pieces...) {
+			a.Add(r)
+		}
+		if c := a.Trace().Connections[0]; c.Protocol != want || c.Proxy == nil {
+			t.Errorf("protocol %q, proxy %v, want %q", c.Protocol, c.Proxy, want)
+		}
+	}
+}
+
+// A CONNECT with a path, which is malformed, keeps the host in its URL.
+func TestConnectWithAPath(t *testing.T) {
+	a := New(Limits{})
+	for _, r := range socket("CONNECT / HTTP/1.1\r\nHost: a.example\r\n\r\n", []byte("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")) {
+		a.Add(r)
+	}
+	if u := a.Trace().Exchanges[0].URL; u != "http://a.example/" {
+		t.Error(u)
 	}
 }

@@ -27,6 +27,6 @@ var (
 func of(parse func([]byte) (tunnel.Payload, error)) func([]byte) (inner, error) {
 	return func(b []byte) (inner, error) {
 		p, err := parse(b)
-		return inner{headerLen: p.HeaderLen, typ: p.Type, frame: p.Frame}, err
+		return inner{headerLen: p.HeaderLen, typ: p.Type, frame: p.Frame, network: p.Network}, err
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"peel/clock"
 	"peel/evidence/capture"
+	"peel/trace"
 	"peel/wire/ip"
 	"peel/wire/pcap"
 	"peel/wire/tcp"
@@ -168,5 +169,58 @@ func TestTunnelsAreBounded(t *testing.T) {
 	tr := a.Trace()
 	if len(tr.Events) != 1 || !strings.Contains(tr.Events[0].Text, "more than 8 packets inside one another") {
 		t.Errorf("%+v", tr.Events)
+	}
+}
+
+// The same addresses and ports in two virtual networks, and in none, are three
+// connections.
+func TestVirtualNetworksAreApart(t *testing.T) {
+	a := New(Limits{Packets: 20, PacketBytes: 1 << 16})
+	at := clock.Time(1e9)
+	for _, p := range conversation() {
+		n := len(p)
+		for _, vni := range []string{"", "00002a00", "00002b00"} {
+			header := macs + "0800"
+			if vni != "" {
+				header += outer(n+30, 17) + udpTo(4789, n+22) + "08000000" + vni + macs + "0800"
+			}
+			frame := append(unhex(t, header), p...)
+			a.Add(capture.Record{Time: at, Kind: capture.Packet, Length: len(frame), Data: frame, Link: capture.Link{Type: pcap.LinkEthernet}})
+			at += 1e5
+		}
+	}
+	a.End()
+	tr := a.Trace()
+	if len(tr.Exchanges) != 3 || len(tr.Connections) != 3 {
+		t.Errorf("%d requests on %d connections", len(tr.Exchanges), len(tr.Connections))
+	}
+	for _, c := range tr.Connections {
+		if s := c.Segments; s.Client.Segments != 2 || s.Client.Retransmissions+s.Server.Retransmissions != 0 {
+			t.Errorf("#%d: %+v", c.ID, s.Client)
+		}
+	}
+}
+
+// A query that cannot be read is DNS by its port.
+func TestDatagramCutOff(t *testing.T) {
+	a := New(Limits{})
+	frame := unhex(t, macs+"0800"+outer(60, 17)+"c0000035 0044 0000"+"caa60100")
+	a.Add(capture.Record{Time: 1e9, Kind: capture.Packet, Length: len(frame) + 48, Data: frame, Link: capture.Link{Type: pcap.LinkEthernet}})
+	a.End()
+	if tr := a.Trace(); len(tr.Connections) != 1 || tr.Connections[0].Protocol != trace.ProtocolDNS {
+		t.Errorf("%+v", tr.Connections)
+	}
+}
+
+// Segments that claim more than their frames hold leave no negative share.
+func TestAccountOfLyingHeaders(t *testing.T) {
+	for _, c := range []struct{ in, want trace.Account }{
+		{trace.Account{Frames: 60, Network: 20, Transport: 20, Repeated: 3000}, trace.Account{Frames: 60, Network: 20, Transport: 20, Repeated: 20}},
+		{trace.Account{Frames: 60, Network: 60, Transport: 20}, trace.Account{Frames: 60, Network: 60, Transport: 20}},
+		{trace.Account{Frames: 60, Network: 20}, trace.Account{Frames: 60, Network: 20, Other: 40}},
+	} {
+		if rest(&c.in); c.in != c.want {
+			t.Errorf("%+v, want %+v", c.in, c.want)
+		}
 	}
 }

@@ -85,8 +85,11 @@ func zeroWindow(t *trace.Trace) []*trace.Finding {
 			side *trace.SegmentSide
 			dir  trace.Direction
 		}{{"client", &g.Client, trace.Out}, {"server", &g.Server, trace.In}} {
+			if s.side.ZeroWindows == 0 {
+				continue
+			}
 			first, last, n := stalled(t, c.ID, s.dir)
-			if s.side.ZeroWindows == 0 || n == 0 || last.Time-first.Time < trace.Time(200e6) {
+			if n == 0 || last.Time-first.Time < trace.Time(200e6) {
 				continue // a window closes for a moment in any fast transfer
 			}
 			out = append(out, &trace.Finding{ID: ZeroWindow, Severity: trace.Warning, Evidence: ofConnection(t, c.ID, tcp.ZeroWindow.Event(), tcp.ZeroWindowProbe.Event()),

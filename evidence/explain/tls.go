@@ -52,11 +52,17 @@ var alertIDs = map[trace.FailureCode]trace.FindingID{
 // tlsAlert: the server ended the handshake.
 func tlsAlert(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
+	var failed []*trace.Exchange
+	for _, x := range t.Exchanges {
+		if x.Failure != nil && x.Failure.Layer == trace.LayerTLS {
+			failed = append(failed, x)
+		}
+	}
 	for _, c := range t.Connections {
 		// The alert can end the handshake, or the first exchange after it.
 		fail, try, hint := c.Failure, "", trace.Hint("")
-		for _, x := range t.Exchanges {
-			if x.Failure != nil && x.Failure.Layer == trace.LayerTLS && (fail != nil && x.Failure.Code == fail.Code || fail == nil && x.Connection == c.ID) {
+		for _, x := range failed {
+			if fail != nil && x.Failure.Code == fail.Code || fail == nil && x.Connection == c.ID {
 				fail, try, hint = x.Failure, x.Failure.Try, x.Failure.Hint
 			}
 		}

@@ -39,6 +39,9 @@ type Payload struct {
 	Type ethernet.Type
 	// Frame tells that a whole Ethernet frame follows.
 	Frame bool
+	// Network is the number of a virtual network whose addresses are its own
+	// (VXLAN's VNI), 0 when there is none.
+	Network uint32
 }
 
 // of makes a Payload of an EtherType.
@@ -176,7 +179,9 @@ func ParseVXLAN(b []byte) (Payload, error) {
 	case b[0] != 0x08 || b[1]|b[2]|b[3] != 0 || b[7] != 0:
 		return Payload{}, fmt.Errorf("vxlan: flags %#02x and reserved bytes are not those of RFC 7348", b[0])
 	}
-	return of(vxlanHeader, TypeTEB), nil
+	p := of(vxlanHeader, TypeTEB)
+	p.Network = binary.BigEndian.Uint32(b[4:]) >> 8
+	return p, nil
 }
 
 // ParseMPLS reads a stack of labels (RFC 3032 §2.1). What follows the last one

@@ -34,7 +34,7 @@ func TestHeaders(t *testing.T) {
 		{"PPTP, IPv4 (RFC 2637)", ParseGRE, "3001880b" + "00100001" + "00000007" + "ff030021", Payload{HeaderLen: 16, Type: ethernet.TypeIPv4}, false},
 		{"PPTP, an acknowledgement alone", ParseGRE, "2081880b" + "00000001" + "00000007", Payload{HeaderLen: 12}, false},
 		{"ERSPAN II", ParseGRE, "100088be" + "00000001" + "1001000000000000", Payload{HeaderLen: 16, Type: TypeTEB, Frame: true}, false},
-		{"VXLAN", ParseVXLAN, "0800000000002a00", Payload{HeaderLen: 8, Type: TypeTEB, Frame: true}, false},
+		{"VXLAN", ParseVXLAN, "0800000000002a00", Payload{HeaderLen: 8, Type: TypeTEB, Frame: true, Network: 42}, false},
 		{"no VXLAN", ParseVXLAN, "0800000000002a01", Payload{}, true},
 		{"one label", ParseMPLS, "0001d1ff" + "45", Payload{HeaderLen: 4, Type: ethernet.TypeIPv4}, false},
 		{"two labels, IPv6", ParseMPLS, "0001d0ff" + "0001d1ff" + "60", Payload{HeaderLen: 8, Type: ethernet.TypeIPv6}, false},
