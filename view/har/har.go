@@ -389,7 +389,7 @@ const maxDecoded = 64 << 20
 
 // plainBody returns a body without its coding, and whether all of it is there.
 func plainBody(b trace.Body) ([]byte, bool) {
-	if int64(len(b.Content)) < b.WireSize {
+	if int64(len(b.Content))+b.Redacted < b.WireSize {
 		return nil, false
 	}
 	if b.Encoding == "" {

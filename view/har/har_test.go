@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"peel/trace"
+	"peel/view/redact"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -344,5 +345,39 @@ func TestPostData(t *testing.T) {
 	}
 	if p := post("", "", 0); p != nil {
 		t.Errorf("no body: %v", p)
+	}
+}
+
+// A body is whole when secrets were taken out of it, and cut off when they made
+// it longer.
+func TestRedactedContent(t *testing.T) {
+	const secret = "0123456789abcdef"
+	for _, c := range []struct {
+		value, content string
+		size           int64
+		text           string
+	}{
+		{secret, "<p>" + secret + "</p>", 23, "<p>" + redact.Mark + "</p>"},
+		{"abcd", "<p>abcd</p>", 12, ""},
+	} {
+		x := &trace.Exchange{ID: 1, Request: trace.Request{Headers: []trace.Header{{Name: "Cookie", Value: "id=" + c.value}}},
+			Response: &trace.Response{Status: 200, Body: trace.Body{WireSize: c.size, DecodedSize: -1, Content: []byte(c.content)}}}
+		var out bytes.Buffer
+		if err := Write(&out, redact.Apply(&trace.Trace{Exchanges: []*trace.Exchange{x}}, redact.On), Options{}); err != nil {
+			t.Fatal(err)
+		}
+		var doc struct {
+			Log struct {
+				Entries []struct {
+					Response struct{ Content struct{ Text string } }
+				}
+			}
+		}
+		if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
+			t.Fatal(err)
+		}
+		if got := doc.Log.Entries[0].Response.Content.Text; got != c.text {
+			t.Errorf("%q, want %q", got, c.text)
+		}
 	}
 }

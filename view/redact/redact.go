@@ -98,11 +98,13 @@ func holds(b []byte, secrets []string) bool {
 // content takes secrets out of a body that was kept. What Content-Encoding
 // hides is not searched.
 func content(b *trace.Body, secrets []string) {
+	before := len(b.Content)
 	for _, s := range secrets {
 		if bytes.Contains(b.Content, []byte(s)) {
 			b.Content = bytes.ReplaceAll(b.Content, []byte(s), []byte(Mark))
 		}
 	}
+	b.Redacted += int64(before - len(b.Content))
 }
 
 // Text returns a text of a decision, such as a URL, without the secrets that
