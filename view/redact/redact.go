@@ -346,8 +346,11 @@ func deepCopy(v reflect.Value) reflect.Value {
 		c := reflect.New(v.Type()).Elem()
 		c.Set(v)
 		for i := range v.NumField() {
-			if v.Type().Field(i).IsExported() {
-				c.Field(i).Set(deepCopy(v.Field(i)))
+			switch f := v.Field(i); f.Kind() {
+			case reflect.Pointer, reflect.Slice, reflect.Struct:
+				if f.CanInterface() { // it is exported
+					c.Field(i).Set(deepCopy(f))
+				}
 			}
 		}
 		return c
@@ -391,8 +394,8 @@ func replace(v reflect.Value, r *strings.Replacer) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if v.Type().Field(i).IsExported() {
-				replace(v.Field(i), r)
+			if f := v.Field(i); f.CanSet() { // it is exported
+				replace(f, r)
 			}
 		}
 	case reflect.String:
