@@ -207,6 +207,9 @@ func (l *lookup) judge() {
 			worst.Kind, worst.Detail = r.kind, r.detail
 		}
 	}
+	if _, asked := l.replies[dns.TypeA]; !asked && worst.Kind == stub.NoData {
+		return // most names have no IPv6 address, and this one's IPv4 address was not asked for here
+	}
 	if worst.Kind != 0 {
 		worst.Name = l.tr.Name
 		failure := worst.Failure()

@@ -116,17 +116,41 @@ func dnsFailure(t *trace.Trace) []*trace.Finding {
 			continue
 		}
 		out = append(out, &trace.Finding{ID: u.id, Severity: trace.Error, Evidence: ofLookup(t, l.ID, trace.EventDNSResponse, trace.EventLookupStep, trace.EventLookupEnd),
-			Title: l.Name + " " + u.title, Explanation: u.explanation, WhatToDo: sentence(l.Failure.Try), Hint: l.Failure.Hint, Source: "RFC 1035 §4.1.1"})
+			Title: l.Name + " " + u.title + onlyAsked(l, u.id), Explanation: u.explanation, WhatToDo: sentence(l.Failure.Try), Hint: l.Failure.Hint, Source: "RFC 1035 §4.1.1"})
 	}
 	return out
 }
+
+// onlyAsked says which kind of address is meant when just one was asked for.
+func onlyAsked(l *trace.Lookup, id trace.FindingID) string {
+	if id != DNSEmpty {
+		return ""
+	}
+	asked := map[string]bool{}
+	for _, s := range l.Steps {
+		if s.Source == trace.SourceDNS {
+			asked[s.Question.Type] = true
+		}
+	}
+	switch {
+	case asked["A"] && !asked["AAAA"]:
+		return " of IPv4; IPv6 was not asked for"
+	case asked["AAAA"] && !asked["A"]:
+		return " of IPv6; IPv4 was not asked for"
+	}
+	return ""
+}
+
+// maxSearched bounds the lookups that are looked at for one of a search list,
+// beside the time.
+const maxSearched = 100
 
 // searchedOn tells a lookup that was one step along a search list: soon after,
 // the same name without the suffix, or with another, brought an address. A
 // resolver that decides before peel's eyes makes one lookup of them all; of
 // one that only its packets show, each name is a lookup.
 func searchedOn(l *trace.Lookup, later []*trace.Lookup) bool {
-	for _, o := range later {
+	for _, o := range later[:min(len(later), maxSearched)] {
 		if o.Start > l.End+trace.Time(searchPause) {
 			break
 		}

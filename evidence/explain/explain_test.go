@@ -145,3 +145,25 @@ func TestSearchListInPackets(t *testing.T) {
 		}
 	}
 }
+
+// What was not asked for is not said to be missing.
+func TestNoDataSaysWhatWasAsked(t *testing.T) {
+	tr := healthy()
+	tr.Lookups[0].Failure = &trace.Failure{Layer: trace.LayerDNS, Code: trace.FailNoData, Seen: "seen", Try: "try"}
+	tr.Lookups[0].Steps = []trace.Step{{Source: trace.SourceDNS, Question: trace.Question{Name: "example.com.", Type: "A"}, Outcome: trace.StepNoData}}
+	find := func() string {
+		for _, f := range Findings(tr) {
+			if f.ID == DNSEmpty {
+				return f.Title
+			}
+		}
+		return ""
+	}
+	if got := find(); got != "example.com has no address of IPv4; IPv6 was not asked for" {
+		t.Error(got)
+	}
+	tr.Lookups[0].Steps = append(tr.Lookups[0].Steps, trace.Step{Source: trace.SourceDNS, Question: trace.Question{Name: "example.com.", Type: "AAAA"}, Outcome: trace.StepNoData})
+	if got := find(); got != "example.com has no address" {
+		t.Error(got)
+	}
+}
