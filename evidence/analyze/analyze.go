@@ -284,17 +284,22 @@ const (
 	TraceCut    trace.FindingID = "TRACE-CUT"
 )
 
-// Trace returns what the records so far tell. The Analyzer can go on: it does
-// not change what it has returned, which others may read meanwhile. So what it
-// changes in its place is copied; a list that only gets longer is shared, cut
-// to its length.
-func (a *Analyzer) Trace() *trace.Trace {
-	t := &trace.Trace{
+// newTrace makes a trace of nothing: its lists are empty, not absent.
+func (a *Analyzer) newTrace() *trace.Trace {
+	return &trace.Trace{
 		SchemaVersion: trace.SchemaVersion,
 		Start:         a.start.Std(),
 		Exchanges:     []*trace.Exchange{}, Lookups: []*trace.Lookup{}, Connections: []*trace.Connection{},
 		Packets: []*trace.Packet{}, Events: []*trace.Event{}, Findings: []*trace.Finding{},
 	}
+}
+
+// Trace returns what the records so far tell. The Analyzer can go on: it does
+// not change what it has returned, which others may read meanwhile. So what it
+// changes in its place is copied; a list that only gets longer is shared, cut
+// to its length.
+func (a *Analyzer) Trace() *trace.Trace {
+	t := a.newTrace()
 	// Keys can come after the bytes they open, so events are not made in the
 	// order of their times.
 	slices.SortStableFunc(a.events, func(x, y *trace.Event) int { return cmp.Compare(x.Time, y.Time) })

@@ -172,6 +172,23 @@ func (c *conn) gap() {
 	}
 }
 
+// missing tells that n bytes of one direction were not captured.
+func (c *conn) missing(now clock.Time, dir capture.Direction, n int64) {
+	if c.tr.Failure == nil {
+		c.tr.Failure = &trace.Failure{Layer: trace.LayerCapture, Code: trace.FailNotCaptured,
+			Seen: "bytes of the connection are missing from the capture",
+			Try:  "capture without a snap length, with a larger buffer, and on the machine itself"}
+	}
+	c.root.gap(now, dir, n)
+}
+
+// release lets go of what only a running connection needs.
+func (c *conn) release() {
+	c.released = true
+	c.secrets = nil
+	c.root.release()
+}
+
 func (c *conn) attemptEnded(at trace.Time, outcome trace.AttemptOutcome, err string) {
 	if n := len(c.tr.Attempts); n > 0 {
 		at0 := &c.tr.Attempts[n-1]

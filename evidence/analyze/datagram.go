@@ -1,9 +1,7 @@
 package analyze
 
 import (
-	"peel/clock"
 	"peel/evidence/capture"
-	"peel/trace"
 	"peel/wire/ip"
 	"peel/wire/udp"
 )
@@ -67,23 +65,6 @@ func (a *Analyzer) recognised(o *opening) *protocol {
 		}
 	}
 	return nil
-}
-
-// missing tells that n bytes of one direction were not captured.
-func (c *conn) missing(now clock.Time, dir capture.Direction, n int64) {
-	if c.tr.Failure == nil {
-		c.tr.Failure = &trace.Failure{Layer: trace.LayerCapture, Code: trace.FailNotCaptured,
-			Seen: "bytes of the connection are missing from the capture",
-			Try:  "capture without a snap length, with a larger buffer, and on the machine itself"}
-	}
-	c.root.gap(now, dir, n)
-}
-
-// release lets go of what only a running connection needs.
-func (c *conn) release() {
-	c.released = true
-	c.secrets = nil
-	c.root.release()
 }
 
 // carriers are the packets that the current datagram came in.

@@ -102,8 +102,9 @@ const (
 
 // Bounds of what is kept of a beginning until its protocol is known.
 const (
-	maxOpening       = 1 << 16 // bytes of one direction
-	maxOpeningPieces = 64      // of the server's, when the client says nothing
+	maxOpeningOut    = 2 * maxGuess // bytes of the client: more than any protocol needs to be known by
+	maxOpeningIn     = 1 << 16      // bytes of the server, when the client says nothing
+	maxOpeningPieces = 64           // and the pieces they came in
 )
 
 // layer is a two-way stream of bytes of a connection: that of the socket, or
@@ -143,7 +144,7 @@ func (l *layer) sniff() {
 	o := opening{secure: l.secure, late: l.late || l.c.late(), datagram: l.c.tr.Network == "udp"}
 	o.client, o.server = l.c.ports()
 	o.out, o.in = join(l.early[capture.Out]), join(l.early[capture.In])
-	o.waited = len(l.early[capture.In]) >= maxOpeningPieces || len(o.out) > maxOpening || len(o.in) > maxOpening
+	o.waited = len(l.early[capture.In]) >= maxOpeningPieces || len(o.out) > maxOpeningOut || len(o.in) > maxOpeningIn
 	waits := len(o.out) == 0 && !o.waited
 	for _, p := range l.c.a.protocols {
 		if p.recognise == nil || !p.over.datagrams(o.datagram) {

@@ -73,8 +73,7 @@ func (a *Analyzer) handOut(all bool) {
 	}
 	ofExchange, ofConn, ofLookup := a.sortOut(exchanges, conns, lookups)
 	part := func(events []*trace.Event) *trace.Trace {
-		t := &trace.Trace{SchemaVersion: trace.SchemaVersion, Start: a.start.Std(), Exchanges: []*trace.Exchange{}, Lookups: []*trace.Lookup{},
-			Connections: []*trace.Connection{}, Packets: []*trace.Packet{}, Events: []*trace.Event{}, Findings: []*trace.Finding{}}
+		t := a.newTrace()
 		t.Events = append(t.Events, events...)
 		return t
 	}

@@ -63,7 +63,6 @@ type socksConn struct {
 	version byte
 	step    [2]socksStep // what each direction says next
 	request socks.Request
-	broken  bool
 }
 
 type socksStep uint8
@@ -81,7 +80,7 @@ func (s *socksConn) input(t clock.Time, dir capture.Direction, b []byte) {
 		s.step = [2]socksStep{asking, asking}
 	}
 	// The answer to what was just said may be there already.
-	for s.l.dec == s && !s.broken && (s.next(t, capture.Out) || s.next(t, capture.In)) {
+	for s.l.dec == s && (s.next(t, capture.Out) || s.next(t, capture.In)) {
 	}
 }
 
@@ -97,7 +96,6 @@ func (s *socksConn) next(t clock.Time, dir capture.Direction) bool {
 		return false
 	case err != nil:
 		s.l.message(t, socks.Layer, socks.EventMalformed, strings.TrimPrefix(err.Error(), "socks: "), dir, f.offset, len(f.buf), f.buf)
-		s.broken = true
 		s.l.ignore()
 		return false
 	case n == 0:
@@ -107,10 +105,10 @@ func (s *socksConn) next(t clock.Time, dir capture.Direction) bool {
 	if name == socks.EventLogin {
 		raw = raw[:2+int(raw[1])] // the password is nobody's business
 	}
-	e := s.l.message(f.first, socks.Layer, name, text, dir, f.offset, n, raw)
+	s.l.message(f.first, socks.Layer, name, text, dir, f.offset, n, raw)
 	f.take(n, t)
 	if name == socks.EventReply {
-		s.replied(t, e)
+		s.replied(t)
 	}
 	return true
 }
@@ -137,6 +135,9 @@ func (s *socksConn) read(dir capture.Direction, b []byte) (name trace.EventName,
 			if m != socks.UsernamePassword {
 				s.step = [2]socksStep{asking, asking}
 			}
+			if m == socks.NoneAcceptable {
+				s.refused("accepts no way to authenticate that the client offers", "give the proxy a user name and password")
+			}
 			return socks.EventMethod, "SOCKS5 proxy chooses: " + m.String(), n, nil
 		}
 	case dir == capture.Out && step == login:
@@ -153,6 +154,7 @@ func (s *socksConn) read(dir capture.Direction, b []byte) (name trace.EventName,
 		if ok, n, err = socks.ParseLoginStatus(b); err == nil {
 			s.step[dir] = asking
 			if !ok {
+				s.refused("refuses the user name or password", "check both with whoever runs the proxy")
 				return socks.EventLoginStatus, "SOCKS5 proxy refuses the user name or password", n, nil
 			}
 			return socks.EventLoginStatus, "SOCKS5 proxy takes the password", n, nil
@@ -167,14 +169,17 @@ func (s *socksConn) read(dir capture.Direction, b []byte) (name trace.EventName,
 		if r, _, n, err = socks.ParseReply(s.version, b); err == nil {
 			s.step[dir] = done
 			if !r.Granted() {
-				s.l.c.tr.Failure = &trace.Failure{Layer: socks.Layer, Code: trace.FailProxyRefused,
-					Seen: "the " + string(s.name()) + " proxy did not connect to " + s.request.Target.String() + ": " + r.String(),
-					Try:  "look at the proxy's log and rules, and whether it can reach the target"}
+				s.refused("did not connect to "+s.request.Target.String()+": "+r.String(), "look at the proxy's log and rules, and whether it can reach the target")
 			}
 			return socks.EventReply, string(s.name()) + " reply: " + r.String(), n, nil
 		}
 	}
 	return "", "", 0, err
+}
+
+// refused says why there is no connection through the proxy.
+func (s *socksConn) refused(what, try string) {
+	s.l.c.tr.Failure = &trace.Failure{Layer: socks.Layer, Code: trace.FailProxyRefused, Seen: "the " + string(s.name()) + " proxy " + what, Try: try}
 }
 
 func (s *socksConn) name() trace.ProxyProtocol {
@@ -185,7 +190,7 @@ func (s *socksConn) name() trace.ProxyProtocol {
 }
 
 // replied goes on with what passes through the proxy.
-func (s *socksConn) replied(t clock.Time, e *trace.Event) {
+func (s *socksConn) replied(t clock.Time) {
 	if s.l.c.tr.Failure != nil || s.request.Command != socks.Connect {
 		s.l.ignore()
 		return

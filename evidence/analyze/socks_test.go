@@ -83,13 +83,19 @@ func each(s string) (out []any) {
 }
 
 func TestProxyRefuses(t *testing.T) {
-	a := New(Limits{})
-	for _, r := range socket("\x05\x01\x00", []byte("\x05\x00"), "\x05\x01\x00\x03\x0bexample.com\x00\x50", []byte("\x05\x05\x00\x01\x00\x00\x00\x00\x00\x00")) {
-		a.Add(r)
-	}
-	f := a.Trace().Connections[0].Failure
-	if f == nil || f.Seen != "the SOCKS5 proxy did not connect to example.com:80: connection refused" {
-		t.Errorf("%+v", f)
+	for want, pieces := range map[string][]any{
+		"the SOCKS5 proxy did not connect to example.com:80: connection refused": {"\x05\x01\x00", []byte("\x05\x00"), "\x05\x01\x00\x03\x0bexample.com\x00\x50",
+			[]byte("\x05\x05\x00\x01\x00\x00\x00\x00\x00\x00")},
+		"the SOCKS5 proxy accepts no way to authenticate that the client offers": {"\x05\x01\x00", []byte("\x05\xff")},
+		"the SOCKS5 proxy refuses the user name or password":                     {"\x05\x01\x02", []byte("\x05\x02"), "\x01\x03ada\x03bad", []byte("\x01\x01")},
+	} {
+		a := New(Limits{})
+		for _, r := range socket(pieces...) {
+			a.Add(r)
+		}
+		if f := a.Trace().Connections[0].Failure; f == nil || f.Seen != want || f.Code != trace.FailProxyRefused || f.Try == "" {
+			t.Errorf("%+v, want %q", f, want)
+		}
 	}
 }
 
@@ -140,5 +146,20 @@ func TestConnectWithAPath(t *testing.T) {
 	}
 	if u := a.Trace().Exchanges[0].URL; u != "http://a.example/" {
 		t.Error(u)
+	}
+}
+
+// A client that begins like SOCKS and is never answered is not waited for
+// without end: what is kept of a beginning is bounded, also byte by byte.
+func TestOpeningIsBounded(t *testing.T) {
+	a := New(Limits{})
+	for _, r := range socket(append([]any{"\x05\x01\x00"}, each(strings.Repeat("x", 2*maxOpeningOut))...)...) {
+		a.Add(r)
+		if n := len(a.conns[1].root.early[0]); n > maxOpeningOut+1 {
+			t.Fatalf("%d pieces are kept", n)
+		}
+	}
+	if l := &a.conns[1].root; l.dec == nil || l.early[0] != nil {
+		t.Error("the beginning is still kept")
 	}
 }
