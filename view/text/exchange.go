@@ -378,8 +378,8 @@ func (s *writer) largest(x *trace.Exchange) {
 	}
 	d := trace.Duration(top.end - top.start)
 	if top.start < total.Start || top.end > total.End {
-		// No phase lies outside of its exchange but by a clock that stepped.
-		s.row("time", fmt.Sprintf("the times do not fit together: %s took %s, and the whole %s; the clock of the capture stepped in between",
+		// Nothing is said of a cause that was not seen: shares would be nonsense.
+		s.row("time", fmt.Sprintf("the times do not fit together: %s took %s, and the whole %s; a clock that steps back does that",
 			phaseWords[top.name], duration(d), duration(total.Duration)))
 		return
 	}
