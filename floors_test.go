@@ -62,7 +62,7 @@ func TestImportsGoDownTheFloors(t *testing.T) {
 // engines are the packages that are sans-IO: everything below these folders
 // but the drivers, which own sockets, goroutines and clocks.
 var (
-	engines = []string{"wire", "dns", "stack", "evidence/analyze", "evidence/explain", "evidence/decision"}
+	engines = []string{"wire", "dns", "stack", "evidence/analyze", "evidence/explain", "evidence/decision", "evidence/failure"}
 	drivers = []string{"dns/client", "dns/server", "stack/socket"}
 )
 

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	words "peel/evidence/failure"
 	"peel/trace"
 )
 
@@ -36,6 +37,9 @@ func (e *Error) Unwrap() error { return e.Err }
 func failure(layer trace.LayerName, code trace.FailureCode, seen, try string, err error) *Error {
 	return &Error{Failure: trace.Failure{Layer: layer, Code: code, Seen: seen, Try: try}, Err: err}
 }
+
+// because is a failure in the words that a capture of it would be told in.
+func because(f trace.Failure, err error) *Error { return &Error{Failure: f, Err: err} }
 
 // hint adds to e what of the program that uses this client would help.
 func (e *Error) hint(h trace.Hint) *Error {
@@ -76,9 +80,7 @@ func cancelled(ctx context.Context, layer trace.LayerName, doing string) *Error 
 func connectFailure(addr string, err error, took time.Duration) (outcome trace.AttemptOutcome, e *Error) {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return trace.AttemptRefused, failure(trace.LayerTCP, trace.FailConnectionRefused,
-			addr+" refused the connection (RST): the machine answers, but nothing listens on that port",
-			"check the port and that the server runs", err)
+		return trace.AttemptRefused, because(words.Refused(addr), err)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
 		return trace.AttemptUnreachable, failure(trace.LayerTCP, trace.FailUnreachable,
 			fmt.Sprintf("%s cannot be reached from here (%s)", addr, errno(err)),
@@ -110,15 +112,13 @@ func brokenFailure(layer trace.LayerName, doing string, err error) *Error {
 	if a, ok := remoteAlert(err); ok {
 		// In TLS 1.3 the server's judgement on a client certificate comes
 		// after the client's handshake is complete, as the first read fails.
-		return alertFailure("the server", a, err, nil)
+		return because(words.Alert("the server", uint8(a), nil), err)
 	}
 	switch {
 	case isEOF(err) || errors.Is(err, io.ErrUnexpectedEOF):
-		return failure(layer, trace.FailClosedEarly, "the server closed the connection "+doing,
-			"try again; if it repeats, look at the server's log for this moment", err)
+		return because(words.Closed(layer, doing), err)
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return failure(layer, trace.FailReset, "the connection was reset "+doing,
-			"try again; a reset comes from the server, or from a firewall or NAT on the way that forgot the connection", err)
+		return because(words.Reset(layer, doing), err)
 	case isTimeout(err):
 		return failure(layer, trace.FailTimeout, "nothing came "+doing+": "+err.Error(), "the server is slow or the path is dead; allow more time", err).hint(trace.HintTimeLimit)
 	}
@@ -135,10 +135,9 @@ func tlsFailure(host string, err error, alpn []string) *Error {
 		v := verdict.verdict
 		return failure(trace.LayerTLS, trace.FailCertificate(v.Code), v.Title, v.Try, err).hint(v.Hint)
 	case errors.As(err, &rh):
-		return failure(trace.LayerTLS, trace.FailNotTLS, fmt.Sprintf("%s does not speak TLS on this port: its first bytes are %q", host, rh.RecordHeader[:]),
-			"use http:// instead of https://, or another port", err)
+		return because(words.NotTLS(host, rh.RecordHeader[:]), err)
 	case remote:
-		return alertFailure(host, alert, err, alpn)
+		return because(words.Alert(host, uint8(alert), alpn), err)
 	case isEOF(err) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || isTimeout(err):
 		return brokenFailure(trace.LayerTLS, "during the TLS handshake", err)
 	case strings.Contains(err.Error(), "unsupported version") || strings.Contains(err.Error(), "unsupported versions"):
@@ -161,23 +160,6 @@ func remoteAlert(err error) (tls.AlertError, bool) {
 		}
 	}
 	return 0, false
-}
-
-func alertFailure(host string, a tls.AlertError, err error, alpn []string) *Error {
-	said := fmt.Sprintf("%s ended the connection with the TLS alert %s(%d)", host, strings.ReplaceAll(strings.TrimPrefix(a.Error(), "tls: "), " ", "_"), uint8(a))
-	switch uint8(a) {
-	case 40:
-		return failure(trace.LayerTLS, trace.FailCipher, said, "no cipher suite, group or certificate suits both sides", err).hint(trace.HintMessages)
-	case 70:
-		return failure(trace.LayerTLS, trace.FailVersion, said, "the server does not speak TLS 1.2 or 1.3 as offered", err)
-	case 112:
-		return failure(trace.LayerTLS, trace.FailUnrecognizedName, said, "the server knows no site of that name; check the host name", err)
-	case 116, 42:
-		return failure(trace.LayerTLS, trace.FailClientCertificate, said, "the server wants a client certificate: give one", err).hint(trace.HintClientCert)
-	case 120:
-		return failure(trace.LayerTLS, trace.FailALPN, said+"; offered was "+strings.Join(alpn, ", "), "the server speaks none of the offered protocols; try another", err).hint(trace.HintHTTPVersion)
-	}
-	return failure(trace.LayerTLS, trace.FailAlert, said, "", err)
 }
 
 func trimTLS(err error) string { return strings.TrimPrefix(err.Error(), "tls: ") }

@@ -12,6 +12,7 @@ import (
 	"peel/clock"
 	"peel/evidence/capture"
 	"peel/evidence/decision"
+	words "peel/evidence/failure"
 	"peel/trace"
 	"peel/wire/http1"
 	"peel/wire/httpfield"
@@ -153,7 +154,7 @@ func (h *h1conn) headFailure(err error, got bool) *Error {
 	var bad *http1.Error
 	switch {
 	case errors.As(err, &bad):
-		return failure(trace.LayerHTTP1, trace.FailMalformedResponse, "the response is not valid HTTP/1.1: "+said(bad), "look at the bytes: is it an HTTP server?", err).hint(trace.HintFields)
+		return because(words.MalformedResponse(said(bad)), err)
 	case isTimeout(err):
 		return failure(trace.LayerHTTP1, trace.FailResponseTimeout, fmt.Sprintf("no response within %v", h.c.opt.ResponseTimeout), "the server is slow or stuck; allow more time", err).hint(trace.HintTimeLimit)
 	case got:

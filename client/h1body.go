@@ -8,6 +8,7 @@ import (
 
 	"peel/evidence/capture"
 	"peel/evidence/decision"
+	words "peel/evidence/failure"
 	"peel/trace"
 	"peel/wire/http1"
 	"peel/wire/httpfield"
@@ -122,9 +123,9 @@ func (b *h1body) failed(err error) error {
 	var e *Error
 	switch bad, ok := err.(*http1.Error); {
 	case ok && bad.Truncated():
-		e = failure(trace.LayerHTTP1, trace.FailBodyTruncated, said(bad), "the server or something on the way closed the connection too early; what came is kept", err)
+		e = because(words.Truncated(said(bad)), err)
 	case ok:
-		e = failure(trace.LayerHTTP1, trace.FailMalformedBody, fmt.Sprintf("after %d bytes of body: %s", b.got, said(bad)), "what came is kept", err)
+		e = because(words.MalformedBody(b.got, said(bad)), err)
 	case isTimeout(err):
 		e = failure(trace.LayerHTTP1, trace.FailStalled, fmt.Sprintf("nothing came for %v, after %d bytes of body", b.h.c.opt.StallTimeout, b.got), "the server stopped sending; allow longer silence", err).hint(trace.HintStallLimit)
 	default:

@@ -9,6 +9,7 @@ import (
 
 	"peel/evidence/capture"
 	"peel/evidence/decision"
+	words "peel/evidence/failure"
 	"peel/trace"
 	"peel/wire/http2"
 	"peel/wire/httpfield"
@@ -41,8 +42,7 @@ func (h *h2conn) abandon(s *h2stream, code http2.ErrCode) {
 // stream (RFC 9113 §8.7) or named a lower stream in its GOAWAY (§6.8).
 func (h *h2conn) failedStream(s *h2stream, req *Request) (error, bool) {
 	if r := s.reset; r != nil {
-		e := failure(trace.LayerHTTP2, trace.FailStreamReset, fmt.Sprintf("the server reset stream %d with %v%s", s.id, r.Code, after(s.got)), resetAdvice(r.Code), nil).hint(resetHint(r.Code))
-		return e, r.Unprocessed
+		return because(words.StreamReset(s.id, r.Code, s.got), nil), r.Unprocessed
 	}
 	var bad *http2.ConnError
 	switch {
@@ -52,35 +52,6 @@ func (h *h2conn) failedStream(s *h2stream, req *Request) (error, bool) {
 		return failure(trace.LayerHTTP2, trace.FailNoResponse, fmt.Sprintf("stream %d ended without a response", s.id), "", nil), false
 	}
 	return brokenFailure(trace.LayerHTTP2, "before it sent a response on stream "+fmt.Sprint(s.id), s.err), h.requests > 1 && req.idempotent()
-}
-
-func after(n int64) string {
-	if n == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" after %d bytes of body", n)
-}
-
-func resetAdvice(c http2.ErrCode) string {
-	switch c {
-	case http2.ErrCodeRefusedStream:
-		return "the server did not process the request: try again"
-	case http2.ErrCodeEnhanceYourCalm:
-		return "the server finds this client too busy: send less at once"
-	case http2.ErrCodeHTTP11Required:
-		return "the server wants HTTP/1.1 for this"
-	}
-	return "look at the server's log for this moment"
-}
-
-func resetHint(c http2.ErrCode) trace.Hint {
-	switch c {
-	case http2.ErrCodeRefusedStream, http2.ErrCodeEnhanceYourCalm:
-		return ""
-	case http2.ErrCodeHTTP11Required:
-		return trace.HintHTTP1
-	}
-	return trace.HintWithoutHTTP2
 }
 
 // h2body reads one response's body from its stream.
@@ -174,7 +145,7 @@ func (b *h2body) failed() error {
 		if r.Code == http2.ErrCodeProtocol && r.Ours {
 			return b.record(failure(trace.LayerHTTP2, trace.FailMalformedBody, r.Why, "what came is kept", nil))
 		}
-		return b.record(failure(trace.LayerHTTP2, trace.FailStreamReset, fmt.Sprintf("the server reset stream %d with %v%s", s.id, r.Code, after(b.read)), resetAdvice(r.Code), nil).hint(resetHint(r.Code)))
+		return b.record(because(words.StreamReset(s.id, r.Code, b.read), nil))
 	}
 	return b.record(brokenFailure(trace.LayerHTTP2, fmt.Sprintf("after %d bytes of body", b.read), s.err))
 }

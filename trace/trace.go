@@ -120,6 +120,11 @@ type Finding struct {
 	ID       FindingID `json:"id"`
 	Severity Severity  `json:"severity"`
 	Title    string    `json:"title"`
+	// Exchange, Connection and Lookup are what it is about; 0 where it is about
+	// none of them, or about several.
+	Exchange   int `json:"exchange,omitempty"`
+	Connection int `json:"connection,omitempty"`
+	Lookup     int `json:"lookup,omitempty"`
 	// Evidence holds the IDs of the events that show it.
 	Evidence    []int  `json:"evidence"`
 	Explanation string `json:"explanation"`

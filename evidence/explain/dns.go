@@ -12,7 +12,7 @@ import (
 
 // dnsTimeout: a name server did not answer. It costs the whole timeout even
 // when another one answers then.
-func dnsTimeout(t *trace.Trace) []*trace.Finding {
+func dnsTimeout(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, l := range t.Lookups {
 		silent := map[netip.AddrPort]int{}
@@ -33,7 +33,7 @@ func dnsTimeout(t *trace.Trace) []*trace.Finding {
 			}
 		}
 		for _, server := range order {
-			f := &trace.Finding{ID: DNSTimeout, Severity: trace.Warning, Evidence: ofLookup(t, l.ID, trace.EventDNSQuery, trace.EventLookupStep),
+			f := &trace.Finding{ID: DNSTimeout, Severity: trace.Warning, Lookup: l.ID, Evidence: ofLookup(t, l.ID, trace.EventDNSQuery, trace.EventLookupStep),
 				Title:       fmt.Sprintf("name server %s did not answer (%d queries, 0 replies)", server, silent[server]),
 				Explanation: fmt.Sprintf("Each query waited up to %v before the next server was tried.", wasted.Std().Round(time.Millisecond)),
 				WhatToDo:    "Take the dead server out of /etc/resolv.conf, or repair it; until then every lookup can pay for it.", Source: "resolv.conf(5)"}
@@ -49,12 +49,12 @@ func dnsTimeout(t *trace.Trace) []*trace.Finding {
 }
 
 // dnsTruncated: an answer did not fit into a datagram and had to come again.
-func dnsTruncated(t *trace.Trace) []*trace.Finding {
+func dnsTruncated(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, l := range t.Lookups {
 		for _, s := range l.Steps {
 			if s.Outcome == trace.StepTruncated {
-				out = append(out, &trace.Finding{ID: DNSTruncated, Severity: trace.Info, Evidence: ofLookup(t, l.ID, trace.EventDNSResponse),
+				out = append(out, &trace.Finding{ID: DNSTruncated, Severity: trace.Info, Lookup: l.ID, Evidence: ofLookup(t, l.ID, trace.EventDNSResponse),
 					Title:       fmt.Sprintf("the answer to %s was cut to fit a datagram (TC) and was asked for again over TCP", s.Question),
 					Explanation: "That costs another round trip or two, and resolvers that do not retry over TCP get no answer at all.",
 					WhatToDo:    "Shorten the answer (fewer records, a shorter CNAME chain), and keep TCP port 53 open.", Source: "RFC 7766 §5"})
@@ -66,7 +66,7 @@ func dnsTruncated(t *trace.Trace) []*trace.Finding {
 }
 
 // dnsSearchStorm: search suffixes were tried before the name itself.
-func dnsSearchStorm(t *trace.Trace) []*trace.Finding {
+func dnsSearchStorm(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, l := range t.Lookups {
 		want := strings.ToLower(strings.TrimSuffix(l.Name, "."))
@@ -82,7 +82,7 @@ func dnsSearchStorm(t *trace.Trace) []*trace.Finding {
 		}
 		// One suffix is how short names are meant to work.
 		if len(wrong) >= 2 && l.Failure == nil {
-			out = append(out, &trace.Finding{ID: DNSSearchStorm, Severity: trace.Warning, Evidence: ofLookup(t, l.ID, trace.EventDNSQuery),
+			out = append(out, &trace.Finding{ID: DNSSearchStorm, Severity: trace.Warning, Lookup: l.ID, Evidence: ofLookup(t, l.ID, trace.EventDNSQuery),
 				Title:       fmt.Sprintf("one name cost %d queries: %d search suffixes were tried for %q first", queries, len(wrong), l.Name),
 				Explanation: "The name has fewer dots than ndots in /etc/resolv.conf, so each search suffix comes before the name itself.",
 				WhatToDo:    "Write the name with a dot at its end, or lower ndots.", Source: "resolv.conf(5)"})
@@ -105,7 +105,7 @@ var unresolved = map[trace.FailureCode]struct {
 }
 
 // dnsFailure: the lookup found no address.
-func dnsFailure(t *trace.Trace) []*trace.Finding {
+func dnsFailure(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for i, l := range t.Lookups {
 		if l.Failure == nil {
@@ -115,7 +115,7 @@ func dnsFailure(t *trace.Trace) []*trace.Finding {
 		if !ok || searchedOn(l, t.Lookups[i+1:]) {
 			continue
 		}
-		out = append(out, &trace.Finding{ID: u.id, Severity: trace.Error, Evidence: ofLookup(t, l.ID, trace.EventDNSResponse, trace.EventLookupStep, trace.EventLookupEnd),
+		out = append(out, &trace.Finding{ID: u.id, Severity: trace.Error, Lookup: l.ID, Evidence: ofLookup(t, l.ID, trace.EventDNSResponse, trace.EventLookupStep, trace.EventLookupEnd),
 			Title: l.Name + " " + u.title + onlyAsked(l, u.id), Explanation: u.explanation, WhatToDo: sentence(l.Failure.Try), Hint: l.Failure.Hint, Source: "RFC 1035 §4.1.1"})
 	}
 	return out

@@ -7,8 +7,30 @@ import (
 	"peel/trace"
 )
 
+// facts is a trace with its events laid out by what they are about, so that no
+// rule looks at all of them for each connection.
+type facts struct {
+	*trace.Trace
+	exchanges, connections, lookups map[int][]*trace.Event
+}
+
+func lay(t *trace.Trace) *facts {
+	f := &facts{Trace: t, exchanges: map[int][]*trace.Event{}, connections: map[int][]*trace.Event{}, lookups: map[int][]*trace.Event{}}
+	for _, e := range t.Events {
+		for _, of := range []struct {
+			id   int
+			list map[int][]*trace.Event
+		}{{e.Exchange, f.exchanges}, {e.Connection, f.connections}, {e.Lookup, f.lookups}} {
+			if of.id != 0 {
+				of.list[of.id] = append(of.list[of.id], e)
+			}
+		}
+	}
+	return f
+}
+
 // rule finds one kind of fault.
-type rule func(*trace.Trace) []*trace.Finding
+type rule func(*facts) []*trace.Finding
 
 // rules in the order of the layers, as a request meets them.
 var rules = []rule{
@@ -22,36 +44,43 @@ var rules = []rule{
 // Findings applies every rule.
 func Findings(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
+	f := lay(t)
 	for _, r := range rules {
-		out = append(out, r(t)...)
+		out = append(out, r(f)...)
 	}
 	return out
 }
 
-// events returns the IDs of the events that match.
-func events(t *trace.Trace, match func(*trace.Event) bool) []int {
+// enough is how many events show a thing; more are not listed.
+const enough = 20
+
+func pick(list []*trace.Event, match func(*trace.Event) bool) []int {
 	out := []int{}
-	for _, e := range t.Events {
+	for _, e := range list {
 		if match(e) {
 			out = append(out, e.ID)
-			if len(out) == 20 {
-				break // enough to show it
+			if len(out) == enough {
+				break
 			}
 		}
 	}
 	return out
 }
 
-func ofExchange(t *trace.Trace, id int, names ...trace.EventName) []int {
-	return events(t, func(e *trace.Event) bool { return e.Exchange == id && named(e, names) })
+// events returns the IDs of the events of the whole trace that match. It is for
+// rules that are about no connection, exchange or lookup.
+func events(t *facts, match func(*trace.Event) bool) []int { return pick(t.Events, match) }
+
+func ofExchange(t *facts, id int, names ...trace.EventName) []int {
+	return pick(t.exchanges[id], func(e *trace.Event) bool { return named(e, names) })
 }
 
-func ofConnection(t *trace.Trace, id int, names ...trace.EventName) []int {
-	return events(t, func(e *trace.Event) bool { return e.Connection == id && named(e, names) })
+func ofConnection(t *facts, id int, names ...trace.EventName) []int {
+	return pick(t.connections[id], func(e *trace.Event) bool { return named(e, names) })
 }
 
-func ofLookup(t *trace.Trace, id int, names ...trace.EventName) []int {
-	return events(t, func(e *trace.Event) bool { return e.Lookup == id && named(e, names) })
+func ofLookup(t *facts, id int, names ...trace.EventName) []int {
+	return pick(t.lookups[id], func(e *trace.Event) bool { return named(e, names) })
 }
 
 func named(e *trace.Event, names []trace.EventName) bool {

@@ -140,7 +140,7 @@ func TestSearchListInPackets(t *testing.T) {
 		tr := &trace.Trace{Lookups: []*trace.Lookup{
 			{ID: 1, Name: c.failed, Failure: &trace.Failure{Layer: trace.LayerDNS, Code: trace.FailNameNotFound}},
 			{ID: 2, Name: c.found, Start: trace.Time(c.after), Addresses: []trace.Address{{IP: netip.MustParseAddr("192.0.2.1")}}}}}
-		if got := len(dnsFailure(tr)) == 1; got != c.finding {
+		if got := len(dnsFailure(lay(tr))) == 1; got != c.finding {
 			t.Errorf("%s, then %s after %v: finding %v", c.failed, c.found, c.after, got)
 		}
 	}

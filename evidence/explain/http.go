@@ -8,7 +8,7 @@ import (
 	"peel/wire/http2"
 )
 
-func truncatedBody(t *trace.Trace) []*trace.Finding {
+func truncatedBody(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, x := range t.Exchanges {
 		r := x.Response
@@ -24,7 +24,7 @@ func truncatedBody(t *trace.Trace) []*trace.Finding {
 		if r.Body.Announced >= 0 {
 			title += fmt.Sprintf(" of %d announced", r.Body.Announced)
 		}
-		out = append(out, &trace.Finding{ID: HTTPTruncated, Severity: trace.Error,
+		out = append(out, &trace.Finding{ID: HTTPTruncated, Severity: trace.Error, Exchange: x.ID, Connection: x.Connection,
 			Evidence: ofExchange(t, x.ID, trace.EventHTTP1Response, http2.FrameHeaders.Event(), trace.EventRequestFailed, http2.FrameRSTStream.Event()),
 			Title:    title, Explanation: "The status line said that all was well; only the end of the body tells otherwise.",
 			WhatToDo: "Look at the server, or at a proxy before it, at this moment: it ended the response early.", Source: "RFC 9112 §8"})
@@ -32,7 +32,7 @@ func truncatedBody(t *trace.Trace) []*trace.Finding {
 	return out
 }
 
-func redirectLoop(t *trace.Trace) []*trace.Finding {
+func redirectLoop(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, x := range t.Exchanges {
 		if x.Failure == nil || x.Failure.Code != trace.FailTooManyRedirects {
@@ -53,7 +53,7 @@ func redirectLoop(t *trace.Trace) []*trace.Finding {
 				break
 			}
 		}
-		out = append(out, &trace.Finding{ID: HTTPRedirectLoop, Severity: trace.Error, Evidence: ofExchange(t, x.ID, trace.EventHTTP1Response, http2.FrameHeaders.Event(), trace.EventRequestFailed),
+		out = append(out, &trace.Finding{ID: HTTPRedirectLoop, Severity: trace.Error, Exchange: x.ID, Connection: x.Connection, Evidence: ofExchange(t, x.ID, trace.EventHTTP1Response, http2.FrameHeaders.Event(), trace.EventRequestFailed),
 			Title: x.Failure.Seen, Explanation: "Each response sends the client on to the next URL." + loop,
 			WhatToDo: "If TLS ends at a proxy, let the application trust X-Forwarded-Proto; else look for a cookie that the client does not send back.", Source: "RFC 9110 §15.4"})
 	}
@@ -61,14 +61,14 @@ func redirectLoop(t *trace.Trace) []*trace.Finding {
 }
 
 // reuseRace: a request went into a connection that the server was closing.
-func reuseRace(t *trace.Trace) []*trace.Finding {
+func reuseRace(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, x := range t.Exchanges {
 		prev := t.Exchange(x.Predecessor)
 		if x.Cause != trace.CauseRetry || prev == nil || !prev.Reused {
 			continue
 		}
-		out = append(out, &trace.Finding{ID: HTTPReuseRace, Severity: trace.Warning,
+		out = append(out, &trace.Finding{ID: HTTPReuseRace, Severity: trace.Warning, Exchange: prev.ID, Connection: prev.Connection,
 			Evidence:    append(ofExchange(t, prev.ID, trace.EventPoolReuse, trace.EventRequestFailed), ofExchange(t, x.ID, trace.EventPoolNew, trace.EventPoolReuse)...),
 			Title:       fmt.Sprintf("connection #%d died as request %d left on it; it was sent again", prev.Connection, prev.ID),
 			Explanation: "The server closes idle connections after a time; a request that leaves at that very moment is lost.",
@@ -81,7 +81,7 @@ func reuseRace(t *trace.Trace) []*trace.Finding {
 // congestion windows' worth is a visible delay on slow links.
 const uncompressedFrom = 100_000
 
-func uncompressed(t *trace.Trace) []*trace.Finding {
+func uncompressed(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, x := range t.Exchanges {
 		r := x.Response
@@ -90,7 +90,7 @@ func uncompressed(t *trace.Trace) []*trace.Finding {
 		}
 		ct := strings.ToLower(value(r.Headers, "content-type"))
 		if strings.HasPrefix(ct, "text/") || strings.Contains(ct, "json") || strings.Contains(ct, "javascript") || strings.Contains(ct, "xml") {
-			out = append(out, &trace.Finding{ID: HTTPNoCompression, Severity: trace.Info, Evidence: ofExchange(t, x.ID, trace.EventHTTP1Response, http2.FrameHeaders.Event()),
+			out = append(out, &trace.Finding{ID: HTTPNoCompression, Severity: trace.Info, Exchange: x.ID, Connection: x.Connection, Evidence: ofExchange(t, x.ID, trace.EventHTTP1Response, http2.FrameHeaders.Event()),
 				Title:       fmt.Sprintf("%d bytes of %s came without compression", r.Body.WireSize, ct),
 				Explanation: "The client takes compressed content; text usually shrinks to a quarter.", WhatToDo: "Switch compression on in the server.", Source: "RFC 9110 §8.4"})
 		}
@@ -108,7 +108,7 @@ func value(l []trace.Header, name string) string {
 }
 
 // goAway: the server ended a connection that was in use.
-func goAway(t *trace.Trace) []*trace.Finding {
+func goAway(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range t.Connections {
 		if c.HTTP2 == nil || c.HTTP2.GoAway == nil || c.HTTP2.GoAway.Direction != trace.In || c.HTTP2.GoAway.Code == http2.ErrCodeNo.String() {
@@ -119,14 +119,14 @@ func goAway(t *trace.Trace) []*trace.Finding {
 		if g.Debug != "" {
 			title += fmt.Sprintf(", saying %q", g.Debug)
 		}
-		out = append(out, &trace.Finding{ID: HTTP2GoAway, Severity: trace.Error, Evidence: ofConnection(t, c.ID, http2.FrameGoAway.Event()), Title: title,
+		out = append(out, &trace.Finding{ID: HTTP2GoAway, Severity: trace.Error, Connection: c.ID, Evidence: ofConnection(t, c.ID, http2.FrameGoAway.Event()), Title: title,
 			Explanation: "Streams above that one were not processed and can be sent again.", WhatToDo: "The code says what the server objects to.", Hint: trace.HintMessages, Source: "RFC 9113 §6.8"})
 	}
 	return out
 }
 
 // streamLimit: requests waited because the server allows few streams.
-func streamLimit(t *trace.Trace) []*trace.Finding {
+func streamLimit(t *facts) []*trace.Finding {
 	waits := map[int][]int{}
 	for _, e := range t.Events {
 		if e.Name == trace.EventPoolWait && e.Connection != 0 {

@@ -10,13 +10,13 @@ import (
 
 // refusedSeen and unanswered are what packets tell of connections that no
 // program told of.
-func refusedSeen(t *trace.Trace) []*trace.Finding {
+func refusedSeen(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range t.Connections {
 		if g := c.Segments; g == nil || len(c.Attempts) > 0 || c.ClosedBy != trace.ByReset || c.Connected != nil || g.Server.Segments == 0 || !g.Complete || c.BytesIn+c.BytesOut > 0 {
 			continue
 		}
-		out = append(out, &trace.Finding{ID: ConnectRefused, Severity: trace.Error, Evidence: ofConnection(t, c.ID, trace.EventTCPSYN, trace.EventTCPRST),
+		out = append(out, &trace.Finding{ID: ConnectRefused, Severity: trace.Error, Connection: c.ID, Evidence: ofConnection(t, c.ID, trace.EventTCPSYN, trace.EventTCPRST),
 			Title:       c.RemoteAddr.String() + " refused the connection (RST to the SYN)",
 			Explanation: "The reset came instead of a SYN-ACK: nothing listens on that port, or a firewall rejects it.",
 			WhatToDo:    "Check the port, and that the server runs and listens on this address.", Source: "RFC 9293 §3.10.7.1"})
@@ -24,14 +24,14 @@ func refusedSeen(t *trace.Trace) []*trace.Finding {
 	return out
 }
 
-func unanswered(t *trace.Trace) []*trace.Finding {
+func unanswered(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range t.Connections {
 		g := c.Segments
 		if g == nil || len(c.Attempts) > 0 || !g.Complete || g.Server.Segments > 0 || g.Client.Retransmissions == 0 {
 			continue
 		}
-		out = append(out, &trace.Finding{ID: ConnectTimeout, Severity: trace.Error, Evidence: ofConnection(t, c.ID, trace.EventTCPSYN),
+		out = append(out, &trace.Finding{ID: ConnectTimeout, Severity: trace.Error, Connection: c.ID, Evidence: ofConnection(t, c.ID, trace.EventTCPSYN),
 			Title:       fmt.Sprintf("%s did not answer %d SYNs", c.RemoteAddr, g.Client.Segments),
 			Explanation: "Neither a SYN-ACK nor a reset nor an ICMP error came. A firewall that drops silently looks like this, and so does a machine that is down.",
 			WhatToDo:    "Capture nearer to the server, to see how far the SYNs come.", Source: "RFC 9293 §3.8.3"})
@@ -42,7 +42,7 @@ func unanswered(t *trace.Trace) []*trace.Finding {
 // lossy is the share of segments sent again from which it is worth telling.
 const lossy = 0.005
 
-func retransmissions(t *trace.Trace) []*trace.Finding {
+func retransmissions(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range t.Connections {
 		g := c.Segments
@@ -57,14 +57,14 @@ func retransmissions(t *trace.Trace) []*trace.Finding {
 			if lost < 2 || s.side.Bytes == 0 || float64(lost) < lossy*float64(s.side.Segments) {
 				continue
 			}
-			f := &trace.Finding{ID: TCPLoss, Severity: trace.Warning, Evidence: ofConnection(t, c.ID, tcp.Retransmission.Event(), tcp.LostSegment.Event()),
+			f := &trace.Finding{ID: TCPLoss, Severity: trace.Warning, Connection: c.ID, Evidence: ofConnection(t, c.ID, tcp.Retransmission.Event(), tcp.LostSegment.Event()),
 				Title:       fmt.Sprintf("%.1f %% of the %s's segments on connection #%d were sent again (%d of %d)", 100*float64(lost)/float64(s.side.Segments), s.who, c.ID, lost, s.side.Segments),
 				Explanation: fmt.Sprintf("%d of them were asked for by duplicate ACKs; the others waited for a timeout, which costs 200 ms and more each.", s.side.Fast),
 				WhatToDo:    "Look for a full queue, a bad cable or radio link, or a policer between the two.", Source: "RFC 5681 §3.2, RFC 6298 §5"}
 			out = append(out, f)
 		}
 		if n := g.Client.OutOfOrder + g.Server.OutOfOrder; n >= 3 && float64(n) > 0.01*float64(g.Client.Segments+g.Server.Segments) {
-			out = append(out, &trace.Finding{ID: Reordered, Severity: trace.Warning, Evidence: ofConnection(t, c.ID, tcp.OutOfOrder.Event(), tcp.DSACK.Event()),
+			out = append(out, &trace.Finding{ID: Reordered, Severity: trace.Warning, Connection: c.ID, Evidence: ofConnection(t, c.ID, tcp.OutOfOrder.Event(), tcp.DSACK.Event()),
 				Title:       fmt.Sprintf("%d segments of connection #%d arrived out of order, %d were sent again for nothing", n, c.ID, g.Client.Spurious+g.Server.Spurious),
 				Explanation: "A sender takes reordering for loss: it sends again and slows down. Packets that take different paths, or queues of one network card, cause it.",
 				WhatToDo:    "Let the packets of one connection take one path (hash by 4-tuple), and one queue.", Source: "RFC 4653, RFC 2883"})
@@ -73,7 +73,7 @@ func retransmissions(t *trace.Trace) []*trace.Finding {
 	return out
 }
 
-func zeroWindow(t *trace.Trace) []*trace.Finding {
+func zeroWindow(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range t.Connections {
 		g := c.Segments
@@ -92,7 +92,7 @@ func zeroWindow(t *trace.Trace) []*trace.Finding {
 			if n == 0 || last.Time-first.Time < trace.Time(200e6) {
 				continue // a window closes for a moment in any fast transfer
 			}
-			out = append(out, &trace.Finding{ID: ZeroWindow, Severity: trace.Warning, Evidence: ofConnection(t, c.ID, tcp.ZeroWindow.Event(), tcp.ZeroWindowProbe.Event()),
+			out = append(out, &trace.Finding{ID: ZeroWindow, Severity: trace.Warning, Connection: c.ID, Evidence: ofConnection(t, c.ID, tcp.ZeroWindow.Event(), tcp.ZeroWindowProbe.Event()),
 				Title:       fmt.Sprintf("the %s of connection #%d stopped reading: window 0 %d times, over %v", s.who, c.ID, s.side.ZeroWindows, trace.Duration(last.Time-first.Time).Std()),
 				Explanation: "Its receive buffer was full: the slow side is the " + s.who + "'s program, not the network.",
 				WhatToDo:    "Look at what the " + s.who + " does with the data; a larger buffer only puts it off.", Source: "RFC 9293 §3.8.6"})
@@ -101,9 +101,9 @@ func zeroWindow(t *trace.Trace) []*trace.Finding {
 	return out
 }
 
-func stalled(t *trace.Trace, connection int, direction trace.Direction) (first, last *trace.Event, n int) {
-	for _, e := range t.Events {
-		if e.Connection == connection && e.Direction == direction && e.Name == tcp.ZeroWindow.Event() {
+func stalled(t *facts, connection int, direction trace.Direction) (first, last *trace.Event, n int) {
+	for _, e := range t.connections[connection] {
+		if e.Direction == direction && e.Name == tcp.ZeroWindow.Event() {
 			if first == nil {
 				first = e
 			}
@@ -115,7 +115,7 @@ func stalled(t *trace.Trace, connection int, direction trace.Direction) (first, 
 }
 
 // tooBig: a router told that packets do not fit.
-func tooBig(t *trace.Trace) []*trace.Finding {
+func tooBig(t *facts) []*trace.Finding {
 	ids := events(t, func(e *trace.Event) bool { return e.ICMP != nil && e.ICMP.NextMTU > 0 })
 	if len(ids) == 0 {
 		return nil
@@ -127,7 +127,7 @@ func tooBig(t *trace.Trace) []*trace.Finding {
 }
 
 // arpConflict: two machines claim one address.
-func arpConflict(t *trace.Trace) []*trace.Finding {
+func arpConflict(t *facts) []*trace.Finding {
 	type claim struct {
 		mac   string
 		event int
@@ -153,7 +153,7 @@ func arpConflict(t *trace.Trace) []*trace.Finding {
 }
 
 // arpSilence: nobody answers for an address on this link.
-func arpSilence(t *trace.Trace) []*trace.Finding {
+func arpSilence(t *facts) []*trace.Finding {
 	asked := map[netip.Addr][]int{}
 	answered := map[netip.Addr]bool{}
 	var order []netip.Addr
@@ -183,7 +183,7 @@ func arpSilence(t *trace.Trace) []*trace.Finding {
 }
 
 // incomplete: what the capture itself lacks.
-func incomplete(t *trace.Trace) []*trace.Finding {
+func incomplete(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	var missing int64
 	var conns, bad int

@@ -16,7 +16,7 @@ var certificateIDs = map[trace.VerdictCode]trace.FindingID{
 	pki.MissingIntermediate: TLSNoIntermediate, pki.BadKeyUsage: TLSKeyUsage, pki.WeakSignature: TLSWeakSignature,
 }
 
-func certificate(t *trace.Trace) []*trace.Finding {
+func certificate(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	seen := map[string]bool{}
 	for _, c := range t.Connections {
@@ -29,7 +29,7 @@ func certificate(t *trace.Trace) []*trace.Finding {
 		} else {
 			seen[key] = true
 		}
-		f := &trace.Finding{ID: certificateIDs[v.Code], Severity: trace.Error, Evidence: ofConnection(t, c.ID, tlswire.TypeCertificate.Event(), trace.EventTLSVerdict),
+		f := &trace.Finding{ID: certificateIDs[v.Code], Severity: trace.Error, Connection: c.ID, Evidence: ofConnection(t, c.ID, tlswire.TypeCertificate.Event(), trace.EventTLSVerdict),
 			Title: v.Reason, Explanation: v.Explanation, WhatToDo: sentence(v.Try), Hint: v.Hint, Source: "RFC 5280 §6"}
 		if f.ID == "" {
 			f.ID = TLSCertificate
@@ -50,7 +50,7 @@ var alertIDs = map[trace.FailureCode]trace.FindingID{
 }
 
 // tlsAlert: the server ended the handshake.
-func tlsAlert(t *trace.Trace) []*trace.Finding {
+func tlsAlert(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	var failed []*trace.Exchange
 	for _, x := range t.Exchanges {
@@ -69,17 +69,17 @@ func tlsAlert(t *trace.Trace) []*trace.Finding {
 		if fail == nil || fail.Layer != trace.LayerTLS || alertIDs[fail.Code] == "" {
 			continue
 		}
-		out = append(out, &trace.Finding{ID: alertIDs[fail.Code], Severity: trace.Error, Evidence: ofConnection(t, c.ID, tlswire.TypeClientHello.Event(), trace.EventTLSAlert, trace.EventTLSFailed),
+		out = append(out, &trace.Finding{ID: alertIDs[fail.Code], Severity: trace.Error, Connection: c.ID, Evidence: ofConnection(t, c.ID, tlswire.TypeClientHello.Event(), trace.EventTLSAlert, trace.EventTLSFailed),
 			Title: fail.Seen, WhatToDo: sentence(try), Hint: hint, Source: "RFC 8446 §6.2"})
 	}
 	return out
 }
 
-func helloRetry(t *trace.Trace) []*trace.Finding {
+func helloRetry(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range t.Connections {
 		if c.TLS != nil && c.TLS.HelloRetry {
-			out = append(out, &trace.Finding{ID: TLSHelloRetry, Severity: trace.Info, Evidence: ofConnection(t, c.ID, tlswire.TypeClientHello.Event(), tlswire.TypeServerHello.Event()),
+			out = append(out, &trace.Finding{ID: TLSHelloRetry, Severity: trace.Info, Connection: c.ID, Evidence: ofConnection(t, c.ID, tlswire.TypeClientHello.Event(), tlswire.TypeServerHello.Event()),
 				Title:       fmt.Sprintf("the handshake took one more round trip: the server wants a key share for %s", c.TLS.Group),
 				Explanation: "The client had sent shares for other groups, so the server asked again (HelloRetryRequest).",
 				WhatToDo:    "Let the server accept a group that clients send first, such as X25519MLKEM768 or X25519.", Source: "RFC 8446 §4.1.4"})
@@ -92,7 +92,7 @@ func helloRetry(t *trace.Trace) []*trace.Finding {
 // happens 30 days ahead, so that 14 days mean that it failed.
 const soon = 14 * 24 * time.Hour
 
-func certificateSoon(t *trace.Trace) []*trace.Finding {
+func certificateSoon(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	seen := map[string]bool{}
 	for _, c := range t.Connections {
@@ -105,7 +105,7 @@ func certificateSoon(t *trace.Trace) []*trace.Finding {
 		begin, err2 := time.Parse(time.RFC3339, leaf.NotBefore)
 		// Certificates that live a few days only are renewed late on purpose.
 		if left := end.Sub(t.Start); err == nil && err2 == nil && left < soon && end.Sub(begin) > 2*soon {
-			out = append(out, &trace.Finding{ID: TLSExpiresSoon, Severity: trace.Warning, Evidence: ofConnection(t, c.ID, tlswire.TypeCertificate.Event()),
+			out = append(out, &trace.Finding{ID: TLSExpiresSoon, Severity: trace.Warning, Connection: c.ID, Evidence: ofConnection(t, c.ID, tlswire.TypeCertificate.Event()),
 				Title:       fmt.Sprintf("the certificate for %s expires in %d days, on %s", leaf.Subject, int(left.Hours()/24), end.Format(time.DateOnly)),
 				Explanation: "Automatic renewal happens about 30 days ahead; it has probably failed.", WhatToDo: "Renew the certificate."})
 		}
@@ -114,11 +114,11 @@ func certificateSoon(t *trace.Trace) []*trace.Finding {
 }
 
 // noALPN: the server chose no protocol although some were offered.
-func noALPN(t *trace.Trace) []*trace.Finding {
+func noALPN(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range t.Connections {
 		if c.TLS != nil && c.TLS.ALPN == "" && len(c.TLS.ALPNOffered) > 1 && c.TLS.Decrypted {
-			out = append(out, &trace.Finding{ID: TLSALPN, Severity: trace.Info,
+			out = append(out, &trace.Finding{ID: TLSALPN, Severity: trace.Info, Connection: c.ID,
 				Evidence:    ofConnection(t, c.ID, tlswire.TypeClientHello.Event(), tlswire.TypeEncryptedExtensions.Event(), tlswire.TypeServerHello.Event()),
 				Title:       "the server chose no protocol by ALPN; HTTP/1.1 was used",
 				Explanation: "Offered was " + strings.Join(c.TLS.ALPNOffered, ", ") + ". Clients that insist on HTTP/2, such as gRPC's, fail here.",
