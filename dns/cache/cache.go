@@ -1,12 +1,13 @@
 // Package cache keeps DNS record sets and negative answers for as long as
 // their TTLs say (RFC 1034 §4.3.2, RFC 2181 §5, RFC 2308), in bounded memory.
 //
-// A Cache reads no clock and belongs to one goroutine at a time.
+// A Cache reads no clock. It may be read and written from many goroutines.
 package cache
 
 import (
 	"encoding/binary"
 	"slices"
+	"sync"
 	"time"
 
 	"peel/clock"
@@ -86,10 +87,13 @@ const nameType dns.Type = 0
 type slot struct {
 	expires clock.Time
 	data    string
+	at      int32 // in the ring
 	used    bool
 }
 
-// Cache is the store.
+// Cache is the store. It may be used from many goroutines once its bounds are
+// set: whoever reads waits for nobody who takes longer than it takes to enter
+// one entry.
 type Cache struct {
 	// MaxBytes bounds the memory, about; 0 means 256 MB.
 	MaxBytes int
@@ -100,6 +104,16 @@ type Cache struct {
 	// nothing better is to be had (RFC 8767).
 	KeepStale time.Duration
 
+	parts [numParts]part
+}
+
+// numParts is in how many parts the cache is, each with a lock and a share of
+// the memory.
+const numParts = 32
+
+// part is some of the entries.
+type part struct {
+	mu    sync.Mutex
 	slots map[key]slot
 	// ring holds the keys in the order in which they came, and hand is where
 	// the search for room goes on: entries that were used since it passed
@@ -112,7 +126,7 @@ type Cache struct {
 }
 
 // New returns an empty cache.
-func New() *Cache { return &Cache{slots: map[key]slot{}} }
+func New() *Cache { return &Cache{} }
 
 func (c *Cache) maxBytes() int {
 	if c.MaxBytes == 0 {
@@ -133,6 +147,17 @@ func (c *Cache) maxTTL(negative bool) uint32 {
 	return 7 * 86400
 }
 
+// part returns where a name is kept, by FNV-1a. Names chosen to fall into one
+// part throw out only what is in that.
+func (c *Cache) part(folded dns.Name) *part {
+	h := uint32(2166136261)
+	wire := folded.Wire()
+	for i := range len(wire) {
+		h = (h ^ uint32(wire[i])) * 16777619
+	}
+	return &c.parts[(h^h>>16)%numParts]
+}
+
 // slotBytes is what an entry costs beside its strings: in the map, in the
 // ring, and in what the map keeps free.
 const slotBytes = 160
@@ -144,31 +169,36 @@ func (c *Cache) Put(e *Entry, now clock.Time) {
 	if e.Rcode == dns.RcodeNXDomain {
 		k.typ = nameType
 	}
-	if old, ok := c.slots[k]; ok {
-		if rank, security := head(old.data); old.expires > now && (rank > e.Rank || rank == e.Rank && security == Secure && e.Security == Unchecked) {
+	// The name is cut from what may be a whole message: keep only itself.
+	k.name = clone(k.name)
+	e.TTL = max(min(e.TTL, c.maxTTL(e.Negative())), c.MinTTL)
+	data := encode(e)
+	p := c.part(k.name)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old, ok := p.slots[k]
+	if ok && old.expires > now {
+		if rank, security := head(old.data); rank > e.Rank || rank == e.Rank && security == Secure && e.Security == Unchecked {
 			return
 		}
 	}
-	if c.slots == nil {
-		c.slots = map[key]slot{}
-	}
-	e.TTL = max(min(e.TTL, c.maxTTL(e.Negative())), c.MinTTL)
 	e.Expires = now.Add(time.Duration(e.TTL) * time.Second)
-	// The name is cut from what may be a whole message: keep only itself.
-	k.name = clone(k.name)
-	s := slot{expires: e.Expires, data: encode(e)}
-	old, ok := c.slots[k]
+	s := slot{expires: e.Expires, data: data}
 	if ok {
-		c.bytes -= len(old.data)
-		s.used = old.used
+		p.bytes -= len(old.data)
+		s.used, s.at = old.used, old.at
 	} else {
-		c.ring = append(c.ring, k)
-		c.bytes += slotBytes + k.name.Size()
+		if p.slots == nil {
+			p.slots = map[key]slot{}
+		}
+		s.at = int32(len(p.ring))
+		p.ring = append(p.ring, k)
+		p.bytes += slotBytes + k.name.Size()
 	}
-	c.bytes += len(s.data)
-	c.slots[k] = s
-	for c.bytes > c.maxBytes() && len(c.slots) > 1 {
-		c.evict(now)
+	p.bytes += len(data)
+	p.slots[k] = s
+	for p.bytes > c.maxBytes()/numParts && len(p.slots) > 1 {
+		p.evict(now)
 	}
 }
 
@@ -179,32 +209,43 @@ func clone(n dns.Name) dns.Name {
 
 // evict makes room: it takes the first entry that has expired or was not
 // used since the hand came by.
-func (c *Cache) evict(now clock.Time) {
+func (p *part) evict(now clock.Time) {
 	for {
-		if c.hand >= len(c.ring) {
-			c.hand = 0
+		if p.hand >= len(p.ring) {
+			p.hand = 0
 		}
-		k := c.ring[c.hand]
-		s, ok := c.slots[k]
-		if ok && s.used && s.expires > now {
+		k := p.ring[p.hand]
+		s := p.slots[k]
+		if s.used && s.expires > now {
 			s.used = false
-			c.slots[k] = s
-			c.hand++
+			p.slots[k] = s
+			p.hand++
 			continue
 		}
-		if ok {
-			c.bytes -= len(s.data) + slotBytes + k.name.Size()
-			delete(c.slots, k)
-			c.evicted++
-		}
-		last := len(c.ring) - 1
-		c.ring[c.hand] = c.ring[last]
-		c.ring[last] = key{}
-		c.ring = c.ring[:last]
-		if ok {
-			return
-		}
+		p.remove(k)
+		p.evicted++
+		return
 	}
+}
+
+// remove forgets one entry; the last key of the ring takes its place there.
+func (p *part) remove(k key) bool {
+	s, ok := p.slots[k]
+	if !ok {
+		return false
+	}
+	p.bytes -= len(s.data) + slotBytes + k.name.Size()
+	delete(p.slots, k)
+	last := len(p.ring) - 1
+	if moved := p.ring[last]; int(s.at) != last {
+		p.ring[s.at] = moved
+		m := p.slots[moved]
+		m.at = s.at
+		p.slots[moved] = m
+	}
+	p.ring[last] = key{}
+	p.ring = p.ring[:last]
+	return true
 }
 
 // Get returns what is known of a name and type: its records, or that there
@@ -222,46 +263,67 @@ func (c *Cache) Get(name dns.Name, t dns.Type, now clock.Time, stale bool) (*Ent
 // Into is Get into an entry whose memory is used again.
 func (c *Cache) Into(e *Entry, name dns.Name, t dns.Type, now clock.Time, stale bool) bool {
 	folded := name.Fold()
-	k := key{folded, t}
-	s, ok := c.slots[k]
-	if !ok || s.expires <= now && !stale {
-		k.typ = nameType
-		if s, ok = c.slots[k]; !ok || s.expires <= now && !stale {
-			c.misses++
-			return false
-		}
-	}
-	left := uint32(30)
-	switch {
-	case s.expires > now:
-		left = uint32((s.expires.Sub(now) + time.Second - 1) / time.Second)
-	case s.expires.Add(c.KeepStale) <= now:
-		c.misses++
+	s, ok := c.part(folded).find(folded, t, now, stale, c.KeepStale)
+	if !ok {
 		return false
 	}
-	c.hits++
-	if !s.used {
-		s.used = true
-		c.slots[k] = s
+	left := uint32(30)
+	if s.expires > now {
+		left = uint32((s.expires.Sub(now) + time.Second - 1) / time.Second)
 	}
 	decode(e, s.data, name, t, left)
 	e.Expires = s.expires
 	return true
 }
 
+func (p *part) find(folded dns.Name, t dns.Type, now clock.Time, stale bool, keep time.Duration) (slot, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k := key{folded, t}
+	s, ok := p.slots[k]
+	if !ok || s.expires <= now && !stale {
+		k.typ = nameType
+		s, ok = p.slots[k]
+	}
+	if !ok || s.expires <= now && (!stale || s.expires.Add(keep) <= now) {
+		p.misses++
+		return s, false
+	}
+	p.hits++
+	if !s.used {
+		s.used = true
+		p.slots[k] = s
+	}
+	return s, true
+}
+
 // Remove forgets a name: one type, or everything with dns.TypeANY; with
-// below, also all names under it. It returns how many entries went.
+// below, also all names under it. It returns how many entries went. One type
+// of one name costs no more than finding it.
 func (c *Cache) Remove(name dns.Name, t dns.Type, below bool) int {
 	n := 0
-	for k, s := range c.slots {
-		if k.name.EqualFold(name) && (t == dns.TypeANY || k.typ == t || k.typ == nameType) || below && k.name.IsSubdomainOf(name) {
-			c.bytes -= len(s.data) + slotBytes + k.name.Size()
-			delete(c.slots, k)
-			n++
+	if folded := name.Fold(); t != dns.TypeANY && !below {
+		p := c.part(folded)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, typ := range [...]dns.Type{t, nameType} {
+			if p.remove(key{folded, typ}) {
+				n++
+			}
 		}
+		return n
 	}
-	c.ring = slices.DeleteFunc(c.ring, func(k key) bool { _, ok := c.slots[k]; return !ok })
-	c.hand = 0
+	for i := range c.parts {
+		p := &c.parts[i]
+		p.mu.Lock()
+		for k := range p.slots {
+			if k.name.EqualFold(name) && (t == dns.TypeANY || k.typ == t || k.typ == nameType) || below && k.name.IsSubdomainOf(name) {
+				p.remove(k)
+				n++
+			}
+		}
+		p.mu.Unlock()
+	}
 	return n
 }
 
@@ -269,14 +331,26 @@ func (c *Cache) Remove(name dns.Name, t dns.Type, below bool) int {
 // names and then by type.
 func (c *Cache) All(now clock.Time) []*Entry {
 	var out []*Entry
-	for k, s := range c.slots {
-		if s.expires <= now {
-			continue
+	type kept struct {
+		key
+		slot
+	}
+	for i := range c.parts {
+		p := &c.parts[i]
+		p.mu.Lock()
+		list := make([]kept, 0, len(p.slots))
+		for k, s := range p.slots {
+			if s.expires > now {
+				list = append(list, kept{k, s})
+			}
 		}
-		e := &Entry{}
-		decode(e, s.data, k.name, k.typ, uint32((s.expires.Sub(now)+time.Second-1)/time.Second))
-		e.Expires = s.expires
-		out = append(out, e)
+		p.mu.Unlock()
+		for _, x := range list {
+			e := &Entry{}
+			decode(e, x.data, x.name, x.typ, uint32((x.expires.Sub(now)+time.Second-1)/time.Second))
+			e.Expires = x.expires
+			out = append(out, e)
+		}
 	}
 	slices.SortFunc(out, func(a, b *Entry) int {
 		if n := a.Name.Compare(b.Name); n != 0 {
@@ -294,8 +368,16 @@ type Stats struct {
 }
 
 // Stats returns counts since New.
-func (c *Cache) Stats() Stats {
-	return Stats{len(c.slots), c.bytes, c.hits, c.misses, c.evicted}
+func (c *Cache) Stats() (s Stats) {
+	for i := range c.parts {
+		p := &c.parts[i]
+		p.mu.Lock()
+		s.Entries += len(p.slots)
+		s.Bytes += p.bytes
+		s.Hits, s.Misses, s.Evicted = s.Hits+p.hits, s.Misses+p.misses, s.Evicted+p.evicted
+		p.mu.Unlock()
+	}
+	return s
 }
 
 // encode puts an entry into one string: rank and security, rcode, TTL, the

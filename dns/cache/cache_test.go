@@ -3,6 +3,7 @@ package cache
 import (
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -106,8 +107,66 @@ func TestBoundedMemory(t *testing.T) {
 		}
 	}
 	s := c.Stats()
-	if s.Evicted == 0 || s.Entries < 300 || len(c.ring) != s.Entries {
-		t.Errorf("%+v, ring of %d", s, len(c.ring))
+	if s.Evicted == 0 || s.Entries < 300 || ringOf(t, c) != s.Entries {
+		t.Errorf("%+v, ring of %d", s, ringOf(t, c))
+	}
+}
+
+// ringOf counts the keys in the rings; each entry must stand where its slot
+// says.
+func ringOf(t *testing.T, c *Cache) (n int) {
+	t.Helper()
+	for i := range c.parts {
+		p := &c.parts[i]
+		n += len(p.ring)
+		for at, k := range p.ring {
+			if s, ok := p.slots[k]; !ok || int(s.at) != at {
+				t.Fatalf("%v stands at %d of its ring, its slot says %d", k.name, at, s.at)
+			}
+		}
+	}
+	return n
+}
+
+// What is forgotten and learned again and again leaves nothing behind.
+func TestForgettingLeavesNothing(t *testing.T) {
+	c := New()
+	for i := range 10_000 {
+		c.Put(entry(fmt.Sprintf("n%d.example", i%7), 3600, Answer, "192.0.2.1"), start)
+		c.Remove(dns.MustName(fmt.Sprintf("n%d.example", i%5)), dns.TypeA, false)
+	}
+	if s := c.Stats(); s.Entries > 7 || ringOf(t, c) != s.Entries {
+		t.Errorf("%+v, ring of %d", s, ringOf(t, c))
+	}
+}
+
+// Readers, writers and those who forget do not disturb each other.
+func TestManyGoroutines(t *testing.T) {
+	c := New()
+	c.MaxBytes = 200_000
+	var all sync.WaitGroup
+	for g := range 4 {
+		all.Go(func() {
+			for i := range 2000 {
+				name := fmt.Sprintf("n%d.example", i%700)
+				switch (i + g) % 4 {
+				case 0:
+					c.Put(entry(name, 3600, Answer, "192.0.2.1"), start)
+				case 1:
+					c.Remove(dns.MustName(name), dns.TypeA, false)
+				default:
+					if got := addr(c, name, start); got != "-" && got != "192.0.2.1/3600" {
+						t.Errorf("%s: %s", name, got)
+					}
+				}
+			}
+			c.Remove(dns.MustName("n1.example"), dns.TypeANY, true)
+			c.All(start)
+		})
+	}
+	all.Wait()
+	if s := c.Stats(); ringOf(t, c) != s.Entries {
+		t.Errorf("%+v", s)
 	}
 }
 
@@ -125,7 +184,7 @@ func TestRemove(t *testing.T) {
 	if all := c.All(start); len(all) != 1 || all[0].Name.Host() != "other" {
 		t.Errorf("%v", all)
 	}
-	if s := c.Stats(); s.Entries != 1 || s.Bytes <= 0 || len(c.ring) != 1 {
+	if s := c.Stats(); s.Entries != 1 || s.Bytes <= 0 || ringOf(t, c) != 1 {
 		t.Errorf("%+v", s)
 	}
 }
