@@ -37,6 +37,7 @@ type Denial struct {
 	nsec   []span
 	nsec3  []hashedSpan
 	hashes int
+	work   int
 	// cache of hashes made
 	known map[dns.Name]string
 }
@@ -320,10 +321,14 @@ func (d *Denial) hash(name dns.Name, p *hashedSpan) (string, bool) {
 	if d.hashes++; d.hashes > maxHashes {
 		return "", false
 	}
+	d.work += 1 + (int(p.Iterations)+1)*(1+(len(p.Salt)+28)/64)/6
 	sum := dns.HashNSEC3(key, p.Salt, p.Iterations)
 	d.known[key] = string(sum[:])
 	return string(sum[:]), true
 }
+
+// Work says what the hashing has cost so far, as Set.Work does.
+func (d *Denial) Work() int { return d.work }
 
 func (d *Denial) same(i int) bool {
 	return d.nsec3[i].Iterations == d.nsec3[0].Iterations && d.nsec3[i].Salt == d.nsec3[0].Salt

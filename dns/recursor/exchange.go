@@ -2,7 +2,6 @@ package recursor
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -14,81 +13,6 @@ import (
 	"peel/dns"
 )
 
-// tryKey counts attempts by address.
-type tryKey = netip.Addr
-
-// infra is what is known of a server's behaviour.
-type infra struct {
-	srtt, rttvar time.Duration // RFC 6298, of answers over UDP
-	timeouts     int           // in a row
-	noEDNS       bool
-	noCase       bool // repeats names in another case than asked
-	clientCookie [8]byte
-	serverCookie []byte
-	lame         map[dns.Name]clock.Time // zones it does not serve, and until when that counts
-}
-
-const (
-	firstTimeout = 400 * time.Millisecond
-	minTimeout   = 100 * time.Millisecond
-	maxTimeout   = 3 * time.Second
-	tcpTimeout   = 5 * time.Second
-	lameFor      = 10 * time.Minute
-	maxInfra     = 100_000
-)
-
-func (r *Resolver) server(a netip.Addr) *infra {
-	i := r.infra[a]
-	if i == nil {
-		if len(r.infra) >= maxInfra {
-			clear(r.infra) // it is learned again in a few queries
-		}
-		i = &infra{}
-		binary.LittleEndian.PutUint64(i.clientCookie[:], r.random())
-		r.infra[a] = i
-	}
-	return i
-}
-
-// timeout is how long to wait for an answer over UDP.
-func (i *infra) timeout() time.Duration {
-	d := firstTimeout
-	if i.srtt > 0 {
-		d = max(i.srtt+4*i.rttvar, minTimeout)
-	}
-	for range min(i.timeouts, 4) {
-		d *= 2
-	}
-	return min(d, maxTimeout)
-}
-
-// rank is what servers are compared by: the time an answer is expected to
-// take. A server not tried yet comes before one known to be slow.
-func (i *infra) rank() time.Duration {
-	d := i.srtt
-	if d == 0 {
-		d = 20 * time.Millisecond
-	}
-	for range min(i.timeouts, 8) {
-		d = 2*d + 200*time.Millisecond
-	}
-	return d
-}
-
-func (i *infra) measured(rtt time.Duration) {
-	if i.srtt == 0 {
-		i.srtt, i.rttvar = max(rtt, 1), rtt/2
-	} else {
-		delta := i.srtt - rtt
-		if delta < 0 {
-			delta = -delta
-		}
-		i.rttvar = (3*i.rttvar + delta) / 4
-		i.srtt = max((7*i.srtt+rtt)/8, 1)
-	}
-	i.timeouts = 0
-}
-
 // exchange is one query on its own socket.
 type exchange struct {
 	t         *task
@@ -99,6 +23,8 @@ type exchange struct {
 	id        uint16
 	asked     dns.Question // with the case as sent
 	edns      bool
+	plain     bool // without EDNS, to see whether that helps
+	lane      *lane
 	start     clock.Time
 	timer     *timer
 	ignored   int
@@ -114,6 +40,7 @@ type candidate struct {
 // candidates lists the addresses of the zone's servers that may be tried.
 func (t *task) candidates() []candidate {
 	var out []candidate
+	t.cut.down = 0
 	add := func(name dns.Name, rr dns.Resource) {
 		a, ok := rr.Addr()
 		if !ok || a.Is4() && t.r.cfg.NoIPv4 || a.Is6() && t.r.cfg.NoIPv6 {
@@ -125,7 +52,11 @@ func (t *task) candidates() []candidate {
 		if slices.Contains(t.distrusted, a) {
 			return
 		}
-		if i := t.r.infra[a]; i != nil && i.lame[t.cut.zone.Fold()] > t.r.now {
+		if i := t.r.infra[a]; i != nil && i.until > t.r.now && (i.lame[t.cut.zone.Fold()] > t.r.now || i.down(t.r.now)) {
+			if i.down(t.r.now) {
+				t.cut.down++
+				t.lastFail, t.lastCode = fmt.Sprintf("%s (%s): no answer to %d queries in a row", name.Host(), a, i.timeouts), dns.EDENoReachableAuthority
+			}
 			return
 		}
 		out = append(out, candidate{name, a})
@@ -173,33 +104,30 @@ func (t *task) ask() {
 	}
 	c := t.choose(list)
 	t.cut.tried[c.addr]++
-	t.send(c, false)
+	t.send(c, false, false)
 }
 
 // findServers looks up the addresses of servers that came without glue, a few
 // at a time, or gives the zone up.
 func (t *task) findServers() {
 	c := t.cut
-	if c.pending > 0 {
+	if c.pending > 0 || c.out > 0 {
 		return
 	}
 	var names []dns.Name
-	if !c.hints && len(c.lookups) < maxNSLookups {
-		for _, n := range c.servers {
-			if c.lookups[n.Fold()] || len(c.lookups)+len(names) >= maxNSLookups {
-				continue
-			}
-			if len(names) < 2 {
-				names = append(names, n)
-			}
+	for _, n := range c.servers {
+		if c.hints || len(c.lookups) >= maxNSLookups || t.b.lookups <= 0 || len(names) == 2 {
+			break
 		}
+		if c.lookups[n.Fold()] || n.IsSubdomainOf(c.zone) && t.hasAddress(n) {
+			continue // its own zone would have to say, whose servers do not answer
+		}
+		c.lookups[n.Fold()] = true
+		names = append(names, n)
 	}
 	if len(names) == 0 {
 		t.giveUp()
 		return
-	}
-	for _, n := range names {
-		c.lookups[n.Fold()] = true
 	}
 	// All are counted before any begins: one may end at once.
 	type lookup struct {
@@ -217,63 +145,128 @@ func (t *task) findServers() {
 	}
 	c.pending = len(all)
 	for _, l := range all {
-		t.r.resolve(l.name, l.typ, t.b, t, func(o *outcome) {
+		t.r.serverAddress(l.name, l.typ, t, func(o *outcome) {
 			if o.failure != "" {
 				t.lastFail = fmt.Sprintf("the address of %s: %s", l.name.Host(), o.failure)
+				c.cause = max(c.cause, o.cause)
 			}
 			c.pending--
 			if t.done || t.cut != c {
 				return
 			}
-			if list := t.candidates(); c.pending == 0 || len(list) > 0 && !t.waiting(c) {
+			if c.out == 0 && (c.pending == 0 || len(t.candidates()) > 0) {
 				t.ask()
 			}
 		})
 	}
 }
 
-// waiting tells whether a query of the task is out.
-func (t *task) waiting(c *cut) bool {
-	for _, x := range t.r.exchanges {
-		if x.t == t && x.cut == c {
+// hasAddress tells whether an address of a server is known.
+func (t *task) hasAddress(name dns.Name) bool {
+	if len(t.cut.addrs[name.Fold()]) > 0 {
+		return true
+	}
+	for _, typ := range [...]dns.Type{dns.TypeA, dns.TypeAAAA} {
+		if e, ok := t.r.cache.Get(name, typ, t.r.now, false); ok && !e.Negative() {
 			return true
 		}
 	}
 	return false
 }
 
-// giveUp leaves a zone none of whose servers helps. What the parent says of
-// its servers now may be newer than what was known.
-func (t *task) giveUp() {
-	zone := t.cut.zone
-	if !slices.ContainsFunc(t.avoid, zone.EqualFold) && len(t.avoid) < 2 && !t.cut.hints {
-		t.r.cache.Remove(zone, dns.TypeNS, false)
-		t.avoid = append(t.avoid, zone)
-		t.known = 0
-		t.descend()
+// serverAddress is resolve for the address of a server, for a task that needs
+// it. One that could not be had lately is not asked for again (RFC 9520 §3.2).
+func (r *Resolver) serverAddress(name dns.Name, typ dns.Type, t *task, done func(*outcome)) {
+	q := dns.Question{Name: name, Type: typ, Class: dns.ClassIN}
+	if f, ok := r.failures[taskKey{name.Fold(), typ}]; ok && f.until > r.now {
+		done(&outcome{failure: f.text, code: f.code})
 		return
+	}
+	t.b.lookups--
+	r.resolve(name, typ, t.b, t, func(o *outcome) {
+		if o.failure != "" && o.cause == theirs {
+			r.remember(q, o)
+		}
+		done(o)
+	})
+}
+
+// giveUp leaves a zone none of whose servers helps. What the parent says of
+// its servers now may be newer than what was known: it is asked for that, for
+// all who want the zone once in a while.
+func (t *task) giveUp() {
+	c, r := t.cut, t.r
+	if !slices.ContainsFunc(t.avoid, c.zone.EqualFold) && len(t.avoid) < 2 && !c.hints && !c.parents {
+		d := r.noteDead(c.zone)
+		t.avoid, t.left = append(t.avoid, c.zone), c
+		if d.asked == 0 || d.asked.Add(renewAfter) <= r.now {
+			d.asked = r.now
+			r.cache.Remove(c.zone, dns.TypeNS, false)
+			t.known = 0
+			t.descend()
+			return
+		}
+		if d.asked > c.entered { // another has asked since
+			if e, ok := r.cache.Get(c.zone, dns.TypeNS, r.now, false); ok && !e.Negative() {
+				t.known = 0
+				t.enter(c.zone, e.Records, e.Expires, nil)
+				return
+			}
+		}
 	}
 	if t.lastCode == dns.EDEOther {
 		t.lastCode = dns.EDENoReachableAuthority
 	}
-	t.fail(t.lastCode, "%s", t.reason(fmt.Sprintf("no server of %s gives an answer", zone)))
+	o := &outcome{failure: t.reason(fmt.Sprintf("no server of %s gives an answer", c.zone)), code: t.lastCode, cause: c.cause}
+	// A question that needs others may fail for what they have in common with
+	// it; one that a client asked stands for itself.
+	if !c.answered && !c.hints && c.cause != ours && (c.cause == theirs || t.depth == 0 && t.aliases == 0) {
+		d := r.noteDead(c.zone)
+		d.text, d.code, d.until, d.probe = o.failure, o.code, r.now.Add(deadFor), nil
+	}
+	t.end(o)
 }
 
-// send puts one query on a new socket, and so on a new source port.
-func (t *task) send(c candidate, tcp bool) {
-	r := t.r
-	if t.b.queries <= 0 {
-		t.fail(dns.EDEOther, "%s", t.reason("more queries than one question may cost"))
-		return
-	}
-	if r.now >= t.b.deadline {
-		t.fail(dns.EDENoReachableAuthority, "%s", t.reason(fmt.Sprintf("no answer in %s", r.cfg.MaxTime)))
+// send asks a server, within what the question may cost; plain without EDNS.
+func (t *task) send(c candidate, tcp, plain bool) {
+	deep := t.depth > 0
+	if t.b.queries <= 0 || deep && t.b.deep <= 0 {
+		t.end(&outcome{failure: t.reason("more queries than one question may cost"), code: dns.EDEOther, cause: bounds})
 		return
 	}
 	t.b.queries--
+	if deep {
+		t.b.deep--
+	}
+	t.dispatch(c, tcp, plain)
+}
+
+func (t *task) dispatch(c candidate, tcp, plain bool) {
+	if !t.late() {
+		t.r.schedule(&request{t: t, cut: t.cut, candidate: c, tcp: tcp, plain: plain})
+	}
+}
+
+// late ends a task whose time is up.
+func (t *task) late() bool {
+	if t.r.now < t.b.deadline {
+		return false
+	}
+	t.end(&outcome{failure: t.reason(fmt.Sprintf("no answer in %s", t.r.cfg.MaxTime)), code: dns.EDENoReachableAuthority, cause: bounds})
+	return true
+}
+
+// transmit puts one query on a new socket, and so on a new source port.
+func (r *Resolver) transmit(q *request, l *lane) {
+	t, c := q.t, q.candidate
+	if t.late() {
+		return
+	}
 	t.b.sent++
+	r.stats.Sent++
 	info := r.server(c.addr)
-	x := &exchange{t: t, socket: r.nextSocket, name: c.name, addr: c.addr, tcp: tcp, id: uint16(r.random()), asked: t.sent, start: r.now, cut: t.cut, edns: !info.noEDNS}
+	x := &exchange{t: t, socket: r.nextSocket, name: c.name, addr: c.addr, tcp: q.tcp, plain: q.plain, lane: l, id: uint16(r.random()), asked: t.sent, start: r.now, cut: t.cut,
+		edns: !q.plain && info.noEDNS <= r.now}
 	r.nextSocket++
 	if !r.cfg.NoCase && !info.noCase {
 		x.asked.Name = mixCase(t.sent.Name, r.random)
@@ -292,13 +285,18 @@ func (t *task) send(c candidate, tcp bool) {
 		return
 	}
 	kind, wait := SendUDP, info.timeout()
-	if tcp {
+	if q.tcp {
 		kind, wait = SendTCP, tcpTimeout
 	}
+	info.asked(r.now, wait)
 	r.exchanges[x.socket] = x
+	l.open++
+	x.cut.out++
 	x.timer = r.after(min(wait, t.b.deadline.Sub(r.now)), func() { x.timedOut() })
 	r.out = append(r.out, Action{Kind: kind, Server: netip.AddrPortFrom(c.addr, r.cfg.Port), Socket: x.socket, Msg: msg})
 }
+
+func (x *exchange) candidate() candidate { return candidate{x.name, x.addr} }
 
 // mixCase gives the letters of a name a random case, which an answer must
 // repeat: bits that a forger has to guess.
@@ -325,6 +323,9 @@ func mixCase(n dns.Name, random func() uint64) dns.Name {
 
 func (x *exchange) close() {
 	delete(x.t.r.exchanges, x.socket)
+	x.cut.out--
+	x.lane.open--
+	x.t.r.drop(x.lane)
 	x.timer.f = nil
 	x.t.r.out = append(x.t.r.out, Action{Kind: CloseSocket, Socket: x.socket, Server: netip.AddrPortFrom(x.addr, x.t.r.cfg.Port)})
 }
@@ -372,10 +373,11 @@ func (x *exchange) timedOut() {
 		info.noCase = true
 		x.tell("ignored", "the answer did not repeat the name's case; asked again over TCP", nil, dns.Name{})
 		x.close()
-		x.t.send(candidate{x.name, x.addr}, true)
+		x.t.send(x.candidate(), true, x.plain)
 		return
 	}
-	info.timeouts++
+	info.failed(x.start, x.t.r.now)
+	x.t.r.stats.Timeouts++
 	x.troubled("timeout", dns.EDENoReachableAuthority, fmt.Sprintf("no answer within %s", x.t.r.now.Sub(x.start).Round(time.Millisecond)), nil)
 }
 
@@ -386,6 +388,10 @@ func (r *Resolver) InputError(now clock.Time, socket int, err error) {
 	if x == nil {
 		return
 	}
+	if local(err) {
+		x.short(err)
+		return
+	}
 	outcome := "failed"
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -393,7 +399,7 @@ func (r *Resolver) InputError(now clock.Time, socket int, err error) {
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
 		outcome = "unreachable"
 	}
-	r.server(x.addr).timeouts++
+	r.server(x.addr).failed(x.start, now)
 	x.cut.tried[x.addr] = maxTries // another query would fare no better
 	x.troubled(outcome, dns.EDENetworkError, err.Error(), nil)
 }
@@ -412,13 +418,16 @@ func (r *Resolver) Input(now clock.Time, socket int, from netip.AddrPort, msg []
 			// Somebody is guessing: over TCP the answer cannot be forged.
 			x.tell("ignored", fmt.Sprintf("%d messages that are not the answer: asked again over TCP", x.ignored), nil, dns.Name{})
 			x.close()
-			x.t.send(candidate{x.name, x.addr}, true)
+			x.t.send(x.candidate(), true, x.plain)
 		}
 		return
 	}
 	info := r.server(x.addr)
+	x.answers()
 	if !x.tcp {
 		info.measured(now.Sub(x.start))
+	} else {
+		info.timeouts = 0
 	}
 	if plain := x.t.sent.Name; len(m.Questions) == 1 && plain != x.asked.Name && x.cut == x.t.cut {
 		// The random case has done its work. Names that point into the
@@ -433,18 +442,19 @@ func (r *Resolver) Input(now clock.Time, socket int, from netip.AddrPort, msg []
 	case m.Truncated && !x.tcp:
 		x.tell("truncated", "the answer did not fit the datagram (TC): asked again over TCP", m, dns.Name{})
 		x.close()
-		x.t.send(candidate{x.name, x.addr}, true)
+		x.t.send(x.candidate(), true, x.plain)
 	case err != nil:
 		x.troubled("malformed", dns.EDEInvalidData, err.Error(), m)
 	case x.edns && (m.Rcode == dns.RcodeFormErr || m.Rcode == dns.RcodeNotImp || m.Rcode == dns.RcodeBadVers):
-		info.noEDNS = true // RFC 6891 §6.2.2
+		// RFC 6891 §6.2.2. What comes of it shows whether that was the reason.
 		x.tell("refused", m.Rcode.String()+": the server may not know EDNS, asked again without", m, dns.Name{})
 		x.close()
-		x.t.send(candidate{x.name, x.addr}, x.tcp)
-	case m.Rcode != dns.RcodeNoError && m.Rcode != dns.RcodeNXDomain:
+		x.t.send(x.candidate(), x.tcp, true)
+	case m.Rcode != dns.RcodeNoError && m.Rcode != dns.RcodeNXDomain && !x.t.tooLong(m):
 		x.cut.tried[x.addr] = maxTries
-		if x.t.minimising() && m.Rcode != dns.RcodeRefused {
-			// RFC 9156 §3: broken servers fail for names between.
+		if x.t.minimising() && x.cut == x.t.cut && !x.t.done {
+			// RFC 9156 §3: broken servers fail for names between, and refuse
+			// them.
 			x.tell("server_failure", m.Rcode.String()+" for a shortened name: asked for the whole", m, dns.Name{})
 			x.close()
 			x.cut.tried[x.addr] = 0
@@ -455,8 +465,29 @@ func (r *Resolver) Input(now clock.Time, socket int, from netip.AddrPort, msg []
 		x.lame(m)
 		x.troubled("server_failure", dns.EDENoReachableAuthority, m.Rcode.String()+edeText(m), m)
 	default:
+		if x.plain {
+			info.noEDNS = now.Add(noEDNSFor)
+		}
 		x.t.answered(x, m)
 	}
+}
+
+// answers notes that a server of the zone has said something, and that there
+// was a socket to hear it.
+func (x *exchange) answers() {
+	r := x.t.r
+	r.stats.Answers++
+	x.cut.answered = true
+	if d := r.deadZone(x.cut.zone); d != nil {
+		d.text, d.probe = "", nil
+	}
+	r.maxOpen = min(r.maxOpen+1, r.cfg.MaxSockets)
+}
+
+// tooLong tells that a response says that a DNAME record makes the name too
+// long (RFC 6672 §2.2).
+func (t *task) tooLong(m *dns.Message) bool {
+	return m.Rcode == dns.RcodeYXDomain && !t.minimising() && t.cut != nil && t.dname(m, t.cut.zone) != nil
 }
 
 func edeText(m *dns.Message) string {
@@ -520,7 +551,7 @@ func (x *exchange) cookie(m *dns.Message, info *infra) bool {
 		if m.Rcode == dns.RcodeBadCookie {
 			x.tell("refused", "BADCOOKIE: asked again with the new cookie", m, dns.Name{})
 			x.close()
-			x.t.send(candidate{x.name, x.addr}, x.cut.tried[x.addr] > 1)
+			x.t.send(x.candidate(), x.cut.tried[x.addr] > 1, false)
 			x.cut.tried[x.addr]++
 			return false
 		}

@@ -9,6 +9,7 @@ package recursor
 
 import (
 	"container/heap"
+	"container/list"
 	"net/netip"
 	"slices"
 	"time"
@@ -53,6 +54,10 @@ type Config struct {
 	// it needs; 0 means 128 queries and 15 seconds.
 	MaxQueries int
 	MaxTime    time.Duration
+	// MaxQuestions bounds the clients' questions that wait at once, of which
+	// one client may have half, and MaxSockets the sockets that are open for
+	// them, of which one zone may have a quarter; 0 means 10,000 and 2,048.
+	MaxQuestions, MaxSockets int
 	// OnStep is told of each query when it has ended.
 	OnStep func(Step)
 }
@@ -61,13 +66,17 @@ type Config struct {
 // chains of aliases).
 const (
 	udpSize       = 1232
-	maxAliases    = 12 // in one answer
-	maxDepth      = 8  // questions that need questions
-	maxNSLookups  = 4  // server names of one delegation looked up for their addresses
-	maxNSNames    = 20 // servers of one delegation considered
-	maxTries      = 3  // queries to one server address for one question
-	maxVerified   = 96 // signatures checked for one question
-	maxOutOfOrder = 16 // messages on a socket that are not its answer
+	maxAliases    = 12     // in one answer
+	maxDepth      = 8      // questions that need questions
+	maxNSLookups  = 4      // server names of one delegation looked up for their addresses
+	maxNSNames    = 20     // servers of one delegation considered
+	maxLookups    = 24     // addresses of servers looked up for one question
+	maxDeep       = 48     // queries for them
+	maxTries      = 3      // queries to one server address for one question
+	maxVerified   = 96     // signatures checked for one question
+	maxFailed     = 16     // of those, ones that do not fit
+	maxWork       = 30_000 // for them, in units of dnssec.Set.Work
+	maxOutOfOrder = 16     // messages on a socket that are not its answer
 )
 
 // ActionKind says what a driver has to do.
@@ -154,6 +163,17 @@ type Resolver struct {
 	nextSocket int
 	nextAsk    int
 	infra      map[netip.Addr]*infra
+	dead       map[dns.Name]*dead
+	meters     map[dns.Name]*meter
+	lanes      map[laneKey]*lane
+	waiting    []*lane    // those with queries that wait for a socket
+	maxOpen    int        // sockets, at present
+	paused     clock.Time // until when none is opened
+	accounts   map[netip.Prefix]*account
+	heaviest   *account
+	questions  int // of all accounts
+	walk       uint64
+	stats      Stats
 	trust      map[dns.Name]*trust
 	failures   map[taskKey]failure
 	priming    bool
@@ -176,10 +196,17 @@ func New(cfg Config, c *cache.Cache, random func() uint64) *Resolver {
 	if cfg.MaxTime == 0 {
 		cfg.MaxTime = 15 * time.Second
 	}
+	if cfg.MaxQuestions == 0 {
+		cfg.MaxQuestions = 10_000
+	}
+	if cfg.MaxSockets == 0 {
+		cfg.MaxSockets = 2048
+	}
 	c.KeepStale = cfg.Stale
 	r := &Resolver{
 		cfg: cfg, cache: c, random: random, tasks: map[taskKey]*task{}, exchanges: map[int]*exchange{},
 		infra: map[netip.Addr]*infra{}, trust: map[dns.Name]*trust{}, failures: map[taskKey]failure{}, spans: map[dns.Name]*spans{}, anchors: map[dns.Name][]dns.Resource{},
+		dead: map[dns.Name]*dead{}, meters: map[dns.Name]*meter{}, lanes: map[laneKey]*lane{}, maxOpen: cfg.MaxSockets, accounts: map[netip.Prefix]*account{},
 	}
 	for _, a := range cfg.Anchors {
 		r.anchors[a.Name.Fold()] = append(r.anchors[a.Name.Fold()], a)
@@ -201,6 +228,8 @@ func (r *Resolver) Flush(name dns.Name, below bool) int {
 	}
 	clear(r.failures)
 	clear(r.spans)
+	clear(r.dead)
+	clear(r.meters)
 	if below && name.IsRoot() {
 		clear(r.infra)
 	}
@@ -208,13 +237,19 @@ func (r *Resolver) Flush(name dns.Name, below bool) int {
 }
 
 // Ask begins to resolve a question and returns its number, under which an
-// Answered action brings the result. unchecked takes an answer that fails
-// validation as well (the CD bit).
-func (r *Resolver) Ask(now clock.Time, q dns.Question, unchecked bool) int {
+// Answered action brings the result. from is who asks, and its share of the
+// places; an invalid one is the program itself. unchecked takes an answer that
+// fails validation as well (the CD bit).
+func (r *Resolver) Ask(now clock.Time, q dns.Question, from netip.Addr, unchecked bool) int {
 	r.now = now
 	r.nextAsk++
+	r.stats.Asked++
 	id := r.nextAsk
 	c := &client{r: r, id: id, q: q, unchecked: unchecked, b: r.newBudget()}
+	if full := r.admit(c, from); full != "" {
+		c.failed(&outcome{failure: full, code: dns.EDEOther, cause: ours})
+		return id
+	}
 	// The tasks end at the budget's deadline; this is for what cannot be.
 	c.timer = r.after(r.cfg.MaxTime+time.Second, func() { c.timedOut() })
 	c.begin()
@@ -258,6 +293,7 @@ func (r *Resolver) Poll(now clock.Time) (actions []Action, next clock.Time) {
 			f()
 		}
 	}
+	r.release()
 	next = clock.Never
 	if len(r.timers) > 0 {
 		next = r.timers[0].at
@@ -300,8 +336,12 @@ func (r *Resolver) after(d time.Duration, f func()) *timer {
 type budget struct {
 	deadline clock.Time
 	queries  int // left to send
+	deep     int // of those, for the addresses of servers
+	lookups  int // such addresses left to look up
 	sent     int
-	verified int
+	verified int // signatures checked
+	failed   int // of those, ones that did not fit
+	work     int // what they cost, in units of dnssec.Set.Work
 }
 
 // failure is a question that could not be resolved lately.
@@ -320,13 +360,13 @@ const (
 
 func (r *Resolver) remember(q dns.Question, o *outcome) {
 	if len(r.failures) >= maxFailures {
-		clear(r.failures)
+		makeRoom(r.failures, func(f failure) bool { return f.until <= r.now })
 	}
 	r.failures[taskKey{q.Name.Fold(), q.Type}] = failure{o.failure, o.code, r.now.Add(failureFor)}
 }
 
 func (r *Resolver) newBudget() *budget {
-	return &budget{deadline: r.now.Add(r.cfg.MaxTime), queries: r.cfg.MaxQueries}
+	return &budget{deadline: r.now.Add(r.cfg.MaxTime), queries: r.cfg.MaxQueries, deep: maxDeep, lookups: maxLookups}
 }
 
 // client is one question asked from outside.
@@ -337,6 +377,8 @@ type client struct {
 	unchecked bool
 	b         *budget
 	timer     *timer
+	account   *account // among whose questions it stands
+	place     *list.Element
 	done      bool
 }
 
@@ -363,7 +405,7 @@ func (c *client) begin() {
 		return
 	}
 	c.r.resolve(c.q.Name, c.q.Type, c.b, nil, func(o *outcome) {
-		if o.failure != "" {
+		if o.failure != "" && o.cause != ours {
 			c.r.remember(c.q, o)
 		}
 		c.resolved(o)
@@ -449,6 +491,7 @@ func (c *client) end(res *Result) {
 		return
 	}
 	c.done = true
+	c.leave()
 	res.Verified = c.b.verified
 	if c.timer != nil {
 		c.timer.f = nil

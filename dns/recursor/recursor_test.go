@@ -661,7 +661,7 @@ func TestBogusZones(t *testing.T) {
 			t.Errorf("%s: %s %s %q %v", name, res.Rcode, res.Security, res.Reason, res.Errors)
 		}
 		// CD takes it all the same.
-		id := w.r.Ask(w.now, dns.Question{Name: dns.MustName(c.ask), Type: dns.TypeA, Class: dns.ClassIN}, true)
+		id := w.r.Ask(w.now, dns.Question{Name: dns.MustName(c.ask), Type: dns.TypeA, Class: dns.ClassIN}, netip.Addr{}, true)
 		w.run(time.Minute)
 		if res := w.results[id]; res.Rcode == dns.RcodeServFail {
 			t.Errorf("%s, unchecked: %s %q", name, res.Rcode, res.Reason)

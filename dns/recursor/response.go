@@ -2,7 +2,9 @@ package recursor
 
 import (
 	"fmt"
+	"time"
 
+	"peel/clock"
 	"peel/dns"
 	"peel/dns/cache"
 	"peel/dns/dnssec"
@@ -90,12 +92,44 @@ func (t *task) follow(m *dns.Message, zone dns.Name) {
 			least = min(least, rr.TTL)
 		}
 	}
-	r.cache.Put(&cache.Entry{Name: zone, Type: dns.TypeNS, Rank: cache.Referral, TTL: least, Records: ns}, r.now)
+	// No zone lasts longer than what vouches for its parent: else a zone that
+	// was withdrawn would live on by what is below it.
+	least = min(least, t.cut.left(r.now))
+	e := &cache.Entry{Name: zone, Type: dns.TypeNS, Rank: cache.Referral, TTL: least, Records: ns}
+	r.cache.Put(e, r.now)
 	t.keepGlue(m, ns)
 	t.keepDS(m, zone)
 	t.known = 0
-	t.enter(zone, ns)
+	t.enter(zone, ns, r.now.Add(time.Duration(least)*time.Second), t.glue(m, ns))
 }
+
+// left is for how many seconds the parent still vouches for the zone.
+func (c *cut) left(now clock.Time) uint32 {
+	if c.expires == clock.Never {
+		return 1<<31 - 1
+	}
+	return uint32(max(c.expires.Sub(now), 0) / time.Second)
+}
+
+// glue returns the addresses that came with a referral. They stand beside
+// what the cache has, which may be the child's own and wrong.
+func (t *task) glue(m *dns.Message, ns []dns.Resource) map[dns.Name][]dns.Resource {
+	all := map[dns.Name][]dns.Resource{}
+	for _, n := range ns {
+		host, ok := n.Target()
+		if !ok || !host.IsSubdomainOf(t.cut.zone) {
+			continue
+		}
+		for _, typ := range [...]dns.Type{dns.TypeA, dns.TypeAAAA} {
+			set, _ := pick(m.Additional, host, typ)
+			all[host.Fold()] = append(all[host.Fold()], set[:min(len(set), maxGlue)]...)
+		}
+	}
+	return all
+}
+
+// maxGlue bounds the addresses of one server in a referral, of each kind.
+const maxGlue = 8
 
 // keepDS keeps what a referral says of the child's keys, with its signatures:
 // it saves asking for it.
@@ -274,6 +308,11 @@ func (t *task) keep(m *dns.Message, name dns.Name, typ dns.Type, set []dns.Resou
 		if dnssec.Wildcard(sig, name) {
 			e.Proofs, _ = proofs(m.Authority, sig.Signer)
 		}
+	}
+	if typ == dns.TypeNS && name.EqualFold(t.cut.zone) {
+		// The child may name its servers, and not make itself live longer than
+		// its parent says (ghost domains).
+		e.TTL = min(e.TTL, t.cut.left(t.r.now))
 	}
 	for i := range set {
 		set[i].TTL = e.TTL

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"peel/clock"
 	"peel/dns"
 	"peel/dns/cache"
 )
@@ -20,28 +21,39 @@ type outcome struct {
 	rcode   dns.Rcode // YXDOMAIN, when a DNAME made a name too long
 	failure string    // what went wrong, in words
 	code    dns.ErrorCode
+	cause   cause // whose fault it was
 	// from is the server that gave the last part, invalid when that was the
 	// cache.
 	from netip.Addr
 }
 
+// cause says what a failure tells about the zone. The greater one counts.
+type cause uint8
+
+const (
+	theirs cause = iota // the zone's servers failed, for all who ask
+	bounds              // this question came to its bounds
+	ours                // there was no room here
+)
+
 // task resolves one name and type, without validating it. All who want it
 // share it.
 type task struct {
-	r       *Resolver
-	key     taskKey
-	q       dns.Question
-	b       *budget
-	depth   int
-	parents []*task // who waits for it
-	want    []func(*outcome)
-	done    bool
+	r     *Resolver
+	key   taskKey
+	q     dns.Question
+	b     *budget
+	depth int
+	needs []*task // what it waits for
+	want  []func(*outcome)
+	done  bool
 
 	entries []*cache.Entry
 	sname   dns.Name // the name now asked for: that of the last alias
 	aliases int
 	cut     *cut
 	avoid   []dns.Name // zones whose servers all failed
+	left    *cut       // the last of them
 	// distrusted are servers whose answer did not validate.
 	distrusted []netip.Addr
 	// minimise
@@ -51,17 +63,25 @@ type task struct {
 	whole    bool // ask for the whole name from here on
 	lastFail string
 	lastCode dns.ErrorCode
+	walked   uint64 // the walk that came by last
 }
 
 // cut is a zone and its servers, as a referral or the cache has them.
 type cut struct {
-	zone    dns.Name
-	servers []dns.Name
-	addrs   map[dns.Name][]dns.Resource // of hints
-	tried   map[tryKey]int
-	lookups map[dns.Name]bool // whose addresses were asked for
-	pending int               // such questions that are out
-	hints   bool
+	zone     dns.Name
+	servers  []dns.Name
+	addrs    map[dns.Name][]dns.Resource // of hints, and of the referral
+	tried    map[netip.Addr]int
+	lookups  map[dns.Name]bool // whose addresses were asked for
+	pending  int               // such questions that are out
+	out      int               // queries to its servers that are out or wait
+	down     int               // servers passed over as they are down
+	hints    bool
+	parents  bool // just taken from a referral
+	answered bool // a server has said something
+	cause    cause
+	// entered is when, expires until when the parent vouches for it.
+	entered, expires clock.Time
 }
 
 // resolve finds entries for a name and type; done is called once, perhaps at
@@ -71,27 +91,56 @@ func (r *Resolver) resolve(name dns.Name, typ dns.Type, b *budget, parent *task,
 	t := r.tasks[k]
 	if t != nil {
 		// A question that needs its own answer never gets one.
-		if parent != nil && t.waitsFor(parent, 0) {
-			done(&outcome{failure: fmt.Sprintf("%s %s needs itself to be resolved", name.Host(), typ)})
+		if parent != nil && r.needed(t, parent) {
+			done(&outcome{failure: fmt.Sprintf("%s %s needs itself to be resolved", name.Host(), typ), cause: bounds})
 			return
 		}
 		t.want = append(t.want, done)
 		if parent != nil {
-			t.parents = append(t.parents, parent)
+			parent.need(t)
 		}
 		return
 	}
 	if parent != nil && parent.depth == maxDepth {
-		done(&outcome{failure: fmt.Sprintf("more than %d questions that need each other", maxDepth)})
+		done(&outcome{failure: fmt.Sprintf("more than %d questions that need each other", maxDepth), cause: bounds})
 		return
 	}
 	t = r.newTask(name, typ, b)
 	t.want = append(t.want, done)
 	if parent != nil {
-		t.parents = append(t.parents, parent)
+		parent.need(t)
 		t.depth = parent.depth + 1
 	}
 	t.begin()
+}
+
+// need notes that a task waits for another.
+func (t *task) need(other *task) {
+	t.needs = append(slices.DeleteFunc(t.needs, func(o *task) bool { return o.done }), other)
+}
+
+// maxNeeds bounds the tasks that are looked at to see whether one needs
+// another; where there are more, it is taken to.
+const maxNeeds = 100
+
+// needed tells whether t waits for parent, by whatever stands between. It
+// goes down from t, as what one needs is little, and who needs it may be many.
+func (r *Resolver) needed(t, parent *task) bool {
+	r.walk++
+	n := 0
+	var below func(t *task) bool
+	below = func(t *task) bool {
+		if t == parent || n == maxNeeds {
+			return true
+		}
+		if t.done || t.walked == r.walk {
+			return false
+		}
+		n++
+		t.walked = r.walk
+		return slices.ContainsFunc(t.needs, below)
+	}
+	return below(t)
 }
 
 // again resolves a question past the cache, and without the servers whose
@@ -111,18 +160,6 @@ func (r *Resolver) newTask(name dns.Name, typ dns.Type, b *budget) *task {
 	t := &task{r: r, key: taskKey{name.Fold(), typ}, q: dns.Question{Name: name, Type: typ, Class: dns.ClassIN}, b: b, sname: name}
 	r.tasks[t.key] = t
 	return t
-}
-
-// waitsFor tells whether parent stands somewhere below t: whether t is needed
-// by what parent needs.
-func (t *task) waitsFor(parent *task, depth int) bool {
-	if t == parent {
-		return true
-	}
-	if depth > 2*maxDepth {
-		return true
-	}
-	return slices.ContainsFunc(parent.parents, func(p *task) bool { return t.waitsFor(p, depth+1) })
 }
 
 func (t *task) end(o *outcome) {
@@ -235,7 +272,7 @@ func (t *task) descend() {
 			continue
 		}
 		if e, ok := t.r.cache.Get(at, dns.TypeNS, t.r.now, false); ok && !e.Negative() {
-			t.enter(at, e.Records)
+			t.enter(at, e.Records, e.Expires, nil)
 			return
 		}
 		if at.IsRoot() {
@@ -246,7 +283,7 @@ func (t *task) descend() {
 		t.fail(t.lastCode, "%s", t.reason("no root server can be reached"))
 		return
 	}
-	c := &cut{hints: true, addrs: map[dns.Name][]dns.Resource{}, tried: map[tryKey]int{}, lookups: map[dns.Name]bool{}}
+	c := &cut{hints: true, addrs: map[dns.Name][]dns.Resource{}, tried: map[netip.Addr]int{}, lookups: map[dns.Name]bool{}, entered: t.r.now, expires: clock.Never}
 	for _, h := range t.r.cfg.Hints {
 		c.servers = append(c.servers, h.Name)
 		for _, a := range h.Addrs {
@@ -271,13 +308,23 @@ func (t *task) reason(what string) string {
 	return what
 }
 
-// enter makes a zone the one to ask.
-func (t *task) enter(zone dns.Name, ns []dns.Resource) {
-	c := &cut{zone: zone, tried: map[tryKey]int{}, lookups: map[dns.Name]bool{}}
+// enter makes a zone the one to ask, by its NS records, of which the parent's
+// last until a time, and addresses that came with them.
+func (t *task) enter(zone dns.Name, ns []dns.Resource, expires clock.Time, glue map[dns.Name][]dns.Resource) {
+	if d := t.barred(zone); d != nil {
+		t.r.stats.Barred++
+		t.fail(d.code, "%s", d.text)
+		return
+	}
+	c := &cut{zone: zone, addrs: glue, parents: glue != nil, tried: map[netip.Addr]int{}, lookups: map[dns.Name]bool{}, entered: t.r.now, expires: expires}
 	for _, rr := range ns {
 		if host, ok := rr.Target(); ok && len(c.servers) < maxNSNames {
 			c.servers = append(c.servers, host)
 		}
+	}
+	if n := len(t.avoid); n > 0 && t.avoid[n-1].EqualFold(zone) {
+		// Its servers are no better for being named again.
+		c.tried, c.answered, c.cause = t.left.tried, t.left.answered, t.left.cause
 	}
 	t.cut = c
 	t.next()
@@ -290,8 +337,12 @@ func (t *task) next() {
 	t.sent.Name = t.sname
 	have, whole := max(t.cut.zone.NumLabels(), t.known), t.sname.NumLabels()
 	if !t.r.cfg.NoMinimise && !t.whole && have+1 < whole {
-		// RFC 9156 §2.3: at most ten queries, the first four a label each.
-		const maxCount, oneLabel = 10, 4
+		// RFC 9156 §2.3: at most ten queries, the first four a label each; for
+		// a server's address few, as somebody else chose the name.
+		maxCount, oneLabel := 10, 4
+		if t.depth > 0 {
+			maxCount, oneLabel = 3, 2
+		}
 		more := 1
 		if t.steps >= oneLabel {
 			more = (whole - have + maxCount - t.steps - 1) / max(maxCount-t.steps, 1)

@@ -125,7 +125,9 @@ func (r *Resolver) judge(e *cache.Entry, b *budget, done func(cache.Security, st
 				done(cache.Bogus, err.Error())
 				return
 			}
-			switch d.NoCloser(e.Name, int(sig.Labels)) {
+			proof := d.NoCloser(e.Name, int(sig.Labels))
+			r.hashed(d, b)
+			switch proof {
 			case dnssec.Proved:
 				done(cache.Secure, "")
 			case dnssec.OptedOut, dnssec.TooManyIterations:
@@ -179,6 +181,7 @@ func (r *Resolver) judgeNegative(e *cache.Entry, b *budget, done func(cache.Secu
 		} else {
 			proof = d.NoData(e.Name, e.Type)
 		}
+		r.hashed(d, b)
 		switch proof {
 		case dnssec.Proved:
 			r.learn(t.zone, e)
@@ -209,8 +212,9 @@ func signerOf(sigs []dns.Resource) dns.Name {
 var errWork = errors.New("checking it takes more work than one question may cost")
 
 // verify looks for a good signature over a set by one of a zone's keys.
-func (r *Resolver) verify(set, sigs []dns.Resource, t *trust, b *budget) (dns.RRSIG, error) {
+func (r *Resolver) verify(records, sigs []dns.Resource, t *trust, b *budget) (dns.RRSIG, error) {
 	last := fmt.Errorf("no signatures by a key of %s", t.zone)
+	set := dnssec.NewSet(records)
 	for _, s := range sigs {
 		sig, ok := s.Value().(dns.RRSIG)
 		if !ok || !sig.Signer.EqualFold(t.zone) {
@@ -220,18 +224,42 @@ func (r *Resolver) verify(set, sigs []dns.Resource, t *trust, b *budget) (dns.RR
 			if k.Algorithm != sig.Algorithm || k.Tag() != sig.KeyTag {
 				continue
 			}
-			if b.verified++; b.verified > maxVerified {
+			// A good zone has few signatures that do not fit: each costs the
+			// question, and the zone.
+			work := set.Work(k)
+			if b.verified >= maxVerified || b.failed >= maxFailed || b.work+work > maxWork {
 				return sig, errWork
 			}
-			err := dnssec.Verify(sig, k, set, r.now.Std())
+			if r.wasteful(t.zone) {
+				return sig, fmt.Errorf("too much work has gone into signatures of %s that do not fit: not checked for now", t.zone)
+			}
+			b.verified++
+			b.work += work
+			r.stats.Verified++
+			err := set.Verify(sig, k, r.now.Std())
 			if err == nil {
 				return sig, nil
 			}
-			last = err
+			if last = err; errors.Is(err, dnssec.ErrWrong) {
+				b.failed++
+				r.wasted(t.zone, work)
+			}
 		}
 	}
 	return dns.RRSIG{}, last
 }
+
+// hashed charges the hashing of a proof to the question, and where it is much
+// to the zone.
+func (r *Resolver) hashed(d *dnssec.Denial, b *budget) {
+	b.work += d.Work()
+	if d.Work() > muchHashing {
+		r.wasted(d.Zone, d.Work())
+	}
+}
+
+// muchHashing is what a proof costs only where a zone asks for many iterations.
+const muchHashing = 300
 
 // denial takes the NSEC and NSEC3 records that have good signatures.
 func (r *Resolver) denial(records []dns.Resource, t *trust, b *budget) (*dnssec.Denial, error) {
@@ -416,7 +444,30 @@ func (r *Resolver) descendTrust(name dns.Name, parent *trust, b *budget, keep fu
 	bogus := func(format string, args ...any) {
 		keep(&trust{zone: name, security: cache.Bogus, reason: fmt.Sprintf(format, args...)}, bogusTTL)
 	}
-	r.ds(name, b, func(o *outcome) {
+	// What the parent said may have come from one bad server, or from a forger:
+	// it is asked again before it counts, and what failed is not kept.
+	var doubted bool
+	var distrusted []netip.Addr
+	var judge func(o *outcome)
+	doubt := func(o *outcome, format string, args ...any) {
+		r.cache.Remove(name, dns.TypeDS, false)
+		if o.from.IsValid() {
+			distrusted = append(distrusted, o.from)
+		}
+		if doubted && !o.from.IsValid() || len(distrusted) == maxDistrusted {
+			bogus(format, args...)
+			return
+		}
+		doubted = true
+		r.again(dns.Question{Name: name, Type: dns.TypeDS, Class: dns.ClassIN}, b, distrusted, func(other *outcome) {
+			if other.failure != "" {
+				bogus(format, args...)
+				return
+			}
+			judge(other)
+		})
+	}
+	judge = func(o *outcome) {
 		if o.failure != "" {
 			bogus("whether %s is signed cannot be found out: %s", name, o.failure)
 			return
@@ -425,18 +476,20 @@ func (r *Resolver) descendTrust(name dns.Name, parent *trust, b *budget, keep fu
 		if e.Type == dns.TypeCNAME || e.Type == dns.TypeDNAME {
 			// An alias is no zone. It needs its own signature to say so.
 			if _, err := r.verify(e.Records, e.Signatures, parent, b); err != nil {
-				bogus("%s %s: %v", name.Host(), e.Type, err)
+				doubt(o, "%s %s: %v", name.Host(), e.Type, err)
 				return
 			}
 			keep(parent, e.TTL)
 			return
 		}
 		if e.Negative() {
-			r.unsigned(name, e, parent, b, keep)
+			if why := r.unsigned(name, e, parent, b, keep); why != "" {
+				doubt(o, "%s", why)
+			}
 			return
 		}
 		if _, err := r.verify(e.Records, e.Signatures, parent, b); err != nil {
-			bogus("%s DS: %v", name.Host(), err)
+			doubt(o, "%s DS: %v", name.Host(), err)
 			return
 		}
 		var ds []dns.DS
@@ -462,7 +515,8 @@ func (r *Resolver) descendTrust(name dns.Name, parent *trust, b *budget, keep fu
 			}
 			return false
 		})
-	})
+	}
+	r.ds(name, b, judge)
 }
 
 // ds gives what the parent says of a name's keys: from the referral, if there
@@ -475,30 +529,31 @@ func (r *Resolver) ds(name dns.Name, b *budget, done func(*outcome)) {
 	r.resolve(name, dns.TypeDS, b, nil, done)
 }
 
-// unsigned judges the proof that a name has no DS record.
-func (r *Resolver) unsigned(name dns.Name, e *cache.Entry, parent *trust, b *budget, keep func(*trust, uint32)) {
+// unsigned judges the proof that a name has no DS record; it says what is
+// wrong with it.
+func (r *Resolver) unsigned(name dns.Name, e *cache.Entry, parent *trust, b *budget, keep func(*trust, uint32)) (wrong string) {
 	d, err := r.denial(e.Proofs, parent, b)
 	if err != nil || d.Empty() {
 		if err == nil {
 			err = errors.New("no signatures over a proof, though the parent is signed")
 		}
-		keep(&trust{zone: name, security: cache.Bogus, reason: fmt.Sprintf("%s DS: %v", name.Host(), err)}, bogusTTL)
-		return
+		return fmt.Sprintf("%s DS: %v", name.Host(), err)
 	}
+	defer r.hashed(d, b)
 	switch p := d.Delegation(name); p {
 	case dnssec.Proved:
 		keep(&trust{zone: name, security: cache.Insecure, reason: fmt.Sprintf("%s is not signed: %s has no DS record for it", name.Host(), parent.zone)}, e.TTL)
-		return
+		return ""
 	case dnssec.OptedOut:
 		keep(&trust{zone: name, security: cache.Insecure, reason: fmt.Sprintf("%s is not signed: the NSEC3 records of %s opt out of it", name.Host(), parent.zone)}, e.TTL)
-		return
+		return ""
 	case dnssec.TooManyIterations:
 		keep(&trust{zone: name, security: cache.Insecure, reason: fmt.Sprintf("the NSEC3 records of %s ask for more than %d iterations (RFC 9276)", parent.zone, dnssec.MaxIterations)}, e.TTL)
-		return
+		return ""
 	}
 	if e.Rcode == dns.RcodeNXDomain && d.NoName(name) == dnssec.Proved || d.NoData(name, dns.TypeDS) == dnssec.Proved {
 		keep(parent, e.TTL) // no zone of its own
-		return
+		return ""
 	}
-	keep(&trust{zone: name, security: cache.Bogus, reason: fmt.Sprintf("%s DS: the records do not prove that there is none", name.Host())}, bogusTTL)
+	return fmt.Sprintf("%s DS: the records do not prove that there is none", name.Host())
 }

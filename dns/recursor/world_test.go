@@ -227,7 +227,7 @@ func (w *world) act(a Action) {
 }
 
 func (w *world) start(name string, t dns.Type) int {
-	return w.r.Ask(w.now, dns.Question{Name: dns.MustName(name), Type: t, Class: dns.ClassIN}, false)
+	return w.r.Ask(w.now, dns.Question{Name: dns.MustName(name), Type: t, Class: dns.ClassIN}, netip.Addr{}, false)
 }
 
 // ask resolves one question to its end.

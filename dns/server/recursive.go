@@ -1,174 +1,14 @@
 package server
 
 import (
-	"context"
-	"errors"
-	"io"
-	"net"
 	"net/netip"
 	"sync"
-	"time"
 
-	"peel/clock"
 	"peel/dns"
 	"peel/dns/cache"
 	"peel/dns/recursor"
 	"peel/dns/zone"
-	"peel/internal/kernel"
 )
-
-// Network is where a resolver sends its queries.
-type Network interface {
-	DialUDP(ctx context.Context, to netip.AddrPort) (net.Conn, error)
-	DialTCP(ctx context.Context, to netip.AddrPort) (net.Conn, error)
-}
-
-// Resolver drives the recursive engine over a network. It is safe for use
-// from many goroutines.
-type Resolver struct {
-	net   Network
-	clock clock.Clock
-	ctx   context.Context
-	stop  context.CancelFunc
-
-	mu      sync.Mutex
-	engine  *recursor.Resolver
-	waiting map[int]func(*recursor.Result)
-	open    map[int]context.CancelFunc
-	timer   *time.Timer
-	work    recursor.Workspace
-	running sync.WaitGroup
-}
-
-// NewResolver starts a resolver with a cache of its own. It ends with Close.
-func NewResolver(cfg recursor.Config, c *cache.Cache, n Network, clk clock.Clock) *Resolver {
-	ctx, stop := context.WithCancel(context.Background())
-	d := &Resolver{net: n, clock: clk, ctx: ctx, stop: stop, engine: recursor.New(cfg, c, kernel.Random64), waiting: map[int]func(*recursor.Result){}, open: map[int]context.CancelFunc{}}
-	d.timer = time.AfterFunc(time.Hour, d.tick)
-	return d
-}
-
-// Close ends the resolver; questions under way get no answer.
-func (d *Resolver) Close() {
-	d.stop()
-	d.mu.Lock()
-	d.timer.Stop()
-	for _, cancel := range d.open {
-		cancel()
-	}
-	d.mu.Unlock()
-	d.running.Wait()
-}
-
-func (d *Resolver) tick() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.poll()
-}
-
-// poll does what the engine wants done. d.mu is held.
-func (d *Resolver) poll() {
-	for {
-		now := d.clock.Now()
-		actions, next := d.engine.Poll(now)
-		for _, a := range actions {
-			switch a.Kind {
-			case recursor.SendUDP, recursor.SendTCP:
-				d.send(a)
-			case recursor.CloseSocket:
-				if cancel := d.open[a.Socket]; cancel != nil {
-					cancel()
-					delete(d.open, a.Socket)
-				}
-			case recursor.Answered:
-				f := d.waiting[a.Question]
-				delete(d.waiting, a.Question)
-				if f != nil {
-					f(a.Result)
-				}
-			}
-		}
-		if len(actions) > 0 {
-			continue // what was done may have more to do
-		}
-		if d.ctx.Err() == nil && next != clock.Never {
-			d.timer.Reset(max(next.Sub(d.clock.Now()), 0))
-		}
-		return
-	}
-}
-
-// send opens a socket for a query and tells the engine what comes back.
-func (d *Resolver) send(a recursor.Action) {
-	ctx, cancel := context.WithCancel(d.ctx)
-	d.open[a.Socket] = cancel
-	d.running.Go(func() {
-		failed := func(err error) {
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			if ctx.Err() == nil {
-				d.engine.InputError(d.clock.Now(), a.Socket, err)
-				d.poll()
-			}
-		}
-		dial, msg, next := d.net.DialUDP, a.Msg, readDatagram
-		if a.Kind == recursor.SendTCP {
-			dial, msg, next = d.net.DialTCP, dns.AppendStream(nil, a.Msg), dns.ReadStream
-		}
-		c, err := dial(ctx, a.Server)
-		if err != nil {
-			failed(err)
-			return
-		}
-		defer c.Close()
-		stop := context.AfterFunc(ctx, func() { c.Close() })
-		defer stop()
-		if _, err := c.Write(msg); err != nil {
-			failed(err)
-			return
-		}
-		buf := make([]byte, 4096)
-		for ctx.Err() == nil {
-			answer, err := next(c, buf)
-			if err != nil {
-				failed(err)
-				return
-			}
-			d.mu.Lock()
-			d.engine.Input(d.clock.Now(), a.Socket, a.Server, answer)
-			d.poll()
-			d.mu.Unlock()
-		}
-	})
-}
-
-func readDatagram(c io.Reader, buf []byte) ([]byte, error) {
-	n, err := c.Read(buf)
-	return buf[:n], err
-}
-
-// maxWaiting bounds the questions of clients that wait for servers.
-const maxWaiting = 10_000
-
-var errNoAnswer = errors.New("the resolver was closed")
-
-// Lookup resolves one question.
-func (d *Resolver) Lookup(ctx context.Context, q dns.Question, unchecked bool) (*recursor.Result, error) {
-	done := make(chan *recursor.Result, 1)
-	d.mu.Lock()
-	id := d.engine.Ask(d.clock.Now(), q, unchecked)
-	d.waiting[id] = func(r *recursor.Result) { done <- r }
-	d.poll()
-	d.mu.Unlock()
-	select {
-	case r := <-done:
-		return r, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-d.ctx.Done():
-		return nil, errNoAnswer
-	}
-}
 
 // request is what a query asks for, beside its question.
 type request struct {
@@ -239,22 +79,26 @@ func (d *Resolver) Cached(q *dns.Message, dst, query []byte, limit int) []byte {
 		}
 		return r.finish(dst, m, nil)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	now := d.clock.Now()
-	ok, refresh := d.engine.Cached(now, &d.work, m, q.Questions[0], r.do, r.ad, r.unchecked)
+	w := workspaces.Get().(*recursor.Workspace)
+	defer workspaces.Put(w)
+	// The cache alone is asked, whatever the engine is busy with.
+	ok, refresh := d.engine.Cached(d.clock.Now(), w, m, q.Questions[0], r.do, r.ad, r.unchecked)
 	if !ok {
 		return dst
 	}
 	if refresh {
-		d.engine.Refresh(now, q.Questions[0])
-		d.poll()
+		select {
+		case d.refreshes <- q.Questions[0]:
+		default: // another time
+		}
 	}
 	return r.finish(dst, m, nil)
 }
 
+var workspaces = sync.Pool{New: func() any { return new(recursor.Workspace) }}
+
 // Resolve implements Recursive.
-func (d *Resolver) Resolve(query []byte, _ netip.AddrPort, limit int, reply func(msg []byte)) {
+func (d *Resolver) Resolve(query []byte, peer netip.AddrPort, limit int, reply func(msg []byte)) {
 	q := &dns.Message{}
 	r, rcode := read(q, query, limit)
 	if rcode != 0 {
@@ -263,35 +107,27 @@ func (d *Resolver) Resolve(query []byte, _ netip.AddrPort, limit int, reply func
 		reply(r.finish(nil, m, nil))
 		return
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.waiting) >= maxWaiting {
-		m := r.response()
-		m.Rcode = dns.RcodeServFail
-		reply(r.finish(nil, m, []dns.ExtendedError{{Code: dns.EDEOther, Text: "too many questions at once"}}))
-		return
-	}
-	id := d.engine.Ask(d.clock.Now(), q.Questions[0], r.unchecked)
-	d.waiting[id] = func(res *recursor.Result) {
+	d.ask(&ask{q: q.Questions[0], from: peer.Addr(), unchecked: r.unchecked, done: func(res *recursor.Result) {
 		m := r.response()
 		res.Fill(m, r.do, r.ad)
-		out := r.finish(nil, m, res.Errors)
-		go reply(out) // a slow client must not hold the engine
-	}
-	d.poll()
+		reply(r.finish(nil, m, res.Errors))
+	}})
 }
 
 // CacheEntries returns what the cache holds, in canonical order.
 func (d *Resolver) CacheEntries() ([]*cache.Entry, cache.Stats) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	c := d.engine.Cache()
 	return c.All(d.clock.Now()), c.Stats()
 }
 
 // Flush forgets a name; with below, all names under it too.
-func (d *Resolver) Flush(name dns.Name, below bool) int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.engine.Flush(name, below)
+func (d *Resolver) Flush(name dns.Name, below bool) (n int) {
+	d.call(func() { n = d.engine.Flush(name, below) })
+	return n
+}
+
+// Stats counts what the resolver has done.
+func (d *Resolver) Stats() (s recursor.Stats) {
+	d.call(func() { s = d.engine.Stats() })
+	return s
 }
