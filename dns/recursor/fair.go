@@ -278,7 +278,7 @@ const (
 	// wasteAllowed is how much work on signatures that do not fit one zone
 	// may cause at once, and wastePerSecond how much in the long run: a tenth
 	// of one processor.
-	wasteAllowed   = 200_000
+	wasteAllowed   = 50_000
 	wastePerSecond = 100_000
 	maxMeters      = 20_000
 )

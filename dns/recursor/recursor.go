@@ -74,7 +74,7 @@ const (
 	maxDeep       = 48     // queries for them
 	maxTries      = 3      // queries to one server address for one question
 	maxVerified   = 96     // signatures checked for one question
-	maxFailed     = 16     // of those, ones that do not fit
+	maxFailed     = 8      // of those, ones that do not fit
 	maxWork       = 30_000 // for them, in units of dnssec.Set.Work
 	maxOutOfOrder = 16     // messages on a socket that are not its answer
 )
