@@ -255,6 +255,7 @@ func TestGhostDomain(t *testing.T) {
 	for _, below := range []bool{false, true} {
 		w := plain(t, Config{})
 		gone := false
+		w.serve("10.0.0.1", ".\n@ SOA a.root. h. 1 2 3 4 60\n@ NS a.root.\na.root. A 10.0.0.1\ncom 172800 NS ns.com.\nns.com. 172800 A 10.0.0.2\n")
 		w.serve("10.0.0.2", "com\n@ SOA ns h 1 2 3 4 60\n@ NS ns\nns A 10.0.0.2\nghost 3600 NS ns.ghost\nns.ghost 3600 A 10.0.0.9\n")
 		w.change("10.0.0.2", func(q query, honest []reply) []reply {
 			if gone && strings.HasSuffix(strings.ToLower(q.msg.Questions[0].Name.String()), "ghost.com.") {
