@@ -16,6 +16,7 @@ import (
 
 	"peel/clock"
 	"peel/evidence/capture"
+	"peel/internal/accept"
 )
 
 // ErrClosed is what Serve returns after Shutdown or Close.
@@ -115,36 +116,21 @@ func (s *Server) serve(l net.Listener, secure bool) error {
 		delete(s.listeners, l)
 		s.mu.Unlock()
 	}()
-	for pause := time.Duration(0); ; {
-		nc, err := l.Accept()
-		if err == nil {
-			pause = 0
-			select {
-			case s.slots <- struct{}{}:
-				go s.accepted(nc, secure)
-				continue
-			case <-s.done:
-				nc.Close()
-				return ErrClosed
-			}
-		}
-		if s.closing.Load() {
-			return ErrClosed
-		}
-		// Out of file descriptors and the like pass; a listener that does not
-		// say so is broken.
-		//lint:ignore SA1019 nothing else tells them apart, and net/http does the same
-		if ne, ok := err.(net.Error); !ok || !ne.Temporary() {
-			return fmt.Errorf("server: accept: %w", err)
-		}
-		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-		s.logf("server: accept: %v; trying again in %v", err, pause)
+	err := accept.Loop(l, s.done, func(text string) { s.logf("server: %s", text) }, func(nc net.Conn) {
 		select {
-		case <-time.After(pause):
+		case s.slots <- struct{}{}:
+			go s.accepted(nc, secure)
 		case <-s.done:
-			return ErrClosed
+			nc.Close()
 		}
+	})
+	if s.closing.Load() {
+		return ErrClosed
 	}
+	if err == nil {
+		err = net.ErrClosed // by somebody else than this server
+	}
+	return fmt.Errorf("server: accept: %w", err)
 }
 
 // Shutdown stops taking connections and requests, lets what runs end, and

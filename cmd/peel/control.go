@@ -4,12 +4,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
 
 	"peel/dns"
 	"peel/dns/cache"
+	"peel/internal/accept"
 )
 
 // control is what peel dns --cache asks of a running peel serve dns, over a
@@ -55,43 +60,101 @@ type cacheLine struct {
 // defaultServePort is where peel serve dns answers.
 const defaultServePort = 5300
 
-// controlPath is the socket of the server on a port.
-func controlPath(port int) string {
+// controlDir is where the sockets of this user's servers stand: a directory
+// that is this user's own and that nobody else can write to, made if it has to
+// be. Others may have put something else in its place where all can write.
+func controlDir(create bool) (*os.File, error) {
 	dir := os.Getenv("XDG_RUNTIME_DIR")
 	if dir == "" {
-		dir = filepath.Join(os.TempDir(), fmt.Sprintf("peel-%d", os.Getuid()))
+		dir = filepath.Join(os.TempDir(), fmt.Sprintf("peel-%d", os.Geteuid()))
+		if create {
+			if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+				return nil, err
+			}
+		}
 	}
-	return filepath.Join(dir, fmt.Sprintf("peel-dns-%d.sock", port))
-}
-
-// serveControl answers on the socket until the returned function is called.
-func (s *serveDNS) serveControl(port int) (stop func(), err error) {
-	path := controlPath(port)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, err
-	}
-	_ = os.Remove(path) // of a server that did not end well: the port is ours now
-	l, err := net.Listen("unix", path)
+	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err
 	}
+	if err := ours(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w; set XDG_RUNTIME_DIR to a directory of your own", dir, err)
+	}
+	return f, nil
+}
+
+// ours fails on a directory that somebody else owns or can write to.
+func ours(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("it belongs to user %d, not to this one", st.Uid)
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("others can write to it (%v)", info.Mode())
+	}
+	return nil
+}
+
+// controlPath is the socket of the server on a port. It leads through the open
+// directory: what was looked at is what is used.
+func controlPath(dir *os.File, port int) string {
+	name := fmt.Sprintf("peel-dns-%d.sock", port)
+	if through := fmt.Sprintf("/proc/self/fd/%d", dir.Fd()); runtime.GOOS == "linux" {
+		if _, err := os.Stat(through); err == nil {
+			return filepath.Join(through, name)
+		}
+	}
+	return filepath.Join(dir.Name(), name)
+}
+
+// Bounds of what those who hold a control socket may cost.
+const (
+	maxControls  = 8
+	controlTime  = 10 * time.Second
+	maxControlIn = 64 << 10
+)
+
+// serveControl answers on the socket until the returned function is called.
+func (s *serveDNS) serveControl(port int) (stop func(), err error) {
+	dir, err := controlDir(true)
+	if err != nil {
+		return nil, err
+	}
+	path := controlPath(dir, port)
+	_ = os.Remove(path) // of a server that did not end well: the port is ours now
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		dir.Close()
+		return nil, err
+	}
 	_ = os.Chmod(path, 0o600)
+	done, places := make(chan struct{}), make(chan struct{}, maxControls)
 	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
+		err := accept.Loop(l, done, func(text string) { s.say("%s", text) }, func(c net.Conn) {
+			select {
+			case places <- struct{}{}:
+			default:
+				c.Close()
 				return
 			}
 			go func() {
-				defer c.Close()
+				defer func() { c.Close(); <-places }()
+				c.SetDeadline(time.Now().Add(controlTime))
 				var q control
-				if json.NewDecoder(c).Decode(&q) == nil {
+				if json.NewDecoder(io.LimitReader(c, maxControlIn)).Decode(&q) == nil {
 					_ = json.NewEncoder(c).Encode(s.control(q))
 				}
 			}()
+		})
+		if err != nil {
+			s.say("peel dns --cache works no longer: %v", err)
 		}
 	}()
-	return func() { l.Close() }, nil
+	return func() { close(done); l.Close(); dir.Close() }, nil
 }
 
 func (s *serveDNS) control(q control) controlReply {
@@ -131,10 +194,18 @@ func (d *dnsCommand) showCache() error {
 	if port == 0 {
 		port = defaultServePort
 	}
-	c, err := net.Dial("unix", controlPath(port))
+	dir, err := controlDir(false)
+	var c net.Conn
+	if err == nil {
+		defer dir.Close()
+		c, err = net.Dial("unix", controlPath(dir, port))
+	}
 	if err != nil {
-		return fmt.Errorf("no peel serve dns --recursive of this user runs on port %d (%v); give another with --port. "+
-			"Caches of other programs, such as nscd and systemd-resolved, are not observed", port, errors.Unwrap(err))
+		if op := (*net.OpError)(nil); errors.As(err, &op) {
+			err = op.Err // without the path, which says nothing more
+		}
+		return fmt.Errorf("no peel serve dns --recursive of this user runs on port %d (%w); give another with --port. "+
+			"Caches of other programs, such as nscd and systemd-resolved, are not observed", port, err)
 	}
 	defer c.Close()
 	if err := json.NewEncoder(c).Encode(control{Flush: d.flush, Name: d.name, Below: d.below}); err != nil {

@@ -25,6 +25,7 @@ import (
 	"peel/dns/recursor"
 	nameserver "peel/dns/server"
 	"peel/dns/zone"
+	"peel/internal/accept"
 	"peel/internal/kernel"
 	"peel/internal/pki"
 	"peel/server"
@@ -66,6 +67,7 @@ type serveDNS struct {
 	zoneSet  *zone.Server
 	resolver *nameserver.Resolver
 	read     map[string]zoneFile
+	ended    chan error // of listeners that stopped by themselves
 }
 
 // zoneFile is a zone file as it was read last.
@@ -83,7 +85,7 @@ func runServe(ctx context.Context, args []string, std streams) int {
 			return bad(std, errors.New("serve takes what to serve: dns"))
 		}
 	}
-	s := &serveDNS{std: std, read: map[string]zoneFile{}}
+	s := &serveDNS{std: std, read: map[string]zoneFile{}, ended: make(chan error, 1)}
 	f := pflag.NewFlagSet("peel serve dns", pflag.ContinueOnError)
 	f.SortFlags = false
 	f.Usage = func() {}
@@ -116,20 +118,54 @@ func runServe(ctx context.Context, args []string, std streams) int {
 	if len(s.zones) == 0 && !s.recursive {
 		return bad(std, errors.New("serve dns needs --zone FILE or --recursive"))
 	}
-	if err := s.start(ctx); err != nil {
-		fmt.Fprintf(std.err, "peel: %v\n", err)
-		return exitFailed
+	err := s.start(ctx)
+	if err == nil {
+		err = s.watch(ctx)
 	}
-	s.watch(ctx)
-	s.server.Close()
+	if s.server != nil {
+		s.server.Close()
+	}
 	if s.resolver != nil {
 		s.resolver.Close()
+	}
+	if err != nil {
+		fmt.Fprintf(std.err, "peel: %v\n", err)
+		return exitFailed
 	}
 	return exitDone
 }
 
+// budget shares the files that may be open out: connections of DNS, of HTTPS,
+// and the resolver's sockets. Some are left for all else.
+func (s *serveDNS) budget() (streams, web, sockets int) {
+	files := max(accept.Files()-32-4*(len(s.listen)+len(s.tls)+len(s.https)), 24)
+	if len(s.https) > 0 {
+		return min(files/4, 4000), min(files/4, 4000), min(files*2/5, 2048)
+	}
+	return min(files*2/5, 4000), 0, min(files*2/5, 2048)
+}
+
+// run serves on something until the end. Should it stop before, that ends the
+// whole: a server does not go on with a part of it dead.
+func (s *serveDNS) run(ctx context.Context, what string, serve func() error) {
+	go func() {
+		err := serve()
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			err = net.ErrClosed
+		}
+		select {
+		case s.ended <- fmt.Errorf("serving %s: %w", what, err):
+		default: // one is enough
+		}
+	}()
+}
+
 func (s *serveDNS) start(ctx context.Context) error {
-	s.server = &nameserver.Server{}
+	streams, _, sockets := s.budget()
+	s.server = &nameserver.Server{MaxStreams: streams, Log: func(text string) { s.say("%s", text) }}
 	var allowed []netip.Prefix
 	for _, p := range s.transfer {
 		prefix, err := netip.ParsePrefix(p)
@@ -167,12 +203,14 @@ func (s *serveDNS) start(ctx context.Context) error {
 		}
 		cfg.Port = s.port
 		cfg.Stale = 24 * time.Hour
+		cfg.MaxSockets = sockets
 		c := cache.New()
 		c.MaxBytes = s.cacheSize << 20
 		// The collector may let garbage pile up to as much again as lives:
 		// not beyond what the cache was given, and some for all else.
 		debug.SetMemoryLimit(int64(s.cacheSize)<<20*5/4 + 64<<20)
 		s.resolver = nameserver.NewResolver(cfg, c, kernel.Network{}, clock.NewReal())
+		s.resolver.Log = s.server.Log
 		s.server.Recursive = s.resolver
 	}
 	return s.open(ctx)
@@ -189,8 +227,8 @@ func (s *serveDNS) open(ctx context.Context) error {
 		if err != nil {
 			return listenHint(err)
 		}
-		go s.server.ServeUDP(udp)
-		go s.server.ServeTCP(tcp)
+		s.run(ctx, fmt.Sprintf("DNS over UDP on %s", udp.LocalAddr()), func() error { return s.server.ServeUDP(udp) })
+		s.run(ctx, fmt.Sprintf("DNS over TCP on %s", tcp.Addr()), func() error { return s.server.ServeTCP(tcp) })
 		s.say("serving DNS on %s, UDP and TCP", tcp.Addr())
 		if s.resolver != nil {
 			if stop, err := s.serveControl(tcp.Addr().(*net.TCPAddr).Port); err == nil {
@@ -212,7 +250,8 @@ func (s *serveDNS) open(ctx context.Context) error {
 		if err != nil {
 			return listenHint(err)
 		}
-		go s.server.ServeTCP(tls.NewListener(n, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"dot"}}))
+		secure := tls.NewListener(n, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"dot"}})
+		s.run(ctx, fmt.Sprintf("DNS over TLS on %s", n.Addr()), func() error { return s.server.ServeTCP(secure) })
 		s.say("serving DNS over TLS on %s", n.Addr())
 	}
 	for _, l := range s.https {
@@ -220,8 +259,14 @@ func (s *serveDNS) open(ctx context.Context) error {
 		if err != nil {
 			return listenHint(err)
 		}
-		web := &server.Server{Handler: doh.Handler(s.server), Clock: clock.NewReal(), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}}
-		go web.ServeTLS(n)
+		_, places, _ := s.budget()
+		web := &server.Server{Handler: doh.Handler(s.server), Clock: clock.NewReal(), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}},
+			Limits: server.Limits{Connections: max(places/len(s.https), 8)}, ErrorLog: func(text string) {
+				if strings.HasPrefix(text, "server: accepting") { // what clients do wrong is not told here
+					s.say("%s", strings.TrimPrefix(text, "server: "))
+				}
+			}}
+		s.run(ctx, fmt.Sprintf("DNS over HTTPS on %s", n.Addr()), func() error { return web.ServeTLS(n) })
 		go func() { <-ctx.Done(); web.Close() }()
 		s.say("serving DNS over HTTPS on https://%s/dns-query", n.Addr())
 	}
@@ -352,7 +397,7 @@ func (s *serveDNS) tell(z *zone.Zone) {
 
 // watch reads zone files again when they have changed, until the end. A file
 // with errors leaves the zone as it was.
-func (s *serveDNS) watch(ctx context.Context) {
+func (s *serveDNS) watch(ctx context.Context) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -362,7 +407,9 @@ func (s *serveDNS) watch(ctx context.Context) {
 		all := false
 		select {
 		case <-ctx.Done():
-			return
+			return nil
+		case err := <-s.ended:
+			return err
 		case <-hup:
 			all = true
 		case <-tick.C:

@@ -6,15 +6,16 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"peel/dns"
 	"peel/dns/zone"
+	"peel/internal/accept"
 	"peel/internal/kernel"
 )
 
@@ -24,12 +25,29 @@ type Server struct {
 	Zones *zone.Server
 	// Recursive answers for all other names; nil where nobody does.
 	Recursive Recursive
+	// MaxStreams bounds the connections at once; 0 is a share of the files
+	// that the process may have open.
+	MaxStreams int
+	// Log is told when something runs short, with what to do, and when that is
+	// over; nil tells nobody. It is called from many goroutines.
+	Log func(text string)
 
+	once    sync.Once
+	done    chan struct{} // closed with Close
+	streams streams
 	mu      sync.Mutex
 	closed  bool
 	closers map[io.Closer]struct{}
 	running sync.WaitGroup
-	streams atomic.Int32
+}
+
+func (s *Server) init() {
+	s.once.Do(func() {
+		s.done = make(chan struct{})
+		if s.streams.limit = s.MaxStreams; s.streams.limit == 0 {
+			s.streams.limit = defaultStreams()
+		}
+	})
 }
 
 // Recursive is what a resolver has to do for the server.
@@ -45,9 +63,8 @@ type Recursive interface {
 const (
 	batchSize    = 64
 	udpLimit     = 1232 // octets of an answer over UDP, offered more or not
-	idle         = 10 * time.Second
-	maxPipelined = 64   // queries of one connection that wait for an answer
-	maxStreams   = 1000 // connections at once
+	writing      = 10 * time.Second
+	maxPipelined = 64 // queries of one connection that wait for an answer
 )
 
 // workspace is what answering uses again and again.
@@ -89,8 +106,12 @@ func (s *Server) ServeUDP(conn *net.UDPConn) error {
 		return err
 	}
 	var w workspace
+	var trouble accept.Trouble
 	for {
 		n, err := b.Read()
+		if s.passes(&trouble, "reading datagrams on", conn, err) {
+			continue
+		}
 		if err != nil {
 			return s.end(err)
 		}
@@ -103,10 +124,28 @@ func (s *Server) ServeUDP(conn *net.UDPConn) error {
 			from := b.Sender(i)
 			s.later(append([]byte(nil), query...), from, udpLimit, func(msg []byte) { _, _ = conn.WriteToUDPAddrPort(msg, from) })
 		}
-		if err := b.Write(); err != nil {
+		// What cannot be sent is lost, as a datagram may be.
+		if err := b.Write(); err != nil && !accept.Passing(err) {
 			return s.end(err)
 		}
 	}
+}
+
+// passes tells that an error is one that a socket gets over, after a pause.
+func (s *Server) passes(t *accept.Trouble, doing string, conn interface{ LocalAddr() net.Addr }, err error) bool {
+	passing := err != nil && accept.Passing(err)
+	if err == nil || passing {
+		if text := t.Changed(err); text != "" && s.Log != nil {
+			s.Log(fmt.Sprintf("%s %s: %s", doing, conn.LocalAddr(), text))
+		}
+	}
+	if passing {
+		select {
+		case <-time.After(t.Pause()):
+		case <-s.done:
+		}
+	}
+	return passing
 }
 
 // ServePacket is ServeUDP for a socket that is not the kernel's.
@@ -116,9 +155,13 @@ func (s *Server) ServePacket(conn net.PacketConn) error {
 	}
 	defer s.untrack(conn)
 	var w workspace
+	var trouble accept.Trouble
 	in, room := make([]byte, dns.MaxMessage), make([]byte, 0, dns.MaxMessage)
 	for {
 		n, from, err := conn.ReadFrom(in)
+		if s.passes(&trouble, "reading datagrams on", conn, err) {
+			continue
+		}
 		if err != nil {
 			return s.end(err)
 		}
@@ -140,30 +183,23 @@ func (s *Server) ServeTCP(l net.Listener) error {
 		return net.ErrClosed
 	}
 	defer s.untrack(l)
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			var ne net.Error
-			if errors.As(err, &ne) && ne.Timeout() {
-				continue
-			}
-			return s.end(err)
-		}
-		if s.streams.Add(1) > maxStreams {
-			s.streams.Add(-1)
+	return s.end(accept.Loop(l, s.done, s.Log, func(c net.Conn) {
+		st := s.streams.enter(c, time.Now())
+		if st == nil {
 			c.Close()
-			continue
+			return
 		}
 		s.running.Go(func() {
-			defer s.streams.Add(-1)
-			s.connection(c)
+			defer s.streams.leave(st)
+			s.connection(st)
 		})
-	}
+	}))
 }
 
 // connection answers the queries of one connection, in any order, as the
 // answers come (RFC 7766 §6.2.1.1).
-func (s *Server) connection(c net.Conn) {
+func (s *Server) connection(st *stream) {
+	c := st.conn
 	if !s.track(c) {
 		return
 	}
@@ -171,22 +207,24 @@ func (s *Server) connection(c net.Conn) {
 	peer, _ := netip.ParseAddrPort(c.RemoteAddr().String())
 	var (
 		w       workspace
-		writing sync.Mutex
+		turn    sync.Mutex
 		pending = make(chan struct{}, maxPipelined)
 	)
 	send := func(msg []byte) error {
-		writing.Lock()
-		defer writing.Unlock()
-		c.SetWriteDeadline(time.Now().Add(idle))
+		turn.Lock()
+		defer turn.Unlock()
+		c.SetWriteDeadline(time.Now().Add(writing))
 		_, err := c.Write(dns.AppendStream(nil, msg))
+		s.streams.query(st, -1, time.Now())
 		return err
 	}
 	for {
-		c.SetReadDeadline(time.Now().Add(idle))
+		c.SetReadDeadline(time.Now().Add(s.streams.idle()))
 		query, err := dns.ReadStream(c, nil)
 		if err != nil {
 			break
 		}
+		s.streams.query(st, 1, time.Now())
 		if s.Zones != nil {
 			if t, ok := s.Zones.Transfers(query, peer.Addr().Unmap().String()); t != nil && ok {
 				for {
@@ -197,7 +235,9 @@ func (s *Server) connection(c net.Conn) {
 					if send(msg) != nil {
 						return
 					}
+					s.streams.query(st, 1, time.Now())
 				}
+				s.streams.query(st, -1, time.Now())
 				continue
 			}
 		}
@@ -216,7 +256,9 @@ func (s *Server) connection(c net.Conn) {
 	for range maxPipelined { // answers under way are still sent
 		select {
 		case pending <- struct{}{}:
-		case <-time.After(idle):
+		case <-time.After(writing):
+			return
+		case <-s.done:
 			return
 		}
 	}
@@ -245,6 +287,7 @@ func (s *Server) Answer(ctx context.Context, query []byte, peer netip.AddrPort) 
 
 // track notes what Close has to close.
 func (s *Server) track(c io.Closer) bool {
+	s.init()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -269,7 +312,7 @@ func (s *Server) untrack(c io.Closer) {
 func (s *Server) end(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || errors.Is(err, net.ErrClosed) {
+	if err == nil || s.closed || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return err
@@ -277,7 +320,11 @@ func (s *Server) end(err error) error {
 
 // Close ends all serving, and returns when it is over.
 func (s *Server) Close() {
+	s.init()
 	s.mu.Lock()
+	if !s.closed {
+		close(s.done)
+	}
 	s.closed = true
 	for c := range s.closers {
 		c.Close()
