@@ -14,6 +14,7 @@ type ask struct {
 	from      netip.Addr
 	unchecked bool
 	done      func(*recursor.Result)
+	quick     bool // done waits for nobody
 }
 
 // asks holds the questions that the engine has not come to, of each client in

@@ -107,7 +107,7 @@ func (d *Resolver) Resolve(query []byte, peer netip.AddrPort, limit int, reply f
 		reply(r.finish(nil, m, nil))
 		return
 	}
-	d.ask(&ask{q: q.Questions[0], from: peer.Addr(), unchecked: r.unchecked, done: func(res *recursor.Result) {
+	d.ask(&ask{q: q.Questions[0], from: peer.Addr(), unchecked: r.unchecked, quick: limit < dns.MaxMessage, done: func(res *recursor.Result) {
 		m := r.response()
 		res.Fill(m, r.do, r.ad)
 		reply(r.finish(nil, m, res.Errors))

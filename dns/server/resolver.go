@@ -45,7 +45,7 @@ type Resolver struct {
 	trouble   accept.Trouble
 
 	// What follows belongs to the engine's goroutine.
-	waiting map[int]func(*recursor.Result)
+	waiting map[int]*ask
 	open    map[int]*socket
 	timer   *time.Timer
 }
@@ -65,7 +65,7 @@ func NewResolver(cfg recursor.Config, c *cache.Cache, n Network, clk clock.Clock
 	d := &Resolver{
 		net: n, clock: clk, ctx: ctx, stop: stop, engine: recursor.New(cfg, c, kernel.Random64),
 		inputs: make(chan input, 256), refreshes: make(chan dns.Question, 64), calls: make(chan func()), ended: make(chan struct{}),
-		waiting: map[int]func(*recursor.Result){}, open: map[int]*socket{}, timer: time.NewTimer(time.Hour),
+		waiting: map[int]*ask{}, open: map[int]*socket{}, timer: time.NewTimer(time.Hour),
 	}
 	d.asks.some = make(chan struct{}, 1)
 	go d.run()
@@ -125,7 +125,7 @@ func (d *Resolver) run() {
 			if a == nil {
 				break
 			}
-			d.waiting[d.engine.Ask(d.clock.Now(), a.q, a.from, a.unchecked)] = a.done
+			d.waiting[d.engine.Ask(d.clock.Now(), a.q, a.from, a.unchecked)] = a
 			more = n == asksAtOnce
 		}
 		d.poll()
@@ -141,7 +141,9 @@ func (d *Resolver) input(in input) {
 		return
 	}
 	d.engine.Input(d.clock.Now(), in.socket, in.server, in.msg)
-	buffers.Put(in.buf)
+	if in.buf != nil {
+		buffers.Put(in.buf)
+	}
 }
 
 // poll does what the engine wants done.
@@ -154,7 +156,7 @@ func (d *Resolver) poll() {
 			case recursor.SendUDP, recursor.SendTCP:
 				s := &socket{}
 				d.open[a.Socket] = s
-				d.running.Go(func() { d.exchange(s, a) })
+				d.send(s, a)
 			case recursor.CloseSocket:
 				if s := d.open[a.Socket]; s != nil {
 					s.close()
@@ -163,8 +165,12 @@ func (d *Resolver) poll() {
 			case recursor.Answered:
 				f := d.waiting[a.Question]
 				delete(d.waiting, a.Question)
-				if f != nil {
-					go f(a.Result) // a slow client must not hold the engine
+				switch {
+				case f == nil:
+				case f.quick:
+					f.done(a.Result)
+				default:
+					go f.done(a.Result) // a slow client must not hold the engine
 				}
 			}
 		}
@@ -229,72 +235,75 @@ const bufferSize = 4096
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
-// exchange sends a query on a socket of its own, and tells the engine what
-// comes back until that closes it.
-func (d *Resolver) exchange(s *socket, a recursor.Action) {
-	tell := func(in input) {
-		in.socket, in.server = a.Socket, a.Server
-		select {
-		case d.inputs <- in:
-		case <-d.ended:
-		}
-	}
-	c, err := d.dial(s, a)
-	if err != nil {
-		if !s.over() {
-			d.shortage(err)
-			tell(input{err: err})
-		}
-		return
-	}
-	defer c.Close()
-	if !s.hold(c, nil) {
-		return
-	}
-	d.shortage(nil)
-	msg := a.Msg
+// send sends a query on a socket of its own. What waits for nothing is done at
+// once: it costs less than a goroutine and two switches to it.
+func (d *Resolver) send(s *socket, a recursor.Action) {
 	if a.Kind == recursor.SendTCP {
-		msg = dns.AppendStream(nil, msg)
-	}
-	if _, err := c.Write(msg); err != nil {
-		if !s.over() {
-			tell(input{err: err})
-		}
+		d.running.Go(func() { d.stream(s, a) })
 		return
 	}
-	for !s.over() {
-		buf := buffers.Get().(*[bufferSize]byte)
-		in := input{buf: buf}
-		if a.Kind == recursor.SendTCP {
-			in.msg, in.err = dns.ReadStream(c, buf[:0])
-		} else {
-			n := 0
-			n, in.err = c.Read(buf[:])
-			in.msg = buf[:n]
-		}
-		if in.err != nil {
-			buffers.Put(buf)
-			if !s.over() {
-				tell(input{err: in.err})
-			}
+	c, err := d.net.DialUDP(d.ctx, a.Server)
+	if err == nil {
+		s.hold(c, nil)
+		_, err = c.Write(a.Msg)
+	}
+	d.shortage(err)
+	d.running.Go(func() {
+		if err != nil {
+			d.tell(s, a, input{err: err})
 			return
 		}
-		tell(in)
+		for !s.over() {
+			in := input{buf: buffers.Get().(*[bufferSize]byte)}
+			n := 0
+			n, in.err = c.Read(in.buf[:])
+			in.msg = in.buf[:n]
+			d.tell(s, a, in)
+			if in.err != nil {
+				return
+			}
+		}
+	})
+}
+
+// tell hands what came in on a socket to the engine, which closes it when it
+// has no more use for it.
+func (d *Resolver) tell(s *socket, a recursor.Action, in input) {
+	if s.over() {
+		return
+	}
+	in.socket, in.server = a.Socket, a.Server
+	select {
+	case d.inputs <- in:
+	case <-d.ended:
 	}
 }
 
-// dial opens the socket of a query. Only a connection takes time that may
-// have to be cut short.
-func (d *Resolver) dial(s *socket, a recursor.Action) (net.Conn, error) {
-	if a.Kind == recursor.SendUDP {
-		return d.net.DialUDP(d.ctx, a.Server)
-	}
+// stream sends a query over a connection of its own.
+func (d *Resolver) stream(s *socket, a recursor.Action) {
 	ctx, cancel := context.WithCancel(d.ctx)
 	defer cancel()
 	if !s.hold(nil, cancel) {
-		return nil, net.ErrClosed
+		return
 	}
-	return d.net.DialTCP(ctx, a.Server)
+	c, err := d.net.DialTCP(ctx, a.Server)
+	d.shortage(err)
+	if err != nil {
+		d.tell(s, a, input{err: err})
+		return
+	}
+	defer c.Close()
+	if !s.hold(c, cancel) {
+		return
+	}
+	if _, err = c.Write(dns.AppendStream(nil, a.Msg)); err != nil {
+		d.tell(s, a, input{err: err})
+	}
+	for err == nil && !s.over() {
+		var msg []byte
+		msg, err = dns.ReadStream(c, nil)
+		d.tell(s, a, input{msg: msg, err: err})
+	}
 }
 
 // shortage notes that a socket could not be opened, or could again.

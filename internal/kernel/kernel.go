@@ -64,11 +64,13 @@ func (n Network) bind(ctx context.Context, network, _ string, c syscall.RawConn)
 
 // DialUDP opens a datagram socket that only talks with addr, from a port that
 // the kernel picks at random.
-func (n Network) DialUDP(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
-	d := net.Dialer{}
-	c, err := d.DialContext(ctx, "udp", addr.String())
-	if err != nil || n.Watch == nil {
-		return c, err
+func (n Network) DialUDP(_ context.Context, addr netip.AddrPort) (net.Conn, error) {
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(addr)) // it waits for nothing
+	if err != nil {
+		return nil, err
+	}
+	if n.Watch == nil {
+		return c, nil
 	}
 	if a, ok := c.LocalAddr().(*net.UDPAddr); ok {
 		if err := n.Watch(uint16(a.Port)); err != nil {
