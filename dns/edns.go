@@ -3,6 +3,7 @@ package dns
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -132,6 +133,23 @@ func (m *Message) EDNS() (e EDNS, ok bool) {
 		}
 	}
 	return EDNS{}, false
+}
+
+// CheckEDNS fails on a query that does not ask for EDNS in the one way there
+// is: one OPT record (RFC 6891 §6.1.1), whose owner is the root (§6.1.2).
+func (m *Message) CheckEDNS() error {
+	n := 0
+	for i := range m.Additional {
+		if rr := &m.Additional[i]; rr.Type == TypeOPT {
+			if n++; n > 1 {
+				return errors.New("dns: more than one OPT record")
+			}
+			if !rr.Name.IsRoot() {
+				return fmt.Errorf("dns: an OPT record of %s, not of the root", rr.Name)
+			}
+		}
+	}
+	return nil
 }
 
 // Resource returns e as the record to put into the additional section.

@@ -26,7 +26,7 @@ func (w *walker) data(t Type, c Class) []trace.Field {
 func (w *walker) dataField(f field) []trace.Field {
 	name, start := "dns."+f.name, w.off
 	switch f.kind {
-	case kindU8, kindAlgorithm:
+	case kindU8, kindAlgorithm, kindScheme:
 		return []trace.Field{w.number8(name, f.meaning)}
 	case kindU16:
 		return []trace.Field{w.number16(name, f.meaning, "%d")}
@@ -67,7 +67,7 @@ func (w *walker) dataField(f field) []trace.Field {
 		return w.paramFields()
 	case kindOptions:
 		return w.options()
-	case kindHex, kindBase64, kindNSAP, kindLOC, kindAPL, kindGateway, kindRelay, kindHIP:
+	case kindHex, kindBase64, kindNSAP, kindLOC, kindAPL, kindServices, kindGateway, kindRelay, kindHIP:
 		field := w.octets(name, w.left())
 		if w.err == nil && f.kind >= kindLOC {
 			c := cut{s: string(w.msg[start:w.off])}

@@ -29,6 +29,7 @@ const (
 	kindType                      // 16 bits; a record type's mnemonic
 	kindAlgorithm                 // 8 bits; a DNSSEC algorithm, number or mnemonic
 	kindCert                      // 16 bits; a CERT record's type
+	kindScheme                    // 8 bits; how a DSYNC record's target is told (RFC 9859 §2)
 	kindTime                      // 32 bits; YYYYMMDDHHmmSS (RFC 4034 §3.2)
 	kindName                      // a name that is compressed (RFC 1035's own types)
 	kindRead                      // a name never written compressed, but read so (RFC 3597 §4)
@@ -53,6 +54,7 @@ const (
 	kindNSAP                      // the rest: 0x and hexadecimal
 	kindLOC                       // the rest: a position (RFC 1876)
 	kindAPL                       // the rest: address prefixes (RFC 3123)
+	kindServices                  // the rest: a protocol and a bitmap of ports (RFC 1035 §3.4.2)
 	kindParams                    // the rest: service parameters (RFC 9460)
 	kindGateway                   // the rest of IPSECKEY (RFC 4025)
 	kindRelay                     // the rest of AMTRELAY (RFC 8777)
@@ -62,6 +64,9 @@ const (
 
 // formOf returns the description of a type's data, nil where there is none.
 func formOf(t Type, c Class) *form {
+	if t == 32768 || t == 32769 { // TA and DLV, past the table
+		return &delegationForm
+	}
 	if int(t) >= len(forms) || forms[t].fields == nil || !forms[t].anyClass && c != ClassIN && c != ClassANY && c != ClassNONE {
 		return nil
 	}
@@ -78,7 +83,7 @@ func (f *form) minimum() int {
 }
 
 var kindSizes = [...]int{
-	kindU8: 1, kindU16: 2, kindU32: 4, kindSeconds: 4, kindTag16: 2, kindType: 2, kindAlgorithm: 1, kindCert: 2, kindTime: 4,
+	kindU8: 1, kindU16: 2, kindU32: 4, kindSeconds: 4, kindTag16: 2, kindType: 2, kindAlgorithm: 1, kindCert: 2, kindScheme: 1, kindTime: 4, kindServices: 1,
 	kindName: 1, kindRead: 1, kindPlain: 1, kindSigner: 1, kindString: 1, kindBare: 1, kindStrings: 1, kindWord: 2, kindIPv4: 4, kindIPv6: 16,
 	kindSalt: 1, kindHash: 1, kindEUI48: 6, kindEUI64: 8, kindLocator: 8, kindLOC: 16, kindGateway: 3, kindRelay: 2, kindHIP: 4,
 	kindOptions: 0,
@@ -107,6 +112,9 @@ var (
 	}
 )
 
+// delegationForm is that of DS under other numbers (RFC 4431).
+var delegationForm = form{digestFields, true}
+
 // forms is indexed by type.
 var forms = [...]form{
 	TypeA:     {fields: []field{{kindIPv4, "a", ""}}},
@@ -122,6 +130,7 @@ var forms = [...]form{
 	7:        single(kindName, "mb"),
 	8:        single(kindName, "mg"),
 	9:        single(kindName, "mr"),
+	11:       {fields: []field{{kindIPv4, "wks.address", ""}, {kindServices, "wks.services", ""}}},
 	TypePTR:  single(kindName, "ptr.domain_name"),
 	13:       {[]field{{kindString, "hinfo.cpu", ""}, {kindString, "hinfo.os", ""}}, true},
 	14:       {[]field{{kindName, "minfo.r_mailbox", ""}, {kindName, "minfo.e_mailbox", ""}}, true},
@@ -180,7 +189,9 @@ var forms = [...]form{
 	}, true},
 	TypeSVCB:  {fields: serviceFields},
 	TypeHTTPS: {fields: serviceFields},
-	66:        {[]field{{kindType, "dsync.type", ""}, {kindU8, "dsync.scheme", ""}, {kindU16, "dsync.port", ""}, {kindPlain, "dsync.target", ""}}, true},
+	66:        {[]field{{kindType, "dsync.type", ""}, {kindScheme, "dsync.scheme", ""}, {kindU16, "dsync.port", ""}, {kindPlain, "dsync.target", ""}}, true},
+	67:        single(kindBase64, "hhit"), // RFC 9886
+	68:        single(kindBase64, "brid"),
 	99:        single(kindStrings, "spf"),
 	104:       {[]field{{kindU16, "ilnp.nid.preference", ""}, {kindLocator, "ilnp.nid", ""}}, true},
 	105:       {[]field{{kindU16, "ilnp.l32.preference", ""}, {kindIPv4, "ilnp.l32", ""}}, true},

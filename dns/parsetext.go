@@ -54,6 +54,11 @@ func ParseData(t Type, c Class, tokens []Token, origin Name) (string, error) {
 		for i := range f.fields {
 			p.field(f.fields[i].kind)
 		}
+		if p.err == nil && (t == TypeSVCB || t == TypeHTTPS) {
+			if err := consistent(string(p.out)); err != nil {
+				p.fail("%w", err)
+			}
+		}
 	}
 	if p.err == nil && p.at < len(tokens) {
 		p.fail("%.40q follows the end of the %s data", tokens[p.at].Text, t)
@@ -259,17 +264,20 @@ func (p *textParser) field(k kind) {
 			p.uint(uint64(t), 16)
 			return nil
 		})
-	case kindAlgorithm, kindCert:
-		table, bits := algorithmNames, 8
-		if k == kindCert {
+	case kindAlgorithm, kindCert, kindScheme:
+		table, bits, what := algorithmNames, 8, "algorithm"
+		switch k {
+		case kindCert:
 			table, bits = certTypes, 16
+		case kindScheme:
+			table, what = schemes, "scheme"
 		}
-		p.take("algorithm", func(s string) error {
+		p.take(what, func(s string) error {
 			v, ok := fromMnemonic(table, s, "")
 			if n, err := strconv.ParseUint(s, 10, bits); err == nil {
 				v, ok = uint16(n), true
 			}
-			if !ok {
+			if !ok || int(v) >= 1<<bits {
 				return fmt.Errorf("%.40q is neither a number nor a known mnemonic", s)
 			}
 			p.uint(uint64(v), bits)
@@ -392,6 +400,8 @@ func (p *textParser) field(k kind) {
 		for p.left() {
 			p.take("prefix", p.prefix)
 		}
+	case kindServices:
+		p.services()
 	case kindGateway:
 		gateway := p.number("gateway type", 8)
 		p.field(kindAlgorithm)
@@ -411,6 +421,46 @@ func (p *textParser) field(k kind) {
 	case kindHIP:
 		p.hip()
 	}
+}
+
+// Names that WKS records have for protocols and ports, as their RFCs have
+// them: old ones, like the type.
+var (
+	wksProtocols = []named{{1, "ICMP"}, {2, "IGMP"}, {3, "GGP"}, {6, "TCP"}, {8, "EGP"}, {17, "UDP"}}
+	wksServices  = []named{
+		{5, "RJE"}, {7, "ECHO"}, {9, "DISCARD"}, {11, "USERS"}, {13, "DAYTIME"}, {17, "QUOTE"}, {19, "CHARGEN"}, {20, "FTP-DATA"}, {21, "FTP"}, {22, "SSH"},
+		{23, "TELNET"}, {25, "SMTP"}, {37, "TIME"}, {39, "RLP"}, {42, "NAMESERVER"}, {43, "NICNAME"}, {53, "DOMAIN"}, {67, "BOOTPS"}, {68, "BOOTPC"},
+		{69, "TFTP"}, {70, "GOPHER"}, {77, "NETRJS"}, {79, "FINGER"}, {80, "HTTP"}, {95, "SUPDUP"}, {101, "HOSTNAMES"}, {103, "X400"}, {104, "X400-SND"},
+		{109, "POP2"}, {110, "POP3"}, {111, "SUNRPC"}, {113, "AUTH"}, {115, "SFTP"}, {117, "UUCP-PATH"}, {119, "NNTP"}, {123, "NTP"}, {143, "IMAP"},
+		{161, "SNMP"}, {162, "SNMPTRAP"}, {179, "BGP"}, {389, "LDAP"}, {443, "HTTPS"}, {993, "IMAPS"}, {995, "POP3S"},
+	}
+)
+
+// services reads a protocol and ports, by number or name.
+func (p *textParser) services() {
+	number := func(what string, table []named, bits int) (v uint64) {
+		p.take(what, func(s string) (err error) {
+			if v, err = strconv.ParseUint(s, 10, bits); err == nil {
+				return nil
+			}
+			n, ok := fromMnemonic(table, s, "")
+			if v = uint64(n); !ok || v >= 1<<bits {
+				return fmt.Errorf("%s %.40q is neither a number of at most %d nor a known name", what, s, uint64(1)<<bits-1)
+			}
+			return nil
+		})
+		return v
+	}
+	p.uint(number("protocol", wksProtocols, 8), 8)
+	var ports []byte
+	for p.left() {
+		n := int(number("port", wksServices, 16))
+		for len(ports) <= n/8 {
+			ports = append(ports, 0)
+		}
+		ports[n/8] |= 0x80 >> (n % 8)
+	}
+	p.out = append(p.out, ports...)
 }
 
 func (p *textParser) gateway(kind uint64) {

@@ -426,6 +426,16 @@ func checkSpecial(k kind, b []byte) string {
 			}
 			b = b[4+n:]
 		}
+	case kindServices:
+		if len(b) < 1 {
+			return "too short"
+		}
+		if len(b) > 1+65536/8 {
+			return fmt.Sprintf("a bitmap of %d octets, there are ports for 8192", len(b)-1)
+		}
+		if len(b) > 1 && b[len(b)-1] == 0 {
+			return "a bitmap that ends in a zero octet"
+		}
 	case kindGateway:
 		if len(b) < 2 {
 			return "too short"

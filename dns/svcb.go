@@ -61,6 +61,7 @@ func (d HTTPS) String() string { return present(d) }
 func (d SVCB) String() string { return present(d) }
 
 func (d SVCB) appendTo(b []byte) ([]byte, error) {
+	at := len(b)
 	b = appendName(binary.BigEndian.AppendUint16(b, d.Priority), d.Target)
 	for i, sp := range d.Params {
 		if i > 0 && sp.Key <= d.Params[i-1].Key {
@@ -76,7 +77,49 @@ func (d SVCB) appendTo(b []byte) ([]byte, error) {
 		b = binary.BigEndian.AppendUint16(b, uint16(len(sp.Value)))
 		b = append(b, sp.Value...)
 	}
-	return b, nil
+	return b, consistent(string(b[at:]))
+}
+
+// consistent holds the parameters of a record against each other (RFC 9460
+// §2.4.3): what is mandatory must be there (§8), and without ALPN identifiers
+// there is no other protocol than the default (§7.1.1). An alias has none that
+// count.
+func consistent(data string) error {
+	c := cut{s: data}
+	if priority := c.u16(); priority == 0 {
+		return nil
+	}
+	c.name()
+	// Keys rise, in the record and in what is mandatory: one walk finds all.
+	params, alpn := c, false
+	has := func(k SvcKey) bool {
+		for params.s != "" && !params.bad {
+			key := SvcKey(params.u16())
+			if params.take(int(params.u16())); key >= k {
+				return key == k
+			}
+		}
+		return false
+	}
+	for c.s != "" && !c.bad {
+		key := SvcKey(c.u16())
+		value := cut{s: c.take(int(c.u16()))}
+		switch key {
+		case SvcALPN: // before no-default-alpn
+			alpn = true
+		case SvcMandatory:
+			for value.s != "" && !value.bad {
+				if k := SvcKey(value.u16()); !has(k) {
+					return fmt.Errorf("parameter mandatory: %s is not there", k)
+				}
+			}
+		case SvcNoDefaultALPN:
+			if !alpn {
+				return fmt.Errorf("parameter no-default-alpn: without alpn there is no protocol at all")
+			}
+		}
+	}
+	return nil
 }
 
 // params holds service parameters against RFC 9460 §2.2.
@@ -131,6 +174,8 @@ func (p SvcParam) check() error {
 		ok = n == 0
 	case SvcPort:
 		ok = n == 2
+	case SvcECH: // an ECHConfigList, which holds at least one (RFC 9848 §3)
+		ok = n > 0
 	case SvcIPv4Hint:
 		ok = n > 0 && n%4 == 0
 	case SvcIPv6Hint:

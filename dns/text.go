@@ -68,6 +68,8 @@ func (c *cut) text(out []byte, k kind) []byte {
 		return append(out, Type(c.u16()).String()...)
 	case kindCert:
 		return append(out, mnemonic(certTypes, c.u16(), "")...)
+	case kindScheme:
+		return append(out, mnemonic(schemes, uint16(c.u8()), "")...)
 	case kindTime:
 		return append(out, signatureTime(c.u32())...)
 	case kindName, kindRead, kindPlain, kindSigner:
@@ -169,6 +171,9 @@ var certTypes = []named{
 	{1, "PKIX"}, {2, "SPKI"}, {3, "PGP"}, {4, "IPKIX"}, {5, "ISPKI"}, {6, "IPGP"}, {7, "ACPKIX"}, {8, "IACPKIX"}, {253, "URI"}, {254, "OID"},
 }
 
+// schemes are those of DSYNC records (RFC 9859 §6.2).
+var schemes = []named{{1, "NOTIFY"}}
+
 // special prints the forms that are not a row of fields.
 func (c *cut) special(out []byte, k kind) []byte {
 	if checkSpecial(k, []byte(c.s)) != "" {
@@ -194,6 +199,15 @@ func (c *cut) special(out []byte, k kind) []byte {
 				out = append(out, '!')
 			}
 			out = fmt.Appendf(out, "%d:%s/%d", family, a, bits)
+		}
+	case kindServices:
+		out = strconv.AppendUint(out, uint64(c.u8()), 10)
+		for i, b := range []byte(c.rest()) {
+			for bit := range 8 {
+				if b&(0x80>>bit) != 0 {
+					out = strconv.AppendUint(append(out, ' '), uint64(8*i+bit), 10)
+				}
+			}
 		}
 	case kindGateway:
 		gateway, algorithm := c.u8(), c.u8()

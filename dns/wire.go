@@ -225,7 +225,13 @@ func (r *reader) data(t Type, c Class) string {
 			return ""
 		}
 	}
-	return r.arena.String()[at:]
+	out := r.arena.String()[at:]
+	if t == TypeSVCB || t == TypeHTTPS {
+		if err := consistent(out); err != nil {
+			r.fail("%w", err)
+		}
+	}
+	return out
 }
 
 func (r *reader) keep(b []byte) string {
@@ -269,7 +275,7 @@ func (r *reader) field(f *field) {
 		r.keepFrom(start)
 	case kindText, kindHex, kindBase64, kindNSAP:
 		r.arena.Write(r.rest())
-	case kindLOC, kindAPL, kindGateway, kindRelay, kindHIP:
+	case kindLOC, kindAPL, kindServices, kindGateway, kindRelay, kindHIP:
 		start := r.off
 		if s := checkSpecial(f.kind, r.rest()); s != "" {
 			r.off = start

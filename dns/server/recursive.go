@@ -34,7 +34,7 @@ func read(q *dns.Message, query []byte, limit int) (request, dns.Rcode) {
 	switch {
 	case q.Opcode != dns.OpcodeQuery:
 		return r, dns.RcodeNotImp
-	case err != nil || len(q.Questions) != 1 || q.Trailing > 0:
+	case err != nil || len(q.Questions) != 1 || q.Trailing > 0 || q.CheckEDNS() != nil:
 		return r, dns.RcodeFormErr
 	case has && e.Version != 0:
 		return r, dns.RcodeBadVers

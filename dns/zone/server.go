@@ -149,7 +149,7 @@ func (s *Server) AnswerWith(w *Workspace, dst, query []byte, limit int) []byte {
 	switch {
 	case q.Opcode != dns.OpcodeQuery && q.Opcode != dns.OpcodeNotify:
 		m.Rcode = dns.RcodeNotImp
-	case err != nil, q.Trailing > 0, len(q.Questions) != 1, countOPT(q) > 1:
+	case err != nil, q.Trailing > 0, len(q.Questions) != 1, q.CheckEDNS() != nil:
 		m.Rcode = dns.RcodeFormErr
 	case hasEDNS && edns.Version != 0:
 		m.Rcode = dns.RcodeBadVers
@@ -188,15 +188,6 @@ func (s *Server) reply(m *dns.Message, q *dns.Message, do bool) {
 	default:
 		v.zone.reply(m, question, do)
 	}
-}
-
-func countOPT(m *dns.Message) (n int) {
-	for i := range m.Additional {
-		if m.Additional[i].Type == dns.TypeOPT {
-			n++
-		}
-	}
-	return n
 }
 
 // Fit appends m to dst in limit octets. What does not fit goes in this order:
