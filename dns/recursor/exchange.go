@@ -102,6 +102,9 @@ func (t *task) ask() {
 		t.findServers()
 		return
 	}
+	if c := t.cut; !c.answered && t.r.now.Sub(c.entered) > t.r.cfg.MaxTime/3 && t.renew() {
+		return // there is still time for others
+	}
 	c := t.choose(list)
 	t.cut.tried[c.addr]++
 	t.send(c, false, false)
@@ -191,29 +194,39 @@ func (r *Resolver) serverAddress(name dns.Name, typ dns.Type, t *task, done func
 	})
 }
 
-// giveUp leaves a zone none of whose servers helps. What the parent says of
-// its servers now may be newer than what was known: it is asked for that, for
-// all who want the zone once in a while.
-func (t *task) giveUp() {
+// renew takes what the parent says of a zone's servers now, which may be newer
+// than what was known, or better: the parent is asked for it once in a while,
+// for all who want the zone. It is false when that has been tried.
+func (t *task) renew() bool {
 	c, r := t.cut, t.r
-	if !slices.ContainsFunc(t.avoid, c.zone.EqualFold) && len(t.avoid) < 2 && !c.hints && !c.parents {
-		d := r.noteDead(c.zone)
-		t.avoid, t.left = append(t.avoid, c.zone), c
-		if d.asked == 0 || d.asked.Add(renewAfter) <= r.now {
-			d.asked = r.now
-			r.cache.Remove(c.zone, dns.TypeNS, false)
+	if slices.ContainsFunc(t.avoid, c.zone.EqualFold) || len(t.avoid) == 2 || c.hints || c.parents {
+		return false
+	}
+	d := r.noteDead(c.zone)
+	t.avoid, t.left = append(t.avoid, c.zone), c
+	if d.asked == 0 || d.asked.Add(renewAfter) <= r.now {
+		d.asked = r.now
+		r.cache.Remove(c.zone, dns.TypeNS, false)
+		t.known = 0
+		t.descend()
+		return true
+	}
+	if d.asked > c.entered { // another has asked since
+		if e, ok := r.cache.Get(c.zone, dns.TypeNS, r.now, false); ok && !e.Negative() {
 			t.known = 0
-			t.descend()
-			return
-		}
-		if d.asked > c.entered { // another has asked since
-			if e, ok := r.cache.Get(c.zone, dns.TypeNS, r.now, false); ok && !e.Negative() {
-				t.known = 0
-				t.enter(c.zone, e.Records, e.Expires, nil)
-				return
-			}
+			t.enter(c.zone, e.Records, e.Expires, nil)
+			return true
 		}
 	}
+	return false
+}
+
+// giveUp leaves a zone none of whose servers helps.
+func (t *task) giveUp() {
+	if t.renew() {
+		return
+	}
+	c, r := t.cut, t.r
 	if t.lastCode == dns.EDEOther {
 		t.lastCode = dns.EDENoReachableAuthority
 	}

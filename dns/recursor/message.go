@@ -16,6 +16,11 @@ func (res *Result) Fill(m *dns.Message, do, ad bool) {
 	m.Rcode = res.Rcode
 	m.AuthenticData = res.Security == cache.Secure && (do || ad) && len(res.Entries) > 0
 	for i, e := range res.Entries {
+		// RFC 2181 §5: a set stands in an answer once, also where a chain of
+		// aliases comes by the same DNAME record again.
+		if e.Type == dns.TypeDNAME && slices.ContainsFunc(res.Entries[:i], func(o *cache.Entry) bool { return o.Type == e.Type && o.Name.EqualFold(e.Name) }) {
+			continue
+		}
 		fill(m, e, do, i == len(res.Entries)-1, res.Stale)
 	}
 }
