@@ -225,8 +225,11 @@ type dead struct {
 	code  dns.ErrorCode
 	until clock.Time
 	probe *task // the one question that finds out whether that has changed
-	// asked is when its parent was asked for its servers anew.
+	// asked is when its parent was asked for its servers anew, and glue the
+	// addresses that it gave, which for a while stand beside what the child
+	// says: that had led nowhere.
 	asked clock.Time
+	glue  map[dns.Name][]dns.Resource
 }
 
 // deadFor is how long (RFC 9520 §3.2: a second at least, five minutes at most);

@@ -316,7 +316,15 @@ func (t *task) enter(zone dns.Name, ns []dns.Resource, expires clock.Time, glue 
 		t.fail(d.code, "%s", d.text)
 		return
 	}
-	c := &cut{zone: zone, addrs: glue, parents: glue != nil, tried: map[netip.Addr]int{}, lookups: map[dns.Name]bool{}, entered: t.r.now, expires: expires}
+	parents := glue != nil
+	if d := t.r.deadZone(zone); d != nil && d.asked != 0 && d.asked.Add(infraFor) > t.r.now {
+		if parents {
+			d.glue = glue
+		} else {
+			glue = d.glue
+		}
+	}
+	c := &cut{zone: zone, addrs: glue, parents: parents, tried: map[netip.Addr]int{}, lookups: map[dns.Name]bool{}, entered: t.r.now, expires: expires}
 	for _, rr := range ns {
 		if host, ok := rr.Target(); ok && len(c.servers) < maxNSNames {
 			c.servers = append(c.servers, host)
