@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -22,6 +23,12 @@ func serveInBackground(t *testing.T, env string, args ...string) <-chan string {
 	t.Helper()
 	c := peelCommand(t, append([]string{"serve", "dns"}, args...)...)
 	c.Env = append(c.Env, env)
+	return inBackground(t, c)
+}
+
+// inBackground is serveInBackground for a command that is made already.
+func inBackground(t *testing.T, c *exec.Cmd) <-chan string {
+	t.Helper()
 	stderr, err := c.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -112,6 +119,53 @@ func TestServeDNS(t *testing.T) {
 	}
 	if out, _, _ := runPeel(t, "dns", "@"+at, "a.test", "IXFR", "--serial", "1"); !strings.Contains(out, "www.a.test. 60 IN A 192.0.2.1\n") || !strings.Contains(out, "www.a.test. 60 IN A 192.0.2.3\n") {
 		t.Errorf("IXFR:\n%s", out)
+	}
+}
+
+// A server that comes to the end of its file descriptors says so, goes on, and
+// recovers; with more of them it does not come to their end.
+func TestServeDNSWithFewFiles(t *testing.T) {
+	needs.Tool(t, "sh")
+	file := filepath.Join(t.TempDir(), "zone")
+	if err := os.WriteFile(file, []byte("$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 127.0.0.1\nwww A 192.0.2.1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, files := range []string{"14", "256"} {
+		t.Run(files, func(t *testing.T) {
+			c := peelCommand(t, "serve", "dns", "--zone", "a.test="+file, "--listen", "127.0.0.1:0")
+			limited := exec.Command("sh", append([]string{"-c", "ulimit -n " + files + "; exec \"$@\"", "sh", c.Path}, c.Args[1:]...)...)
+			limited.Env, limited.Dir = c.Env, c.Dir
+			lines := inBackground(t, limited)
+			at := said(t, lines, `serving DNS on (\S+),`)
+			var held []net.Conn
+			for i := range 255 {
+				d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(i))}, Timeout: 5 * time.Second}
+				if conn, err := d.Dial("tcp", at); err == nil {
+					held = append(held, conn)
+				}
+			}
+			ask := func(over ...string) string {
+				out, _, _ := runPeel(t, append([]string{"dns", "@" + at, "www.a.test", "A", "--short"}, over...)...)
+				return out
+			}
+			if files == "14" {
+				said(t, lines, "accepting connections on .*ulimit -n")
+			} else if out := ask("--tcp"); out != "192.0.2.1\n" {
+				t.Errorf("over TCP, with connections held: %q", out)
+			}
+			if out := ask(); out != "192.0.2.1\n" {
+				t.Errorf("over UDP, with connections held: %q", out)
+			}
+			for _, conn := range held {
+				conn.Close()
+			}
+			if files == "14" {
+				said(t, lines, "it works again")
+			}
+			if out := ask("--tcp"); out != "192.0.2.1\n" {
+				t.Errorf("over TCP, afterwards: %q", out)
+			}
+		})
 	}
 }
 

@@ -243,3 +243,20 @@ func TestMalformedKeys(t *testing.T) {
 		}
 	}
 }
+
+// RFC 3110 lets RSA keys have 512 bits; what so short a key signs is not
+// relied on, and that is the reason that is given.
+func TestShortRSAKeys(t *testing.T) {
+	modulus := make([]byte, 64)
+	for i := range modulus {
+		modulus[i] = byte(0xc1 + i*2)
+	}
+	k := dns.DNSKEY{Flags: 257, Protocol: 3, Algorithm: 8, PublicKey: append([]byte{3, 1, 0, 1}, modulus...)}
+	now := time.Unix(1e9, 0)
+	set := []dns.Resource{dns.NewResource(dns.MustName("a.test"), 60, dns.TXT{Strings: []string{"x"}})}
+	sig := dns.RRSIG{Covered: dns.TypeTXT, Algorithm: 8, Labels: 2, OriginalTTL: 60, Inception: uint32(now.Unix()) - 1, Expiration: uint32(now.Unix()) + 1,
+		KeyTag: k.Tag(), Signer: dns.MustName("a.test"), Signature: make([]byte, 64)}
+	if err := Verify(sig, k, set, now); err == nil || errors.Is(err, ErrWrong) || !strings.Contains(err.Error(), "512 bits") {
+		t.Error(err)
+	}
+}
