@@ -5,6 +5,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -28,9 +29,20 @@ type Server struct {
 	// MaxStreams bounds the connections at once; 0 is a share of the files
 	// that the process may have open.
 	MaxStreams int
+	// AllowRecursion are the networks whose clients may have names resolved
+	// that the zones do not answer for; nil allows all.
+	AllowRecursion []netip.Prefix
+	// Cookies and Rate are against forged addresses; nil leaves them out.
+	Cookies *Cookies
+	Rate    *RateLimit
+	// OnVisit is told of each response; nil tells nobody. It is called from
+	// many goroutines, and must not wait.
+	OnVisit func(Visit)
 	// Log is told when something runs short, with what to do, and when that is
 	// over; nil tells nobody. It is called from many goroutines.
 	Log func(text string)
+
+	counters counters
 
 	once    sync.Once
 	done    chan struct{} // closed with Close
@@ -74,23 +86,41 @@ type workspace struct {
 }
 
 // now answers at once if that is possible.
-func (s *Server) now(w *workspace, dst, query []byte, limit int) []byte {
-	if s.Zones != nil && (s.Recursive == nil || s.Zones.Has(query)) {
-		return s.Zones.AnswerWith(&w.zone, dst, query, limit)
+func (s *Server) now(w *workspace, dst, query []byte, v *visit) []byte {
+	v.source = FromZone
+	out := dst
+	switch {
+	case v.cookie.broken && len(query) >= 12 && query[2]&0x80 == 0:
+		v.source = FromPolicy
+		out = refuse(&w.msg, dst, query, v.room(), dns.RcodeFormErr, "")
+	case s.Zones != nil && (s.Recursive == nil || s.Zones.Has(query)):
+		out = s.Zones.AnswerWith(&w.zone, dst, query, v.room())
+	case s.Recursive == nil:
+	case !s.mayRecurse(v.peer.Addr()):
+		if len(query) < 12 || query[2]&0x80 != 0 {
+			return dst
+		}
+		v.source = FromPolicy
+		s.counters.refused.Add(1)
+		out = refuse(&w.msg, dst, query, v.room(), dns.RcodeRefused, "names are resolved for others only (--allow-recursion)")
+	default:
+		v.source = FromCache
+		out = s.Recursive.Cached(&w.msg, dst, query, v.room())
 	}
-	if s.Recursive != nil {
-		return s.Recursive.Cached(&w.msg, dst, query, limit)
+	if len(out) > len(dst) {
+		out = s.leave(v, out)
 	}
-	return dst
+	return out
 }
 
 // later answers a query that now did not. reply may be called from anywhere,
-// once.
-func (s *Server) later(query []byte, peer netip.AddrPort, limit int, reply func(msg []byte)) bool {
-	if s.Recursive == nil || len(query) < 12 || query[2]&0x80 != 0 || s.Zones != nil && s.Zones.Has(query) {
+// once; with nothing, there is no response.
+func (s *Server) later(query []byte, v visit, reply func(msg []byte)) bool {
+	if s.Recursive == nil || len(query) < 12 || query[2]&0x80 != 0 || s.Zones != nil && s.Zones.Has(query) || !s.mayRecurse(v.peer.Addr()) {
 		return false
 	}
-	s.Recursive.Resolve(query, peer, limit, reply)
+	v.source = FromResolver
+	s.Recursive.Resolve(query, v.peer, v.room(), func(msg []byte) { reply(s.leave(&v, msg)) })
 	return true
 }
 
@@ -116,13 +146,19 @@ func (s *Server) ServeUDP(conn *net.UDPConn) error {
 			return s.end(err)
 		}
 		for i := range n {
-			query := b.Message(i)
-			if out := s.now(&w, b.Room(), query, udpLimit); len(out) > 0 {
+			query, from := b.Message(i), b.Sender(i)
+			v := s.arrive(query, from, OverUDP)
+			out := s.now(&w, b.Room(), query, &v)
+			switch {
+			case len(out) > 0:
 				b.Reply(i, out)
-				continue
+			case out != nil: // else it is not to be answered
+				s.later(append([]byte(nil), query...), v, func(msg []byte) {
+					if len(msg) > 0 {
+						_, _ = conn.WriteToUDPAddrPort(msg, from)
+					}
+				})
 			}
-			from := b.Sender(i)
-			s.later(append([]byte(nil), query...), from, udpLimit, func(msg []byte) { _, _ = conn.WriteToUDPAddrPort(msg, from) })
 		}
 		// What cannot be sent is lost, as a datagram may be.
 		if err := b.Write(); err != nil && !accept.Passing(err) {
@@ -165,13 +201,22 @@ func (s *Server) ServePacket(conn net.PacketConn) error {
 		if err != nil {
 			return s.end(err)
 		}
-		if out := s.now(&w, room[:0], in[:n], udpLimit); len(out) > 0 {
+		var peer netip.AddrPort
+		if a, ok := from.(*net.UDPAddr); ok {
+			peer = a.AddrPort()
+		}
+		v := s.arrive(in[:n], peer, OverUDP)
+		out := s.now(&w, room[:0], in[:n], &v)
+		switch {
+		case len(out) > 0:
 			room = out
 			_, _ = conn.WriteTo(out, from)
-			continue
-		}
-		if a, ok := from.(*net.UDPAddr); ok {
-			s.later(append([]byte(nil), in[:n]...), a.AddrPort(), udpLimit, func(msg []byte) { _, _ = conn.WriteTo(msg, from) })
+		case out != nil && peer.IsValid():
+			s.later(append([]byte(nil), in[:n]...), v, func(msg []byte) {
+				if len(msg) > 0 {
+					_, _ = conn.WriteTo(msg, from)
+				}
+			})
 		}
 	}
 }
@@ -206,10 +251,14 @@ func (s *Server) connection(st *stream) {
 	defer s.untrack(c)
 	peer, _ := netip.ParseAddrPort(c.RemoteAddr().String())
 	var (
-		w       workspace
-		turn    sync.Mutex
-		pending = make(chan struct{}, maxPipelined)
+		w         workspace
+		turn      sync.Mutex
+		pending   = make(chan struct{}, maxPipelined)
+		transport = OverTCP
 	)
+	if _, ok := c.(*tls.Conn); ok {
+		transport = OverTLS
+	}
 	send := func(msg []byte) error {
 		turn.Lock()
 		defer turn.Unlock()
@@ -241,14 +290,15 @@ func (s *Server) connection(st *stream) {
 				continue
 			}
 		}
-		if out := s.now(&w, nil, query, dns.MaxMessage); len(out) > 0 {
+		v := s.arrive(query, peer, transport)
+		if out := s.now(&w, nil, query, &v); len(out) > 0 {
 			if send(out) != nil {
 				break
 			}
 			continue
 		}
 		pending <- struct{}{}
-		if !s.later(query, peer, dns.MaxMessage, func(msg []byte) { _ = send(msg); <-pending }) {
+		if !s.later(query, v, func(msg []byte) { _ = send(msg); <-pending }) {
 			<-pending
 			break // no DNS query: nothing to wait for on this connection
 		}
@@ -270,11 +320,12 @@ var errNoQuery = errors.New("the message is no DNS query")
 // over HTTPS. It fails on what is no query, and with ctx.
 func (s *Server) Answer(ctx context.Context, query []byte, peer netip.AddrPort) ([]byte, error) {
 	var w workspace
-	if out := s.now(&w, nil, query, dns.MaxMessage); len(out) > 0 {
+	v := s.arrive(query, peer, OverHTTPS)
+	if out := s.now(&w, nil, query, &v); len(out) > 0 {
 		return out, nil
 	}
 	done := make(chan []byte, 1)
-	if !s.later(query, peer, dns.MaxMessage, func(msg []byte) { done <- msg }) {
+	if !s.later(query, v, func(msg []byte) { done <- msg }) {
 		return nil, errNoQuery
 	}
 	select {
