@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"os/user"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
@@ -43,7 +44,7 @@ examples:
   peel serve dns --recursive --root-hints my.hints    the same from other roots
   peel serve dns --zone z --tls 127.0.0.1:8853 --https 127.0.0.1:8443   DNS over TLS and HTTPS too
 
-Zone files are read again when they change, and on SIGHUP.
+Zone files are read again when they change, and on SIGHUP; the certificate on SIGHUP.
 `
 
 // serveDNS is one run of peel serve dns.
@@ -52,7 +53,8 @@ type serveDNS struct {
 	zones      []string
 	listen     []string
 	tls, https []string
-	cert, key  string
+	certFile   string
+	key        string
 	recursive  bool
 	hints      string
 	anchors    []string
@@ -68,6 +70,7 @@ type serveDNS struct {
 	resolver *nameserver.Resolver
 	read     map[string]zoneFile
 	ended    chan error // of listeners that stopped by themselves
+	exposure
 }
 
 // zoneFile is a zone file as it was read last.
@@ -95,7 +98,7 @@ func runServe(ctx context.Context, args []string, std streams) int {
 	f.StringArrayVar(&s.listen, "listen", []string{"127.0.0.1:" + strconv.Itoa(defaultServePort)}, "ADDRESS:PORT for UDP and TCP; may be given again")
 	f.StringArrayVar(&s.tls, "tls", nil, "ADDRESS:PORT for DNS over TLS (RFC 7858)")
 	f.StringArrayVar(&s.https, "https", nil, "ADDRESS:PORT for DNS over HTTPS (RFC 8484), on any path")
-	f.StringVar(&s.cert, "cert", "", "the certificate for --tls and --https, PEM; without one, one is made for this run")
+	f.StringVar(&s.certFile, "cert", "", "the certificate for --tls and --https, PEM; without one, one is made for this run")
 	f.StringVar(&s.key, "key", "", "its private key, PEM")
 	f.StringVar(&s.hints, "root-hints", "", "a file with the root servers, in place of the internet's")
 	f.StringArrayVar(&s.anchors, "trust-anchor", nil, "a file with DS or DNSKEY records to trust, in place of the internet's root key")
@@ -104,6 +107,7 @@ func runServe(ctx context.Context, args []string, std streams) int {
 	f.IntVar(&s.cacheSize, "cache-size", 256, "memory for the cache, in MB")
 	f.StringArrayVar(&s.transfer, "allow-transfer", nil, "PREFIX that may transfer zones (AXFR, IXFR); may be given again")
 	f.StringArrayVar(&s.notify, "notify", nil, "ADDRESS[:PORT] to tell of new zone versions (RFC 1996)")
+	s.exposure.flags(f)
 	f.StringVar(&s.nsid, "nsid", "", "what this server calls itself (RFC 5001)")
 	if err := f.Parse(args[1:]); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
@@ -119,14 +123,21 @@ func runServe(ctx context.Context, args []string, std streams) int {
 		return bad(std, errors.New("serve dns needs --zone FILE or --recursive"))
 	}
 	err := s.start(ctx)
-	if err == nil {
+	if err == nil && s.check {
+		s.say("nothing is wrong")
+	} else if err == nil {
+		notify("READY=1")
 		err = s.watch(ctx)
+		notify("STOPPING=1")
 	}
 	if s.server != nil {
 		s.server.Close()
 	}
 	if s.resolver != nil {
 		s.resolver.Close()
+	}
+	if s.log != nil {
+		s.log.close()
 	}
 	if err != nil {
 		fmt.Fprintf(std.err, "peel: %v\n", err)
@@ -166,16 +177,12 @@ func (s *serveDNS) run(ctx context.Context, what string, serve func() error) {
 func (s *serveDNS) start(ctx context.Context) error {
 	streams, _, sockets := s.budget()
 	s.server = &nameserver.Server{MaxStreams: streams, Log: func(text string) { s.say("%s", text) }}
-	var allowed []netip.Prefix
-	for _, p := range s.transfer {
-		prefix, err := netip.ParsePrefix(p)
-		if a, aerr := netip.ParseAddr(p); aerr == nil {
-			prefix, err = netip.PrefixFrom(a, a.BitLen()), nil
-		}
-		if err != nil {
-			return fmt.Errorf("--allow-transfer %s: neither an address nor a prefix", p)
-		}
-		allowed = append(allowed, prefix)
+	allowed, err := prefixes("--allow-transfer", s.transfer)
+	if err != nil {
+		return err
+	}
+	if err := s.apply(s.server); err != nil {
+		return err
 	}
 	if len(s.zones) > 0 {
 		s.zoneSet = zone.NewServer()
@@ -213,7 +220,42 @@ func (s *serveDNS) start(ctx context.Context) error {
 		s.resolver.Log = s.server.Log
 		s.server.Recursive = s.resolver
 	}
-	return s.open(ctx)
+	if s.check {
+		return s.checkAddresses()
+	}
+	if err := s.openLog(); err != nil {
+		return err
+	}
+	if s.metrics != "" {
+		if err := s.serveMetrics(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	return become(s.user)
+}
+
+// checkAddresses looks at what only serving would use.
+func (s *serveDNS) checkAddresses() error {
+	for _, l := range s.listen {
+		if _, err := netip.ParseAddrPort(l); err != nil {
+			return fmt.Errorf("--listen %s: not ADDRESS:PORT", l)
+		}
+	}
+	for _, l := range append(append([]string(nil), s.tls...), s.https...) {
+		if _, _, err := net.SplitHostPort(l); err != nil {
+			return fmt.Errorf("%s: not ADDRESS:PORT: %w", l, err)
+		}
+	}
+	if s.user != "" {
+		if _, err := user.Lookup(s.user); err != nil {
+			return fmt.Errorf("--user: %w", err)
+		}
+	}
+	_, err := s.certificate()
+	return err
 }
 
 // open listens everywhere.
@@ -245,12 +287,15 @@ func (s *serveDNS) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.cert.Store(&cert)
+	// Each handshake takes the certificate of its time.
+	current := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.cert.Load(), nil }
 	for _, l := range s.tls {
 		n, err := net.Listen("tcp", l)
 		if err != nil {
 			return listenHint(err)
 		}
-		secure := tls.NewListener(n, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"dot"}})
+		secure := tls.NewListener(n, &tls.Config{GetCertificate: current, NextProtos: []string{"dot"}})
 		s.run(ctx, fmt.Sprintf("DNS over TLS on %s", n.Addr()), func() error { return s.server.ServeTCP(secure) })
 		s.say("serving DNS over TLS on %s", n.Addr())
 	}
@@ -260,7 +305,7 @@ func (s *serveDNS) open(ctx context.Context) error {
 			return listenHint(err)
 		}
 		_, places, _ := s.budget()
-		web := &server.Server{Handler: doh.Handler(s.server), Clock: clock.NewReal(), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}},
+		web := &server.Server{Handler: doh.Handler(s.server), Clock: clock.NewReal(), TLSConfig: &tls.Config{GetCertificate: current},
 			Limits: server.Limits{Connections: max(places/len(s.https), 8)}, ErrorLog: func(text string) {
 				if strings.HasPrefix(text, "server: accepting") { // what clients do wrong is not told here
 					s.say("%s", strings.TrimPrefix(text, "server: "))
@@ -281,12 +326,12 @@ func listenHint(err error) error {
 }
 
 func (s *serveDNS) certificate() (tls.Certificate, error) {
-	if s.cert != "" {
+	if s.certFile != "" {
 		key := s.key
 		if key == "" {
-			key = s.cert
+			key = s.certFile
 		}
-		return tls.LoadX509KeyPair(s.cert, key)
+		return tls.LoadX509KeyPair(s.certFile, key)
 	}
 	a, err := pki.NewAuthority("peel serve", false, time.Now())
 	if err != nil {
@@ -384,6 +429,9 @@ func stamp(files []string) string {
 
 // tell notifies the secondaries of a new version.
 func (s *serveDNS) tell(z *zone.Zone) {
+	if s.check {
+		return
+	}
 	for _, to := range s.notify {
 		if _, _, err := net.SplitHostPort(to); err != nil {
 			to = net.JoinHostPort(to, "53")
@@ -412,6 +460,8 @@ func (s *serveDNS) watch(ctx context.Context) error {
 			return err
 		case <-hup:
 			all = true
+			notify("RELOADING=1")
+			s.renewCertificate()
 		case <-tick.C:
 		}
 		for spec, z := range s.read {
@@ -421,7 +471,25 @@ func (s *serveDNS) watch(ctx context.Context) error {
 				}
 			}
 		}
+		if all {
+			notify("READY=1")
+		}
 	}
+}
+
+// renewCertificate reads the certificate again. One with errors leaves that
+// which is served.
+func (s *serveDNS) renewCertificate() {
+	if s.certFile == "" || s.cert.Load() == nil {
+		return
+	}
+	cert, err := s.certificate()
+	if err != nil {
+		s.say("--cert: %v; the certificate stays as it was", err)
+		return
+	}
+	s.cert.Store(&cert)
+	s.say("the certificate of %s was read again", s.certFile)
 }
 
 // resolverConfig reads the roots to begin with and the keys to trust: the

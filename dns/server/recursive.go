@@ -120,6 +120,9 @@ func (d *Resolver) CacheEntries() ([]*cache.Entry, cache.Stats) {
 	return c.All(d.clock.Now()), c.Stats()
 }
 
+// CacheStats tells how the cache has done.
+func (d *Resolver) CacheStats() cache.Stats { return d.engine.Cache().Stats() }
+
 // Flush forgets a name; with below, all names under it too.
 func (d *Resolver) Flush(name dns.Name, below bool) (n int) {
 	d.call(func() { n = d.engine.Flush(name, below) })
