@@ -23,8 +23,9 @@ type Network interface {
 }
 
 // Resolver drives the recursive engine over a network. It is safe for use
-// from many goroutines. The engine has a goroutine of its own; what is in the
-// cache is answered past it.
+// from many goroutines. The engine has a goroutine of its own, which those that
+// wait for sockets help when it is idle; what is in the cache is answered past
+// it.
 type Resolver struct {
 	// Log is told when sockets run short, and when that is over; nil tells
 	// nobody. It is set before the first question.
@@ -44,10 +45,13 @@ type Resolver struct {
 	running   sync.WaitGroup
 	trouble   accept.Trouble
 
-	// What follows belongs to the engine's goroutine.
+	// mu guards the engine, but for its cache, and what follows. Whoever waits
+	// for a socket takes it only when it is free.
+	mu      sync.Mutex
 	waiting map[int]*ask
 	open    map[int]*socket
 	timer   *time.Timer
+	armed   clock.Time // when it goes off
 }
 
 // input is what came in on a socket.
@@ -90,49 +94,63 @@ const (
 func (d *Resolver) run() {
 	defer close(d.ended)
 	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
 		d.timer.Stop()
 		for _, s := range d.open {
 			s.close()
 		}
 	}()
 	for more := false; ; {
+		var first func()
 		if !more {
 			select {
 			case <-d.ctx.Done():
 				return
 			case in := <-d.inputs:
-				d.input(in)
+				first = func() { d.input(in) }
 			case q := <-d.refreshes:
-				d.engine.Refresh(d.clock.Now(), q)
-			case f := <-d.calls:
-				f()
+				first = func() { d.engine.Refresh(d.clock.Now(), q) }
+			case first = <-d.calls:
 			case <-d.asks.some:
 			case <-d.timer.C:
+				first = func() { d.armed = 0 } // whatever the clock says: it may have been set back
 			}
 		}
-		for range inputsAtOnce {
-			select {
-			case in := <-d.inputs:
-				d.input(in)
-				continue
-			default:
-			}
-			break
-		}
-		more = false
-		for n := 0; !more; n++ {
-			a := d.asks.next()
-			if a == nil {
-				break
-			}
-			d.waiting[d.engine.Ask(d.clock.Now(), a.q, a.from, a.unchecked)] = a
-			more = n == asksAtOnce
-		}
-		d.poll()
+		more = d.turn(first)
 		if d.ctx.Err() != nil {
 			return
 		}
 	}
+}
+
+// turn does something, and some of what has gathered; more tells that not all
+// questions have been taken.
+func (d *Resolver) turn(first func()) (more bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if first != nil {
+		first()
+	}
+	for range inputsAtOnce {
+		select {
+		case in := <-d.inputs:
+			d.input(in)
+			continue
+		default:
+		}
+		break
+	}
+	for n := 0; !more; n++ {
+		a := d.asks.next()
+		if a == nil {
+			break
+		}
+		d.waiting[d.engine.Ask(d.clock.Now(), a.q, a.from, a.unchecked)] = a
+		more = n == asksAtOnce
+	}
+	d.poll()
+	return more
 }
 
 func (d *Resolver) input(in input) {
@@ -177,8 +195,11 @@ func (d *Resolver) poll() {
 		if len(actions) > 0 {
 			continue // what was done may have more to do
 		}
-		if next != clock.Never {
-			d.timer.Reset(max(next.Sub(d.clock.Now()), 0))
+		// Setting a timer wakes others up: it is left where it goes off early
+		// enough, which does no harm.
+		if next != clock.Never && (next < d.armed || d.armed <= now) && d.ctx.Err() == nil {
+			d.armed = next
+			d.timer.Reset(max(next.Sub(now), 0))
 		}
 		return
 	}
@@ -273,6 +294,14 @@ func (d *Resolver) tell(s *socket, a recursor.Action, in input) {
 		return
 	}
 	in.socket, in.server = a.Socket, a.Server
+	if d.mu.TryLock() { // the engine is free: no need to wake its goroutine
+		defer d.mu.Unlock()
+		if d.ctx.Err() == nil {
+			d.input(in)
+			d.poll()
+		}
+		return
+	}
 	select {
 	case d.inputs <- in:
 	case <-d.ended:
