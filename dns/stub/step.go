@@ -44,7 +44,7 @@ func (s Step) String() string {
 	if s.Type == 0 || s.Transport == "" {
 		return string(s.Source) + ": " + s.Text
 	}
-	return fmt.Sprintf("dns: %s %s to %s over %s, attempt %d, %s: %s", s.Name, s.Type, s.Server, s.Transport, s.Attempt, round(s.End.Sub(s.Start)), s.Text)
+	return "dns: " + Line(s.Name.String()+" "+s.Type.String(), s.Server.String(), s.Transport, s.Attempt, s.End.Sub(s.Start), s.Text)
 }
 
 // Trace returns s as the trace has it, with times from start.
