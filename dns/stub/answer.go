@@ -69,7 +69,7 @@ func noError(server netip.AddrPort, q dns.Question, m *dns.Message) Answer {
 		}
 		what := addressList(a.Addresses)
 		if len(a.Addresses) == 0 {
-			what = dataList(found)
+			what = DataList(found)
 		}
 		a.Text = fmt.Sprintf("%s%s (TTL %d s)", via, what, found[0].TTL)
 	case len(m.Answers) == 0 && !m.Authoritative && !m.RecursionAvailable:
@@ -143,8 +143,8 @@ func addresses(records []dns.Resource) []Address {
 // maxListed bounds the records that one line names.
 const maxListed = 4
 
-// dataList names the data of records that are no addresses.
-func dataList(records []dns.Resource) string {
+// DataList names the data of records in one line.
+func DataList(records []dns.Resource) string {
 	var parts []string
 	for i, rr := range records {
 		if i == maxListed {

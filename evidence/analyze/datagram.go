@@ -35,7 +35,11 @@ func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 		if !mine {
 			c.speak(spoken.name) // even when none of it can be read
 			client, server := p.src, p.dst
-			if rank(client.Port()) > rank(server.Port()) {
+			if b := d.Payload(); spoken == &dnsProtocol && len(b) > 2 {
+				if b[2]&0x80 != 0 { // the message says which side it is of
+					client, server = server, client
+				}
+			} else if rank(client.Port()) > rank(server.Port()) {
 				client, server = server, client
 			}
 			c.tr.LocalAddr, c.tr.RemoteAddr = client, server

@@ -1,7 +1,9 @@
 package analyze
 
 import (
+	"net/url"
 	"slices"
+	"strings"
 
 	"peel/clock"
 	"peel/trace"
@@ -17,6 +19,7 @@ type exchange struct {
 	conn     *conn
 	lookup   *lookup
 	attempts []*conn // connections opened for it
+	opens    bool    // its connection was opened for it, as only packets tell
 	decoded  *int64
 
 	start, pooled, failed *trace.Event
@@ -27,6 +30,7 @@ type exchange struct {
 
 // trace fills in what follows from the whole of the evidence.
 func (x *exchange) trace(a *Analyzer) *trace.Exchange {
+	x.goBack()
 	t := x.tr
 	t.Request.Body = settled(t.Request.Body)
 	t.Timings = x.timings()
@@ -165,14 +169,40 @@ func (x *exchange) passive(c *conn, first bool) {
 	}
 	x.attempts = []*conn{c}
 	x.start = c.start
-	if l := c.resolved; l != nil && l.end != nil {
-		x.tr.Lookup = l.tr.ID
-		if !l.used && c.tr.Opened-l.tr.End < trace.Time(sameLookup) {
-			x.lookup, l.used = l, true
-			x.start = l.start
-		}
-	}
+	x.opens = true
 	if c.tlsDone == nil {
 		c.tlsDone = c.tlsLast
 	}
+}
+
+// goBack finds the lookup that a request's connection was opened after: the
+// one for the host that it names, which is known when its head was read.
+func (x *exchange) goBack() {
+	if !x.opens || x.tr.URL == "" {
+		return
+	}
+	x.opens = false
+	c := x.conn
+	l := resolvedFor(c.resolved, x.host())
+	if l == nil || l.end == nil {
+		return
+	}
+	x.tr.Lookup = l.tr.ID
+	if !l.used && c.tr.Opened-l.tr.End < trace.Time(sameLookup) {
+		x.lookup, l.used = l, true
+		x.start = l.start
+	}
+}
+
+// host is the one whose address the client had to find: the request's own, or
+// empty where that is another's, a proxy's, or not told.
+func (x *exchange) host() string {
+	if x.conn.tr.Proxy != nil || x.tr.Method == "CONNECT" || strings.Contains(x.tr.Request.Target, "://") {
+		return ""
+	}
+	u, err := url.Parse(x.tr.URL)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
