@@ -147,6 +147,7 @@ func (d *dnsConn) message(t clock.Time, dir capture.Direction, msg []byte, space
 	if c.a.wire != nil && d.datagrams() {
 		e.Packets = c.a.wire.carriers()
 		c.a.wire.cur.named = m
+		h.short = c.a.wire.cur.short
 	}
 	if c.lookup != nil {
 		e.Lookup = c.lookup.tr.ID

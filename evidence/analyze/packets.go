@@ -39,6 +39,7 @@ type wire struct {
 	malformed    int
 	troubles     map[trace.EventName]int // how often each kind was met; only the first become events
 	names        nameBook
+	right        map[netip.Addr]struct{} // senders of a right checksum of UDP
 	rawKept      int
 	sent         int // entries of the maps from streams to packets
 	// datagramBytes counts the payloads of DNS.
@@ -94,6 +95,7 @@ type packet struct {
 	tcp    tcp.Segment
 	flow   *flow
 	named  *dns.Message // that a datagram holds
+	short  bool         // of its datagram less is there than it says
 	note   tcp.Note
 	sum    ip.Verdict
 }
@@ -113,7 +115,7 @@ func (a *Analyzer) wireOf() *wire {
 	if a.wire == nil {
 		a.wire = &wire{fragments: ip.NewReassembler(ip.Limits{}),
 			flows: map[flowKey]*flow{}, datagrams: map[flowKey]*conn{}, bound: map[uint16]uint32{},
-			unknown: map[pcap.LinkType]bool{}, troubles: map[trace.EventName]int{}, names: a.newNameBook()}
+			unknown: map[pcap.LinkType]bool{}, troubles: map[trace.EventName]int{}, names: a.newNameBook(), right: map[netip.Addr]struct{}{}}
 	}
 	return a.wire
 }

@@ -58,6 +58,7 @@ type message struct {
 	server    netip.AddrPort
 	transport string
 	carrier   int
+	short     bool // only its beginning is there
 }
 
 // Bounds of what is kept of one lookup, and of one response.
@@ -220,7 +221,7 @@ func (a *Analyzer) heardAgain(h *message, as *asked) {
 		as.lastly = h.t
 		l.last, l.end = h.t, h.e
 		l.tr.End = a.time(h.t)
-		as.step.Duration = trace.Duration(h.t - as.at)
+		as.step.Duration = trace.Duration(max(h.t-as.at, 0))
 		as.step.Answers = printed(as.step.Answers, h.m.Answers)
 		return
 	case l.handed:
@@ -248,7 +249,7 @@ func (a *Analyzer) answered(as *asked, h *message) {
 	as.lastly, as.reply = h.t, bytes.Clone(h.raw[:min(len(h.raw), 512)])
 	as.ends()
 	as.step = trace.Step{Outcome: trace.StepAnswer, Rcode: m.Rcode.String(), Size: len(h.raw),
-		Duration: trace.Duration(h.t - as.at), Answers: printed(nil, m.Answers), Authority: printed(nil, m.Authority), Additional: printed(nil, m.Additional)}
+		Duration: trace.Duration(max(h.t-as.at, 0)), Answers: printed(nil, m.Answers), Authority: printed(nil, m.Authority), Additional: printed(nil, m.Additional)}
 	if l.handed {
 		return
 	}
@@ -256,6 +257,8 @@ func (a *Analyzer) answered(as *asked, h *message) {
 	l.tr.End = a.time(h.t)
 	ans := stub.ReadAnswer(as.server, as.q, m, h.broken)
 	switch {
+	case h.short && h.broken != nil:
+		ans = partly(as, m)
 	case l.tr.Kind != "":
 		ans = told(ans, m)
 	case m.Truncated && h.transport == "udp":
@@ -281,6 +284,18 @@ func (a *Analyzer) answered(as *asked, h *message) {
 		list[i].Source = as.server.String()
 	}
 	a.found(l, list)
+}
+
+// partly is an answer of which only the beginning was captured. What it says up
+// to there is told, and it is not judged.
+func partly(as *asked, m *dns.Message) stub.Answer {
+	ans := stub.ReadAnswer(as.server, as.q, m, nil)
+	ans.Kind = 0
+	if len(ans.Addresses) == 0 && m.Rcode == dns.RcodeNoError {
+		ans.Outcome, ans.Text = trace.StepAnswer, m.Rcode.String()
+	}
+	ans.Text += "; the rest of the answer was not captured"
+	return ans
 }
 
 // told is the answer to what is no lookup.
@@ -360,7 +375,7 @@ func (a *Analyzer) unreachable(c *conn, client, server netip.AddrPort, quoted []
 		outcome = trace.StepRefused
 	}
 	detail := fmt.Sprintf("%s over %s: %s", server, as.transport, m)
-	as.step = trace.Step{Outcome: outcome, Text: detail, Duration: trace.Duration(a.now - as.at)}
+	as.step = trace.Step{Outcome: outcome, Text: detail, Duration: trace.Duration(max(a.now-as.at, 0))}
 	as.answer = stub.Answer{Outcome: outcome, Text: detail, Kind: stub.Unreachable, Detail: detail}
 	return as.lookup.tr.ID
 }

@@ -32,9 +32,9 @@ func (as *asked) waited(a *Analyzer) (state, time.Duration) {
 		return ended, 0
 	}
 	if as.again != 0 {
-		return mute, as.again.Sub(as.at)
+		return mute, max(as.again.Sub(as.at), 0)
 	}
-	d := a.now.Sub(as.at)
+	d := max(a.now.Sub(as.at), 0)
 	if d >= listens && a.wire.heardBy(as.client) {
 		return mute, d
 	}
@@ -76,7 +76,7 @@ func (as *asked) told(a *Analyzer) trace.Step {
 		}
 	case open:
 		s.Outcome, s.Duration = trace.StepWaiting, trace.Duration(d)
-		s.Text = fmt.Sprintf("no answer in the capture, which goes on for %v", short(max(d, 0)))
+		s.Text = fmt.Sprintf("no answer in the capture, which goes on for %v", short(d))
 		if as.lookup.tr.Kind == trace.LookupMDNS || as.lookup.tr.Kind == trace.LookupLLMNR {
 			s.Text = "nobody answered, which is how it is when nobody has the name"
 		}
