@@ -42,6 +42,7 @@ type asked struct {
 	// after it.
 	ended, settled bool
 	unseen         bool // the question itself was not captured
+	overtaken      bool // asked again, and that was answered
 	step           trace.Step
 	answer         stub.Answer
 }
@@ -161,9 +162,21 @@ func (a *Analyzer) asks(l *lookup, h *message, q dns.Question) *asked {
 
 // ends notes how a question ended.
 func (as *asked) ends() {
-	if !as.ended {
-		as.ended = true
+	if !as.ended && !as.overtaken {
 		as.lookup.unanswered = max(as.lookup.unanswered-1, 0)
+	}
+	as.ended = true
+}
+
+// settles says that nothing is to be asked after an answer: earlier questions
+// for the same wait no more.
+func (as *asked) settles() {
+	as.settled = true
+	for _, o := range as.lookup.asks {
+		if o != as && !o.ended && !o.overtaken && o.q.Type == as.q.Type {
+			o.overtaken = true
+			as.lookup.unanswered = max(as.lookup.unanswered-1, 0)
+		}
 	}
 }
 
@@ -274,7 +287,7 @@ func (a *Analyzer) answered(as *asked, h *message) {
 	as.step.Outcome, as.step.Text = ans.Outcome, ans.Text
 	switch ans.Outcome {
 	case trace.StepAnswer, trace.StepNoData, trace.StepNoName:
-		as.settled = true
+		as.settles()
 	}
 	var list []trace.Address
 	for _, ad := range ans.Addresses {

@@ -177,8 +177,8 @@ func (l *lookup) typeFailure(a *Analyzer, t dns.Type) (kind stub.Kind, detail st
 		st, d := as.waited(a)
 		switch {
 		case as.ended && as.settled:
-			if as.answer.Kind == 0 {
-				return 0, "", true
+			if as.answer.Kind == 0 || as.answer.Kind == stub.NoData && t != dns.TypeA && t != dns.TypeAAAA {
+				return 0, "", true // most names have no records of most types
 			}
 			return as.answer.Kind, as.answer.Detail, true
 		case as.ended && as.answer.Kind == 0:
@@ -196,10 +196,10 @@ func (l *lookup) typeFailure(a *Analyzer, t dns.Type) (kind stub.Kind, detail st
 
 // judged tells the questions by which a lookup is judged: those for the whole
 // answer, which a recursor's own are not; and not those for the names of
-// addresses, of which most have none. No data is no fault but of addresses.
+// addresses, of which most have none.
 func (as *asked) judged() bool {
 	if !as.recursion || as.opcode != dns.OpcodeQuery || as.q.Type == dns.TypePTR || as.step.Outcome == trace.StepIgnored {
 		return false
 	}
-	return as.answer.Kind != stub.NoData || as.q.Type == dns.TypeA || as.q.Type == dns.TypeAAAA
+	return true
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"peel/dns"
 	"peel/trace"
 )
 
@@ -23,8 +24,8 @@ func dnsTimeout(t *facts) []*trace.Finding {
 		servers := map[netip.AddrPort]*told{}
 		var order []netip.AddrPort
 		answered := ""
-		var wasted trace.Duration
-		for _, s := range l.Steps {
+		var wasted, waited trace.Duration
+		for i, s := range l.Steps {
 			if s.Source != trace.SourceDNS || !s.Server.IsValid() || s.Outcome == trace.StepIgnored {
 				continue
 			}
@@ -36,7 +37,10 @@ func dnsTimeout(t *facts) []*trace.Finding {
 			switch {
 			case s.Outcome == trace.StepTimeout:
 				servers[s.Server].silent++
-				wasted = max(wasted, s.Duration)
+				waited = max(waited, s.Duration)
+				if slices.ContainsFunc(l.Steps[i+1:], func(o trace.Step) bool { return o.Question == s.Question && o.Server.IsValid() }) {
+					wasted = max(wasted, s.Duration)
+				}
 			case s.Rcode != "" && s.Outcome == trace.StepAnswer && answered == "":
 				answered = fmt.Sprintf("%s answered in %v", s.Server, s.Duration.Std().Round(10*time.Microsecond))
 			case (s.Outcome == trace.StepNoName || s.Outcome == trace.StepNoData || s.Outcome == trace.StepAnswer) && answered == "":
@@ -52,9 +56,19 @@ func dnsTimeout(t *facts) []*trace.Finding {
 				Title:       fmt.Sprintf("name server %s did not answer (%s, 0 replies)", server, queries(n.queries)),
 				Explanation: fmt.Sprintf("Each query waited up to %v before the next one was sent.", wasted.Std().Round(time.Millisecond)),
 				WhatToDo:    "Take the dead server out of /etc/resolv.conf, or repair it; until then every lookup can pay for it.", Source: "resolv.conf(5)"}
+			if wasted == 0 {
+				f.Explanation = fmt.Sprintf("No answer came within %v.", waited.Std().Round(time.Millisecond))
+			}
 			if n.queries > n.silent {
 				f.Title = fmt.Sprintf("name server %s did not answer %d of %s", server, n.silent, queries(n.queries))
 				f.WhatToDo = "The server is there: look for loss on the way to it, or for a server that is too slow."
+			}
+			if n.queries == 1 && l.Client.IsValid() && !askedOn(l, server) {
+				// Nobody is seen to have given up.
+				f.Explanation = fmt.Sprintf("The capture goes on for %v after it and shows no answer, and no other query for the name.", waited.Std().Round(time.Millisecond))
+				f.WhatToDo = "Look whether the server runs, and whether port 53 is open to it and from it."
+				out = append(out, f)
+				continue
 			}
 			if answered != "" {
 				f.Explanation += " Then " + answered + "."
@@ -65,6 +79,16 @@ func dnsTimeout(t *facts) []*trace.Finding {
 		}
 	}
 	return out
+}
+
+// askedOn tells whether another query followed one that a server did not answer.
+func askedOn(l *trace.Lookup, server netip.AddrPort) bool {
+	for i, s := range l.Steps {
+		if s.Server == server && s.Outcome == trace.StepTimeout {
+			return slices.ContainsFunc(l.Steps[i+1:], func(o trace.Step) bool { return o.Question == s.Question && o.Attempt > 0 })
+		}
+	}
+	return false
 }
 
 func queries(n int) string {
@@ -180,6 +204,14 @@ func dnsFailure(t *facts) []*trace.Finding {
 		}
 		f := &trace.Finding{ID: u.id, Severity: trace.Error, Lookup: l.ID, Evidence: ofLookup(t, l.ID, trace.EventDNSResponse, trace.EventICMPError, trace.EventLookupStep, trace.EventLookupEnd),
 			Title: l.Name + " " + u.title + onlyAsked(l, u.id), Explanation: u.explanation, WhatToDo: sentence(l.Failure.Try), Hint: l.Failure.Hint, Source: "RFC 1035 §4.1.1"}
+		switch rcode, meaning := failing(l); {
+		case u.id == DNSServerFailure && rcode != "" && rcode != "SERVFAIL":
+			f.Title = fmt.Sprintf("%s could not be looked up: the name server said %s", l.Name, rcode)
+			f.Explanation = "That is no answer about the name: " + meaning + "."
+			f.WhatToDo = "Ask again without EDNS, or ask another name server."
+		case u.id == DNSMalformed:
+			f.Explanation = strings.TrimSuffix(l.Failure.Seen, ".") + "."
+		}
 		if circle := aliasLoop(l); circle != "" && u.id == DNSMalformed {
 			f.ID, f.Source = DNSAliasLoop, "RFC 1034 §3.6.2"
 			f.Title = l.Name + " could not be looked up: its aliases lead in a circle"
@@ -191,6 +223,22 @@ func dnsFailure(t *facts) []*trace.Finding {
 		out = append(out, f)
 	}
 	return out
+}
+
+// failing is the response code of the last server that failed, and its meaning.
+func failing(l *trace.Lookup) (rcode, meaning string) {
+	for _, s := range l.Steps {
+		if s.Outcome == trace.StepServerFailure && s.Rcode != "" {
+			rcode = s.Rcode
+			if code, ok := dns.ParseRcode(rcode); ok {
+				meaning = code.Meaning()
+			}
+		}
+	}
+	if meaning == "" {
+		meaning = "the server failed"
+	}
+	return rcode, meaning
 }
 
 // forAddress tells whether an address was asked for, or whether nothing is known

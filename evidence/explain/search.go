@@ -137,7 +137,7 @@ func (n near) searchedOn(l *trace.Lookup) bool {
 	found := false
 	n.around(l, func(o *trace.Lookup, before bool) bool {
 		switch {
-		case !before && len(o.Addresses) > 0 && (leavesOut(l.Name, o.Name) || leavesOut(o.Name, l.Name)):
+		case len(o.Addresses) > 0 && leavesOut(l.Name, o.Name), !before && len(o.Addresses) > 0 && leavesOut(o.Name, l.Name):
 			found = true
 		case o.Client.IsValid() && o.Failure != nil && o.Failure.Code == trace.FailNameNotFound && l.Failure != nil && l.Failure.Code == trace.FailNameNotFound &&
 			strings.HasPrefix(strings.ToLower(l.Name), strings.ToLower(o.Name)+"."):
