@@ -29,8 +29,30 @@ func looksLikeDNS(o *opening) guess {
 		return yes
 	case !o.datagram && o.server == 53:
 		return yes
+	case !o.datagram && !o.late && len(o.out) > 0:
+		return framedBeyondDoubt(o.out)
 	}
 	return no
+}
+
+// framedBeyondDoubt tells a stream that begins with what can only be a question
+// with its length before it.
+func framedBeyondDoubt(b []byte) guess {
+	const most = 512
+	if b[0] > most>>8 || len(b) > 1 && int(b[0])<<8|int(b[1]) > most {
+		return no
+	}
+	if len(b) > 5 && (b[4]&0xfe != 0 || b[5]&0xcf != 0) { // a question: opcode 0, nothing but RD, AD, CD
+		return no
+	}
+	msg, _, whole := dns.CutStream(b)
+	switch {
+	case whole && beyondDoubt(msg):
+		return yes
+	case whole:
+		return no
+	}
+	return perhaps
 }
 
 // isDNS tells the ports of DNS, multicast DNS and LLMNR.

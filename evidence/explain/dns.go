@@ -20,7 +20,7 @@ func dnsTimeout(t *facts) []*trace.Finding {
 		if l.Kind != "" {
 			continue
 		}
-		type told struct{ queries, silent int }
+		type told struct{ queries, silent, replies int }
 		servers := map[netip.AddrPort]*told{}
 		var order []netip.AddrPort
 		answered := ""
@@ -34,6 +34,9 @@ func dnsTimeout(t *facts) []*trace.Finding {
 				order = append(order, s.Server)
 			}
 			servers[s.Server].queries++
+			if s.Rcode != "" {
+				servers[s.Server].replies++
+			}
 			switch {
 			case s.Outcome == trace.StepTimeout:
 				servers[s.Server].silent++
@@ -59,7 +62,7 @@ func dnsTimeout(t *facts) []*trace.Finding {
 			if wasted == 0 {
 				f.Explanation = fmt.Sprintf("No answer came within %v.", waited.Std().Round(time.Millisecond))
 			}
-			if n.queries > n.silent {
+			if n.replies > 0 {
 				f.Title = fmt.Sprintf("name server %s did not answer %d of %s", server, n.silent, queries(n.queries))
 				f.WhatToDo = "The server is there: look for loss on the way to it, or for a server that is too slow."
 			}
@@ -72,7 +75,7 @@ func dnsTimeout(t *facts) []*trace.Finding {
 			}
 			if answered != "" {
 				f.Explanation += " Then " + answered + "."
-			} else if n.queries == n.silent {
+			} else if n.replies == 0 {
 				f.Severity = trace.Error
 			}
 			out = append(out, f)
