@@ -305,6 +305,7 @@ func (l *layer) piece(b *trace.Body, dir capture.Direction, offset int64, data [
 	at := b.WireSize
 	b.WireSize += int64(len(data))
 	l.c.a.keep(b, data)
+	l.c.a.dnsBody(b, data)
 	if n := len(b.Pieces); n > 0 {
 		if last := &b.Pieces[n-1]; last.At+last.Length == at && last.Bytes.Offset+last.Length == offset {
 			last.Length += int64(len(data))
