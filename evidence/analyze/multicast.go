@@ -34,9 +34,9 @@ func (h *message) multicast() trace.LookupKind {
 	switch {
 	case h.transport != "udp":
 		return ""
-	case h.client.Port() == portMDNS || h.server.Port() == portMDNS:
+	case h.server.Port() == portMDNS:
 		return trace.LookupMDNS
-	case h.client.Port() == portLLMNR || h.server.Port() == portLLMNR:
+	case h.server.Port() == portLLMNR:
 		return trace.LookupLLMNR
 	}
 	return ""
