@@ -207,6 +207,14 @@ func TestNamesFailTheSameLiveAndInPackets(t *testing.T) {
 						}
 					}
 				}
+				for _, tr := range []*trace.Trace{live, stored, bare} {
+					for _, f := range tr.Findings {
+						// Who asked for both kinds of address is not told to ask for the other.
+						if f.ID == "DNS-EMPTY" && f.WhatToDo != "Add an A or AAAA record to the zone." {
+							t.Errorf("%s: %q", f.ID, f.WhatToDo)
+						}
+					}
+				}
 				for _, f := range bare.Findings {
 					if strings.HasPrefix(string(f.ID), "DNS-") && len(f.Evidence) == 0 {
 						t.Errorf("%s has no evidence", f.ID)
