@@ -37,7 +37,9 @@ func ReadAnswer(server netip.AddrPort, q dns.Question, m *dns.Message, broken er
 		text := strings.TrimPrefix(broken.Error(), "dns: ")
 		return Answer{Outcome: trace.StepMalformed, Text: text, Kind: Malformed, Detail: fmt.Sprintf("%s sent a broken answer: %s", server, text)}
 	case m.Rcode == dns.RcodeNoError:
-		return noError(server, q, m)
+		a := noError(server, q, m)
+		a.Text += errorText(errs) // such as that it is stale
+		return a
 	case m.Rcode == dns.RcodeNXDomain:
 		return Answer{Outcome: trace.StepNoName, Text: "the name does not exist (NXDOMAIN)" + negativeTTL(m) + errorText(errs), Kind: NotFound,
 			Detail: fmt.Sprintf("%s says that %s does not exist (NXDOMAIN)", server, q.Name.Host())}

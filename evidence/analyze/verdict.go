@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"peel/dns"
@@ -201,5 +202,29 @@ func (as *asked) judged() bool {
 	if !as.recursion || as.opcode != dns.OpcodeQuery || as.q.Type == dns.TypePTR || as.step.Outcome == trace.StepIgnored {
 		return false
 	}
-	return true
+	return !aboutAddress(as.q.Name)
+}
+
+// aboutAddress tells a name that asks a list about an address, as those of
+// blocked senders are asked (RFC 5782 §2): that it does not exist is the good
+// answer.
+func aboutAddress(n dns.Name) bool {
+	numbers, nibbles := 0, 0
+	for label := range n.Labels() {
+		v, err := strconv.ParseUint(label, 10, 8)
+		if err == nil && strconv.FormatUint(v, 10) == label && numbers >= 0 {
+			numbers++
+		} else if numbers < 4 {
+			numbers = -1
+		}
+		if _, err := strconv.ParseUint(label, 16, 4); err == nil && len(label) == 1 {
+			nibbles++
+		} else if nibbles < 32 {
+			nibbles = 0
+		}
+		if numbers == 4 || nibbles == 32 {
+			return n.NumLabels() > max(numbers, nibbles)
+		}
+	}
+	return false
 }

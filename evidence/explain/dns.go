@@ -81,6 +81,41 @@ func dnsTimeout(t *facts) []*trace.Finding {
 			out = append(out, f)
 		}
 	}
+	return few(out)
+}
+
+// maxAlike bounds the findings of one kind about lookups.
+const maxAlike = 20
+
+// few leaves of findings of one kind the first, and says how many more there are.
+func few(list []*trace.Finding) []*trace.Finding {
+	kinds := map[trace.FindingID]int{}
+	more := map[trace.FindingID]*trace.Finding{}
+	out := list[:0:0]
+	for _, f := range list {
+		kinds[f.ID]++
+		if kinds[f.ID] <= maxAlike {
+			out = append(out, f)
+			continue
+		}
+		m := more[f.ID]
+		if m == nil {
+			m = &trace.Finding{ID: f.ID, Severity: f.Severity, Evidence: []int{}, WhatToDo: f.WhatToDo, Hint: f.Hint, Source: f.Source,
+				Explanation: "The lookups are listed each with what came of it."}
+			more[f.ID] = m
+			out = append(out, m)
+		}
+		if f.Severity.Rank() > m.Severity.Rank() {
+			m.Severity = f.Severity
+		}
+		m.Evidence = append(m.Evidence, f.Evidence...)
+		m.Evidence = m.Evidence[:min(len(m.Evidence), enough)]
+		n := kinds[f.ID] - maxAlike
+		m.Title = fmt.Sprintf("the same is true of %d more lookups", n)
+		if n == 1 {
+			m.Title = "the same is true of one more lookup"
+		}
+	}
 	return out
 }
 
@@ -124,7 +159,7 @@ func dnsTruncated(t *facts) []*trace.Finding {
 			break
 		}
 	}
-	return out
+	return few(out)
 }
 
 // toServers lists the connections by the server's address.
@@ -225,7 +260,7 @@ func dnsFailure(t *facts) []*trace.Finding {
 		}
 		out = append(out, f)
 	}
-	return out
+	return few(out)
 }
 
 // failing is the response code of the last server that failed, and its meaning.

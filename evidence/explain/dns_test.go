@@ -2,6 +2,7 @@ package explain
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -120,5 +121,19 @@ func TestWhatIsNotForAnAddress(t *testing.T) {
 	silent.Lookups[0].Kind = trace.LookupMDNS
 	if got := lines(silent); got != "" {
 		t.Error(got)
+	}
+}
+
+// A thousand names that do not exist are not a thousand findings.
+func TestFindingsOfNamesAreBounded(t *testing.T) {
+	tr := &trace.Trace{}
+	for i := range 1000 {
+		tr.Lookups = append(tr.Lookups, &trace.Lookup{ID: i + 1, Name: "n" + strconv.Itoa(i) + ".test", Client: asker, Steps: []trace.Step{question("A", 0, trace.StepNoName, "NXDOMAIN")},
+			Failure: &trace.Failure{Layer: trace.LayerDNS, Code: trace.FailNameNotFound, Seen: "seen", Try: "try"}})
+		tr.Events = append(tr.Events, &trace.Event{ID: i + 1, Name: trace.EventDNSResponse, Lookup: i + 1})
+	}
+	f := Findings(tr)
+	if len(f) != maxAlike+1 || f[maxAlike].Title != "the same is true of 980 more lookups" || len(f[maxAlike].Evidence) != enough {
+		t.Errorf("%d findings, the last %+v", len(f), f[len(f)-1])
 	}
 }

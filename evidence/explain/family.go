@@ -38,7 +38,7 @@ func dnsHalf(t *facts) []*trace.Finding {
 			out = append(out, f)
 		}
 	}
-	return out
+	return few(out)
 }
 
 // pair is a question that was lost of two that left one port together.
@@ -110,5 +110,5 @@ func dnsPairRace(t *facts) []*trace.Finding {
 			Explanation: "A NAT that sets up one connection for two packets at once can drop the second (insert_failed in conntrack -S). This capture does not show where it was lost.",
 			WhatToDo:    "If it repeats, set single-request-reopen in /etc/resolv.conf, or ask over TCP.", Source: "resolv.conf(5)"})
 	}
-	return out
+	return few(out)
 }

@@ -54,7 +54,7 @@ func dnsSearchStorm(t *facts) []*trace.Finding {
 				WhatToDo:    "Write the name with a dot at its end, or lower ndots.", Source: "resolv.conf(5)"})
 		}
 	}
-	return out
+	return few(out)
 }
 
 func questions(l *trace.Lookup) int {
