@@ -172,6 +172,8 @@ func TestQuestionsInPackets(t *testing.T) {
 			[]string{"1  www.test. A 192.0.2.53:53 udp 1 server_failure: FORMERR: the server could not read the query", "1 failed: server_failure"}},
 		"no MX is no fault": {new(script).udp(c, s, m(1, "MX? www.test")).udp(s, c, m(1, "MX www.test")),
 			[]string{"1  www.test. MX 192.0.2.53:53 udp 1 no_data: www.test exists, but has no MX record (NODATA)"}},
+		"a name that cannot be read": {new(script).udp(s, c, append(m(1, "SERVFAIL")[:5], 1, 0, 0, 0, 0, 0, 0, 0x80, 0, 1, 0, 1)),
+			[]string{"1   192.0.2.53:53 udp 0 malformed: the question was not captured; question 1 of 1: name at offset 12: label type 0x80 is not known"}},
 		"a list that does not have an address": {new(script).udp(c, s, m(1, "A? 1.2.0.192.list.test")).udp(s, c, m(1, "NXDOMAIN A 1.2.0.192.list.test")),
 			[]string{"1  1.2.0.192.list.test. A 192.0.2.53:53 udp 1 no_name: the name does not exist (NXDOMAIN)"}},
 		"a referral": {new(script).udp(c, s, m(1, "NORD A? www.test")).udp(s, c, m(1, "NORD A www.test", "test NS ns.test")),
@@ -278,5 +280,32 @@ func TestManyQuestions(t *testing.T) {
 	}
 	if n := len(tr.Lookups); n != 50_000 {
 		t.Errorf("%d lookups", n)
+	}
+}
+
+// What is DNS is told by ports, by ALPN (RFC 7858 §3.2), and on other ports by a
+// form that nothing else has.
+func TestWhatIsDNS(t *testing.T) {
+	query := dnsMessage(t, 1, "A? www.test")
+	for what, c := range map[string]struct {
+		o    opening
+		want guess
+	}{
+		"port 53":                  {opening{datagram: true, server: 53}, yes},
+		"TCP port 53":              {opening{server: 53}, yes},
+		"port 853":                 {opening{secure: true, server: 853}, yes},
+		"port 853 without TLS":     {opening{server: 853}, no},
+		"ALPN dot":                 {opening{secure: true, server: 443, alpn: "dot"}, yes},
+		"a question":               {opening{datagram: true, server: 8053, out: query}, yes},
+		"and a byte more":          {opening{datagram: true, server: 8053, out: append(slices.Clone(query), 0)}, no},
+		"a question in a stream":   {opening{server: 8053, out: framed(query)}, yes},
+		"its beginning":            {opening{server: 8053, out: framed(query)[:9]}, perhaps},
+		"HTTP":                     {opening{server: 8053, out: []byte("GET / HTTP/1.1\r\n")}, no},
+		"a TLS record":             {opening{server: 8053, out: []byte{0x16, 3, 1, 2, 0, 1, 0}}, no},
+		"a stream begun elsewhere": {opening{server: 8053, late: true, out: framed(query)}, no},
+	} {
+		if got := looksLikeDNS(&c.o); got != c.want {
+			t.Errorf("%s: %v, want %v", what, got, c.want)
+		}
 	}
 }

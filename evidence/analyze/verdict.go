@@ -68,7 +68,11 @@ func (as *asked) told(a *Analyzer) trace.Step {
 	if !as.unseen {
 		s.Attempt = as.attempt
 	}
-	s.Question = trace.Question{Name: as.q.Name.String(), Type: as.q.Type.String()}
+	what := "a message without a question that can be read"
+	if as.q != (dns.Question{}) {
+		s.Question = trace.Question{Name: as.q.Name.String(), Type: as.q.Type.String()}
+		what = s.Question.String()
+	}
 	switch st, d := as.waited(a); st {
 	case mute:
 		s.Outcome, s.Duration, s.Text = trace.StepTimeout, trace.Duration(d), stub.NoAnswer(d)
@@ -89,10 +93,10 @@ func (as *asked) told(a *Analyzer) trace.Step {
 		s.Text += as.lookup.afterCut(a, as)
 	}
 	if as.unseen {
-		s.Text = fmt.Sprintf("%s of %s over %s: %s", s.Question, s.Server, s.Transport, s.Text)
+		s.Text = fmt.Sprintf("%s of %s over %s: %s", what, s.Server, s.Transport, s.Text)
 		return s
 	}
-	s.Text = stub.Line(s.Question.String(), s.Server.String(), s.Transport, as.attempt, s.Duration.Std(), s.Text)
+	s.Text = stub.Line(what, s.Server.String(), s.Transport, as.attempt, s.Duration.Std(), s.Text)
 	return s
 }
 
@@ -199,7 +203,7 @@ func (l *lookup) typeFailure(a *Analyzer, t dns.Type) (kind stub.Kind, detail st
 // answer, which a recursor's own are not; and not those for the names of
 // addresses, of which most have none.
 func (as *asked) judged() bool {
-	if !as.recursion || as.opcode != dns.OpcodeQuery || as.q.Type == dns.TypePTR || as.step.Outcome == trace.StepIgnored {
+	if as.q == (dns.Question{}) || !as.recursion || as.opcode != dns.OpcodeQuery || as.q.Type == dns.TypePTR || as.step.Outcome == trace.StepIgnored {
 		return false
 	}
 	return !aboutAddress(as.q.Name)

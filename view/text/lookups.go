@@ -73,7 +73,7 @@ func asked(l *trace.Lookup) string {
 	}
 	name := l.Name
 	if name == "" {
-		name = "(no name)"
+		name = "(no name that can be read)"
 	}
 	text := name + " " + strings.Join(types, ",")
 	if l.Kind != "" {
@@ -110,6 +110,12 @@ func results(l *trace.Lookup) (text string, colour func(*writer, string) string)
 	for _, t := range types {
 		st := last[t]
 		r := result(st)
+		switch l.Kind {
+		case trace.LookupUpdate, trace.LookupNotify, trace.LookupOther:
+			if st.Rcode != "" {
+				r = st.Rcode // what such a message carries is no answer
+			}
+		}
 		if answered(st) {
 			good++
 		}
