@@ -1,7 +1,6 @@
 package analyze
 
 import (
-	"bytes"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -32,11 +31,11 @@ type asked struct {
 	conn           *conn
 	at             clock.Time
 	attempt        int
-	recursion      bool // RD: for the whole answer
-	hash           []byte
+	recursion      bool       // RD: for the whole answer
+	sum            uint64     // of the message
 	again          clock.Time // when it was asked again; 0 when it was not
 	lastly         clock.Time // when its last answer came; 0 before
-	reply          []byte     // that answer
+	reply          uint64     // sum of that answer
 	messages       int        // of a transfer
 	// ended tells that step is how it ended; settled that nothing is to be asked
 	// after it.
@@ -121,7 +120,7 @@ func (h *message) key() askKey { return askKey{h.client, h.server, h.m.ID, h.car
 func (a *Analyzer) heardQuestion(h *message) {
 	book := &a.wireOf().names
 	q := h.question()
-	if old, ok := book.asked.get(h.key()); ok && !old.ended && h.t-old.at < twice && bytes.Equal(old.hash, h.raw) {
+	if old, ok := book.asked.get(h.key()); ok && !old.ended && h.t-old.at < twice && old.sum == sumOf(h.raw) {
 		h.e.Lookup = old.lookup.tr.ID // seen twice, not asked twice
 		return
 	}
@@ -139,8 +138,17 @@ func (a *Analyzer) heardQuestion(h *message) {
 			as.attempt++
 		}
 	}
-	as.hash = bytes.Clone(h.raw[:min(len(h.raw), 512)])
+	as.sum = sumOf(h.raw)
 	book.asked.put(h.key(), as)
+}
+
+// sumOf is a sum by which a message is known again (FNV-1a).
+func sumOf(b []byte) uint64 {
+	h := uint64(14695981039346656037)
+	for _, c := range b {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return h
 }
 
 // patient is the least that a resolver waits before it asks again for want of
@@ -224,7 +232,7 @@ func (h *message) answers(as *asked) bool {
 func (a *Analyzer) heardAgain(h *message, as *asked) {
 	l := as.lookup
 	h.e.Lookup = l.tr.ID
-	same := bytes.Equal(as.reply, h.raw[:min(len(h.raw), 512)])
+	same := as.reply == sumOf(h.raw)
 	switch {
 	case h.t-as.lastly < twice && same:
 		return // seen twice
@@ -259,7 +267,7 @@ func (a *Analyzer) heardAgain(h *message, as *asked) {
 func (a *Analyzer) answered(as *asked, h *message) {
 	l, m := as.lookup, h.m
 	h.e.Lookup = l.tr.ID
-	as.lastly, as.reply = h.t, bytes.Clone(h.raw[:min(len(h.raw), 512)])
+	as.lastly, as.reply = h.t, sumOf(h.raw)
 	as.ends()
 	as.step = trace.Step{Outcome: trace.StepAnswer, Rcode: m.Rcode.String(), Size: len(h.raw),
 		Duration: trace.Duration(max(h.t-as.at, 0)), Answers: printed(nil, m.Answers), Authority: printed(nil, m.Authority), Additional: printed(nil, m.Additional)}
