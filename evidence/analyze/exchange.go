@@ -20,6 +20,8 @@ type exchange struct {
 	lookup   *lookup
 	attempts []*conn // connections opened for it
 	opens    bool    // its connection was opened for it, as only packets tell
+	// resolved is the answer after which it was; nil where the lookup had ended.
+	resolved *trace.Event
 	decoded  *int64
 
 	start, pooled, failed *trace.Event
@@ -96,6 +98,9 @@ func (x *exchange) timings() trace.Timings {
 		t.DNS = trace.Between(l.start, l.end)
 		if l.early != nil {
 			t.DNS = trace.Between(l.start, l.early)
+		}
+		if x.resolved != nil {
+			t.DNS = trace.Between(l.start, x.resolved)
 		}
 		firstWork = l.start
 	}
@@ -191,7 +196,23 @@ func (x *exchange) goBack() {
 	if !l.used && c.tr.Opened-l.tr.End < trace.Time(sameLookup) {
 		x.lookup, l.used = l, true
 		x.start = l.start
+		x.resolved = l.before(c.tr.Opened)
 	}
+}
+
+// before is the last answer of a lookup before a connection was opened, where
+// others came after it: the client did not wait for them.
+func (l *lookup) before(opened trace.Time) *trace.Event {
+	if l.end.Time <= opened {
+		return nil
+	}
+	var last *trace.Event
+	for _, as := range l.asks {
+		if as.came != nil && as.came.Time <= opened && (last == nil || as.came.Time > last.Time) {
+			last = as.came
+		}
+	}
+	return last
 }
 
 // host is the one whose address the client had to find: the request's own, or

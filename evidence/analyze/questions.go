@@ -31,12 +31,13 @@ type asked struct {
 	conn           *conn
 	at             clock.Time
 	attempt        int
-	recursion      bool       // RD: for the whole answer
-	sum            uint64     // of the message
-	again          clock.Time // when it was asked again; 0 when it was not
-	lastly         clock.Time // when its last answer came; 0 before
-	reply          uint64     // sum of that answer
-	messages       int        // of a transfer
+	recursion      bool         // RD: for the whole answer
+	sum            uint64       // of the message
+	again          clock.Time   // when it was asked again; 0 when it was not
+	lastly         clock.Time   // when its last answer came; 0 before
+	reply          uint64       // sum of that answer
+	messages       int          // of a transfer
+	came           *trace.Event // the answer
 	// ended tells that step is how it ended; settled that nothing is to be asked
 	// after it.
 	ended, settled bool
@@ -274,7 +275,7 @@ func (a *Analyzer) answered(as *asked, h *message) {
 	if l.handed {
 		return
 	}
-	l.last, l.end = h.t, h.e
+	l.last, l.end, as.came = h.t, h.e, h.e
 	l.tr.End = a.time(h.t)
 	ans := stub.ReadAnswer(as.server, as.q, m, h.broken)
 	switch {

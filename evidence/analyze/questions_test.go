@@ -252,6 +252,21 @@ func TestLookupOfARequest(t *testing.T) {
 	}
 }
 
+// A client that does not wait for the other family's answer has its lookup end
+// with the first.
+func TestLookupThatGoesOnAfterTheConnection(t *testing.T) {
+	const c, s, web, local = "192.0.2.1:4000", "192.0.2.53:53", "198.51.100.1:80", "192.0.2.1:5000"
+	get := []byte("GET / HTTP/1.1\r\nHost: www.test\r\n\r\n")
+	sc := new(script).udp(c, s, dnsMessage(t, 1, "A? www.test")).udp(c, s, dnsMessage(t, 2, "AAAA? www.test")).udp(s, c, dnsMessage(t, 1, "A www.test", "www.test 198.51.100.1")).
+		tcp(local, web, tcp.Header{Seq: 99, Flags: tcp.SYN}, nil).tcp(web, local, tcp.Header{Seq: 499, Ack: 100, Flags: tcp.SYN | tcp.ACK}, nil).
+		tcp(local, web, tcp.Header{Seq: 100, Ack: 500, Flags: tcp.ACK | tcp.PSH}, get).wait(time.Second).
+		udp(s, c, dnsMessage(t, 2, "AAAA www.test")).tcp(web, local, tcp.Header{Seq: 500, Ack: 100 + uint32(len(get)), Flags: tcp.ACK | tcp.PSH}, []byte("HTTP/1.1 204 No Content\r\n\r\n"))
+	tr := whole(t, sc.list)
+	if d := tr.Exchanges[0].Timings.DNS; d == nil || d.Duration.Std() != 2*time.Millisecond {
+		t.Errorf("the lookup took %+v", d)
+	}
+}
+
 // What is kept of questions is bounded, and it is said what was let go.
 func TestManyQuestions(t *testing.T) {
 	const questions = maxQuestions + 1000
@@ -308,4 +323,36 @@ func TestWhatIsDNS(t *testing.T) {
 			t.Errorf("%s: %v, want %v", what, got, c.want)
 		}
 	}
+}
+
+// Whatever two sides say on the ports of DNS, it is told or it is not; nothing
+// breaks, and no time is negative. Each message has a byte for its ways: who
+// sends it, on which port, after how long.
+func FuzzNames(f *testing.F) {
+	one := func(way byte, msg []byte) []byte { return append([]byte{way, byte(len(msg))}, msg...) }
+	q, a := dnsMessage(f, 1, "A? www.test"), dnsMessage(f, 1, "A www.test", "www.test CNAME web.test", "web.test 198.51.100.1")
+	f.Add(append(one(0, q), one(1, a)...))
+	f.Add(append(one(2, dnsMessage(f, 0, "A? a.local AAAA? a.local")), one(3, dnsMessage(f, 0, "", "a.local 192.0.2.7"))...))
+	f.Add(append(append(one(0x10, q), one(0x20, q)...), one(1, dnsMessage(f, 1, "TC A www.test"))...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s := new(script)
+		for len(b) >= 2 && len(s.list) < 200 {
+			way, n := b[0], min(int(b[1]), len(b)-2)
+			port := []string{"53", "5353", "5355", "8053"}[way>>1&3]
+			from, to := "192.0.2.1:4000", "192.0.2.53:"+port
+			if way&1 != 0 {
+				from, to = to, from
+			}
+			s.udp(from, to, b[2:2+n]).wait(time.Duration(way>>4) * 500 * time.Millisecond)
+			b = b[2+n:]
+		}
+		tr := whole(t, s.list)
+		for _, l := range tr.Lookups {
+			for _, st := range l.Steps {
+				if st.Duration < 0 || st.Text == "" {
+					t.Errorf("%+v", st)
+				}
+			}
+		}
+	})
 }
