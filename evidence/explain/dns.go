@@ -247,7 +247,7 @@ func dnsFailure(t *facts) []*trace.Finding {
 			f.Title = fmt.Sprintf("%s could not be looked up: the name server said %s", l.Name, rcode)
 			f.Explanation = "That is no answer about the name: " + meaning + "."
 			f.WhatToDo = "Ask again without EDNS, or ask another name server."
-		case u.id == DNSMalformed:
+		case u.explanation == "":
 			f.Explanation = strings.TrimSuffix(l.Failure.Seen, ".") + "."
 		}
 		if circle := aliasLoop(l); circle != "" && u.id == DNSMalformed {
