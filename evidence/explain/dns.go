@@ -50,9 +50,12 @@ func dnsTimeout(t *facts) []*trace.Finding {
 				answered = fmt.Sprintf("%s answered (%s) in %v", s.Server, s.Rcode, s.Duration.Std().Round(10*time.Microsecond))
 			}
 		}
+		if wasted+waited > 0 && paired(t, l) != nil {
+			continue // which tells what happened
+		}
 		for _, server := range order {
 			n := servers[server]
-			if n.silent == 0 || paired(t, l) != nil {
+			if n.silent == 0 {
 				continue
 			}
 			f := &trace.Finding{ID: DNSTimeout, Severity: trace.Warning, Lookup: l.ID, Evidence: ofLookup(t, l.ID, trace.EventDNSQuery, trace.EventLookupStep),
@@ -65,6 +68,12 @@ func dnsTimeout(t *facts) []*trace.Finding {
 			if n.replies > 0 {
 				f.Title = fmt.Sprintf("name server %s did not answer %d of %s", server, n.silent, queries(n.queries))
 				f.WhatToDo = "The server is there: look for loss on the way to it, or for a server that is too slow."
+			}
+			if cut := l.Client.IsValid() && slices.ContainsFunc(l.Steps, func(s trace.Step) bool { return s.Outcome == trace.StepSkipped }); cut {
+				// Of more than are told it is not known here how they ended.
+				f.Title = fmt.Sprintf("name server %s did not answer %d of the first %s for %s", server, n.silent, queries(n.queries), l.Name)
+				out = append(out, f)
+				continue
 			}
 			if n.queries == 1 && l.Client.IsValid() && !askedOn(l, server) {
 				// Nobody is seen to have given up.

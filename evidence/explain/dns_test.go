@@ -137,3 +137,11 @@ func TestFindingsOfNamesAreBounded(t *testing.T) {
 		t.Errorf("%d findings, the last %+v", len(f), f[len(f)-1])
 	}
 }
+
+// Of a lookup with more messages than are told no count of all is claimed.
+func TestSilenceOfMoreThanIsTold(t *testing.T) {
+	steps := []trace.Step{question("A", 0, trace.StepTimeout, ""), question("A", 5e9, trace.StepTimeout, ""), {Source: trace.SourceDNS, Outcome: trace.StepSkipped}}
+	if got, want := lines(overheard(steps)), "warning DNS-TIMEOUT: name server 192.0.2.53:53 did not answer 2 of the first 2 queries for www.test"; got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+}

@@ -51,15 +51,20 @@ type pair struct {
 // together is how close two questions leave that were sent as one pair.
 const together = trace.Time(10 * time.Millisecond)
 
+// maxPaired bounds the questions of a lookup that are looked at: a pair is the
+// first that is sent.
+const maxPaired = 16
+
 // paired finds two questions of a lookup for A and AAAA that left from one port
 // at once, of which one was answered and the other was not, and was asked again.
 func paired(t *facts, l *trace.Lookup) *pair {
 	if !l.Client.IsValid() || len(l.Steps) < 3 {
 		return nil
 	}
+	steps := l.Steps[:min(len(l.Steps), maxPaired)]
 	var sent []*trace.Event // questions
 	for _, e := range t.lookups[l.ID] {
-		if e.Name == trace.EventDNSQuery {
+		if e.Name == trace.EventDNSQuery && len(sent) < maxPaired {
 			sent = append(sent, e)
 		}
 	}
@@ -71,11 +76,11 @@ func paired(t *facts, l *trace.Lookup) *pair {
 		}
 		return nil
 	}
-	for _, lost := range l.Steps {
+	for _, lost := range steps {
 		if lost.Outcome != trace.StepTimeout || lost.Transport != "udp" || lost.Question.Type != "A" && lost.Question.Type != "AAAA" {
 			continue
 		}
-		for _, kept := range l.Steps {
+		for _, kept := range steps {
 			apart := kept.Time - lost.Time
 			if kept.Rcode == "" || kept.Question.Type == lost.Question.Type || kept.Question.Type != "A" && kept.Question.Type != "AAAA" ||
 				kept.Server != lost.Server || max(apart, -apart) > together {
@@ -85,7 +90,7 @@ func paired(t *facts, l *trace.Lookup) *pair {
 			if a == nil || b == nil || a == b || a.Connection != b.Connection {
 				continue
 			}
-			for _, later := range l.Steps {
+			for _, later := range steps {
 				if later.Time > lost.Time && later.Question == lost.Question && later.Rcode != "" && later.Server == lost.Server {
 					return &pair{lost: lost, kept: kept, apart: time.Duration(max(apart, -apart)), evidence: []int{a.ID, b.ID}}
 				}
