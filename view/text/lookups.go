@@ -201,9 +201,11 @@ func manner(l *trace.Lookup) string {
 	var servers, transports []string
 	asked := 0
 	took := trace.Duration(0)
+	more := false
 	for i := range l.Steps {
 		st := &l.Steps[i]
 		if st.Outcome == trace.StepSkipped {
+			more = more || l.Client.IsValid()
 			continue
 		}
 		if st.Server.IsValid() {
@@ -236,6 +238,9 @@ func manner(l *trace.Lookup) string {
 	}
 	if asked > 1 {
 		parts = append(parts, plural(asked, "query"))
+	}
+	if more {
+		parts = append(parts, "and more")
 	}
 	return strings.ReplaceAll(strings.Join(parts, " "), "querys", "queries")
 }
