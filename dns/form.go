@@ -62,11 +62,15 @@ const (
 	kindOptions                   // all of OPT (RFC 6891)
 )
 
+// multicastFlag is lent by multicast DNS from the class (RFC 6762 §10.2).
+const multicastFlag Class = 1 << 15
+
 // formOf returns the description of a type's data, nil where there is none.
 func formOf(t Type, c Class) *form {
 	if t == 32768 || t == 32769 { // TA and DLV, past the table
 		return &delegationForm
 	}
+	c &^= multicastFlag
 	if int(t) >= len(forms) || forms[t].fields == nil || !forms[t].anyClass && c != ClassIN && c != ClassANY && c != ClassNONE {
 		return nil
 	}

@@ -54,6 +54,9 @@ const (
 // String returns the mnemonic, or TYPE123 (RFC 3597 §5) for an unknown one.
 func (t Type) String() string { return mnemonic(typeNames, uint16(t), "TYPE") }
 
+// Known tells whether the type has a mnemonic.
+func (t Type) Known() bool { return !strings.HasPrefix(t.String(), "TYPE") }
+
 // ParseType reads a mnemonic in any case, or TYPE123.
 func ParseType(s string) (Type, bool) {
 	v, ok := fromMnemonic(typeNames, s, "TYPE")

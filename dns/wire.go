@@ -14,6 +14,9 @@ type reader struct {
 	// end is where the present region ends: the message, or a record's data.
 	end int
 	err error
+	// multicast tells that the record is of multicast DNS, whose names may be
+	// compressed wherever they stand (RFC 6762 §18.14).
+	multicast bool
 	// arena holds the octets of all names and data that were read, so that a
 	// message costs one allocation for them. Strings cut from it stay as they
 	// are: it is only ever appended to.
@@ -200,6 +203,7 @@ func (r *reader) walkName(wire []byte) (_ []byte, plain int, problem string) {
 // where the type would have some is how RFC 2136 deletes and asks, in classes
 // ANY and NONE.
 func (r *reader) data(t Type, c Class) string {
+	r.multicast = c&multicastFlag != 0
 	f := formOf(t, c)
 	if r.off == r.end {
 		if f != nil && (c == ClassIN || c == ClassCH || c == ClassHS) && f.minimum() > 0 {
@@ -311,7 +315,7 @@ func (r *reader) keepName(what string, compressed bool) {
 	case problem != "":
 		r.fail("%s at offset %d: %s", what, start, problem)
 		return
-	case !compressed && r.off-start != len(wire)+1:
+	case !compressed && !r.multicast && r.off-start != len(wire)+1:
 		r.fail("%s at offset %d: compressed where compression is forbidden", what, start)
 		return
 	}

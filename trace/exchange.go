@@ -128,13 +128,18 @@ type Timings struct {
 
 // Lookup is a name's story: how it became addresses.
 type Lookup struct {
-	ID        int       `json:"id"`
-	Name      string    `json:"name"`
-	Start     Time      `json:"start"`
-	End       Time      `json:"end"`
-	Steps     []Step    `json:"steps"`
-	Addresses []Address `json:"addresses"`
-	Failure   *Failure  `json:"failure,omitempty"`
+	ID   int    `json:"id"`
+	Name string `json:"name"`
+	// Kind is empty for a question to a name server, and says otherwise what
+	// was said instead.
+	Kind LookupKind `json:"kind,omitempty"`
+	// Client is who asked, where only packets tell of the lookup.
+	Client    netip.Addr `json:"client,omitzero"`
+	Start     Time       `json:"start"`
+	End       Time       `json:"end"`
+	Steps     []Step     `json:"steps"`
+	Addresses []Address  `json:"addresses"`
+	Failure   *Failure   `json:"failure,omitempty"`
 }
 
 // Step is one source asked, or one query sent, on the way to an address.
@@ -150,6 +155,12 @@ type Step struct {
 	Outcome   StepOutcome    `json:"outcome"`
 	Rcode     string         `json:"rcode,omitempty"`
 	Answers   []Record       `json:"answers,omitempty"`
+	// Authority and Additional are the other sections of a response, where
+	// packets showed it.
+	Authority  []Record `json:"authority,omitempty"`
+	Additional []Record `json:"additional,omitempty"`
+	// Size is that of the response in octets, where packets showed it.
+	Size int `json:"size,omitempty"`
 	// Text is the step in one line.
 	Text string `json:"text"`
 }

@@ -180,12 +180,14 @@ type StepOutcome string
 // Outcomes of steps.
 const (
 	// StepWaiting is a step that has not ended, or whose lookup was given up.
-	StepWaiting       StepOutcome = "waiting"
-	StepAnswer        StepOutcome = "answer"
-	StepNoData        StepOutcome = "no_data"
-	StepNoName        StepOutcome = "no_name"
-	StepTimeout       StepOutcome = "timeout"
-	StepTruncated     StepOutcome = "truncated"
+	StepWaiting   StepOutcome = "waiting"
+	StepAnswer    StepOutcome = "answer"
+	StepNoData    StepOutcome = "no_data"
+	StepNoName    StepOutcome = "no_name"
+	StepTimeout   StepOutcome = "timeout"
+	StepTruncated StepOutcome = "truncated"
+	// StepReferral is an answer that names other servers to ask.
+	StepReferral      StepOutcome = "referral"
 	StepRefused       StepOutcome = "refused"
 	StepServerFailure StepOutcome = "server_failure"
 	StepMalformed     StepOutcome = "malformed"
@@ -193,6 +195,23 @@ const (
 	StepIgnored       StepOutcome = "ignored"
 	StepSkipped       StepOutcome = "skipped"
 	StepFailed        StepOutcome = "failed"
+)
+
+// LookupKind says what DNS messages that are no question to a name server are.
+type LookupKind string
+
+// Kinds of what is said in DNS beside lookups. They are told and not judged.
+const (
+	// LookupMDNS asks everybody on the link (RFC 6762), and so does
+	// LookupLLMNR (RFC 4795): that nobody answers is no failure.
+	LookupMDNS  LookupKind = "mdns"
+	LookupLLMNR LookupKind = "llmnr"
+	// LookupAnnouncement is what multicast DNS tells without being asked.
+	LookupAnnouncement LookupKind = "announcement"
+	LookupUpdate       LookupKind = "update" // RFC 2136
+	LookupNotify       LookupKind = "notify" // RFC 1996
+	// LookupOther has an opcode that no other word fits.
+	LookupOther LookupKind = "other"
 )
 
 // Framing is how the end of a body was marked.

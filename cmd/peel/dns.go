@@ -19,6 +19,7 @@ import (
 	"peel/dns"
 	"peel/dns/stub"
 	"peel/internal/kernel"
+	"peel/internal/weburl"
 	"peel/lab"
 	"peel/view/dnstext"
 )
@@ -47,6 +48,9 @@ type dnsCommand struct {
 	std   streams
 	name  string
 	types []dns.Type
+	// unicode is the name as it was written, where that is not as it is asked
+	// for.
+	unicode string
 
 	server             string
 	port               uint16
@@ -187,6 +191,15 @@ func (d *dnsCommand) words(args []string) error {
 	if d.name == "" && !d.cache {
 		return errors.New("dns needs a NAME")
 	}
+	if err := d.inASCII(); err != nil {
+		return err
+	}
+	if d.lab && d.walk {
+		return errors.New("--lab and --walk do not go together: the lab has one name server and delegates nothing, so that there is no way from a root down to walk; peel dns --lab NAME TYPE asks it")
+	}
+	if d.lab && d.cache {
+		return errors.New("--lab and --cache do not go together: the lab's name server keeps no cache")
+	}
 	if d.cache {
 		if _, _, err := (control{Name: d.name}).names(); err != nil {
 			return err
@@ -199,6 +212,25 @@ func (d *dnsCommand) words(args []string) error {
 		return fmt.Errorf("--https takes a URL like https://dns.example/dns-query, not %q", d.https)
 	}
 	return nil
+}
+
+// inASCII turns a name of other letters into what is asked for (RFC 5890).
+func (d *dnsCommand) inASCII() error {
+	ascii, err := weburl.ASCIIName(d.name)
+	if err != nil {
+		return err
+	}
+	if ascii != d.name {
+		d.unicode, d.name = d.name, ascii
+	}
+	return nil
+}
+
+// forms shows a name of other letters in both its forms.
+func (d *dnsCommand) forms() {
+	if d.unicode != "" && d.json == "" && !d.short {
+		fmt.Fprintf(d.std.out, ";; %s is %s in DNS (IDNA)\n", d.unicode, d.name)
+	}
 }
 
 // reverseName returns the name under which an address has its PTR record (RFC
@@ -227,6 +259,7 @@ func reverseName(s string) (string, error) {
 }
 
 func (d *dnsCommand) run(ctx context.Context) error {
+	d.forms()
 	switch {
 	case d.cache:
 		return d.showCache()

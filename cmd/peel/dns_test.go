@@ -143,11 +143,24 @@ func TestDNSStoryInTheLab(t *testing.T) {
 	}
 }
 
+func TestRFC5890_NamesOfOtherLettersAreAskedInASCII(t *testing.T) {
+	for _, args := range [][]string{{"dns", "--lab", "bücher.example.com", "A"}, {"dns", "--lab", "bücher.example.com"}} {
+		out, stderr, _ := runPeel(t, args...)
+		if !strings.Contains(out, ";; bücher.example.com is xn--bcher-kva.example.com in DNS (IDNA)\n") || strings.Contains(out, `\195`) {
+			t.Errorf("%v:\n%s%s", args, out, stderr)
+		}
+	}
+	if out, _, _ := runPeel(t, "dns", "--lab", "bücher.example.com", "A"); !strings.Contains(out, "question: xn--bcher-kva.example.com. IN A") {
+		t.Error(out)
+	}
+}
+
 func TestDNSUsage(t *testing.T) {
 	for args, want := range map[string]string{
 		"dns": "needs a NAME", "dns example.com BOGUS": "no record type", "dns -x example.com": "takes an address",
 		"dns a --https foo": "takes a URL", "dns a --https http://127.0.0.1/": "takes a URL", "dns a --subnet x": "takes a prefix",
 		"dns --cache --flush bad..name": "bad..name", "dns --cache bad..name": "bad..name",
+		"dns www.example.com --lab --walk": "delegates nothing", "dns b\xfccher.example.com A": "no UTF-8", "dns --lab --cache": "keeps no cache",
 		"serve": "what to serve", "serve dns": "needs --zone",
 	} {
 		if _, stderr, code := runPeel(t, strings.Fields(args)...); code != 2 || !strings.Contains(stderr, want) {

@@ -53,7 +53,7 @@ func TestRead(t *testing.T) {
 	}
 
 	lines := plain(t, "read", file, "--packets").stdout
-	wantIn(t, "--packets", lines, "TCP [SYN] seq 0", "TCP [SYN, ACK]", "MSS", "UDP", "[PSH, ACK]", "[FIN, ACK]")
+	wantIn(t, "--packets", lines, "TCP [SYN] seq 0", "TCP [SYN, ACK]", "MSS", " A? example.com", "[PSH, ACK]", "[FIN, ACK]")
 	trees := plain(t, "read", file, "--packets", "-vv").stdout
 	wantIn(t, "--packets -vv", trees, "ip.ttl = 64", "tcp.seq_raw = ", "udp.dstport", "tcp.options.mss_val", "0000  ")
 	n := strings.Count(lines, "\n")

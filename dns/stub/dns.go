@@ -149,9 +149,9 @@ func (l *Lookup) end(s *socket, outcome trace.StepOutcome, text string, now cloc
 // an answer that comes late can be told.
 func (l *Lookup) expire(q *question, now clock.Time) {
 	s := l.sockets[q.socket]
-	waited := round(now.Sub(l.steps[s.step].Start))
-	l.end(s, trace.StepTimeout, fmt.Sprintf("no answer within %s", waited), now)
-	l.serverFailed(q, Timeout, fmt.Sprintf("%s did not answer over %s within %s", s.server, transport(s.tcp), waited), now)
+	waited := now.Sub(l.steps[s.step].Start)
+	l.end(s, trace.StepTimeout, NoAnswer(waited), now)
+	l.serverFailed(q, Timeout, Silent(s.server, transport(s.tcp), waited), now)
 }
 
 // answered takes a message that passed every check of mismatch.
@@ -170,104 +170,22 @@ func (l *Lookup) answered(s *socket, m *dns.Message, parseErr error, now clock.T
 	case m.Truncated && !s.tcp:
 		st.Outcome, st.Text = trace.StepTruncated, "the answer did not fit the datagram (TC): asked again over TCP"
 		l.ask(q, true, now)
-	case parseErr != nil:
-		st.Outcome, st.Text = trace.StepMalformed, strings.TrimPrefix(parseErr.Error(), "dns: ")
-		l.serverFailed(q, Malformed, fmt.Sprintf("%s sent a broken answer: %s", s.server, st.Text), now)
-	case m.Rcode == dns.RcodeNoError:
-		l.noError(s, m, st, now)
-	case m.Rcode == dns.RcodeNXDomain:
-		st.Outcome, st.Text = trace.StepNoName, "the name does not exist (NXDOMAIN)"+negativeTTL(m)
-		q.kind, q.detail = NotFound, fmt.Sprintf("%s says that %s does not exist (NXDOMAIN)", s.server, q.name.Host())
-		l.endQuestion(q, now)
-	case q.edns && (m.Rcode == dns.RcodeFormErr || m.Rcode == dns.RcodeNotImp || m.Rcode == dns.RcodeBadVers):
+	case parseErr == nil && q.edns && (m.Rcode == dns.RcodeFormErr || m.Rcode == dns.RcodeNotImp || m.Rcode == dns.RcodeBadVers):
 		// RFC 6891 §6.2.2: a server that does not know EDNS says FORMERR.
 		// The same server gets what is left of its time.
 		st.Outcome, st.Text = trace.StepRefused, fmt.Sprintf("%s: the server may not know EDNS, asked again without", m.Rcode)
 		q.edns = false
 		l.send(q, s.tcp, now)
 	default:
-		kind, outcome := KindOf(m.Rcode), trace.StepServerFailure
-		if kind == Refused {
-			outcome = trace.StepRefused
+		a := ReadAnswer(s.server, dns.Question{Name: q.name, Type: q.typ, Class: dns.ClassIN}, m, parseErr)
+		st.Outcome, st.Text, st.Chain = a.Outcome, a.Text, a.Chain
+		q.addrs, q.chain = a.Addresses, a.Chain
+		if parseErr != nil || m.Rcode != dns.RcodeNoError && m.Rcode != dns.RcodeNXDomain || a.Kind == Refused {
+			l.serverFailed(q, a.Kind, a.Detail, now)
+			return
 		}
-		st.Outcome, st.Text = outcome, rcodeText(m.Rcode, st.Errors)
-		l.serverFailed(q, kind, fmt.Sprintf("%s said %s", s.server, st.Text), now)
-	}
-}
-
-func (l *Lookup) noError(s *socket, m *dns.Message, st *Step, now clock.Time) {
-	q := s.q
-	addrs, chain, broken := follow(m.Answers, q.name, q.typ)
-	q.chain, st.Chain = chain, chain
-	via := ""
-	if len(chain) > 0 {
-		via = "alias " + chainText(q.name, chain) + ": "
-	}
-	switch {
-	case broken != "":
-		st.Outcome, st.Text = trace.StepMalformed, broken
-		q.kind, q.detail = Malformed, fmt.Sprintf("%s answered with %s", s.server, broken)
+		q.kind, q.detail = a.Kind, a.Detail
 		l.endQuestion(q, now)
-	case len(addrs) > 0:
-		for i := range addrs {
-			addrs[i].Source = "dns " + s.server.String()
-		}
-		q.addrs, q.kind = addrs, 0
-		st.Text = fmt.Sprintf("%s%s (TTL %d s)", via, addressList(addrs), addrs[0].TTL)
-		l.endQuestion(q, now)
-	case len(m.Answers) == 0 && !m.Authoritative && !m.RecursionAvailable:
-		st.Outcome, st.Text = trace.StepRefused, "an empty answer that is neither authoritative nor recursive: the server does not resolve for clients"
-		l.serverFailed(q, Refused, fmt.Sprintf("%s does not resolve names for clients", s.server), now)
-	default:
-		target := q.name
-		st.Text = fmt.Sprintf("%s exists, but has no %s record (NODATA)", target.Host(), q.typ)
-		if len(chain) > 0 {
-			target = chain[len(chain)-1]
-			st.Text = fmt.Sprintf("%sthe server gave no %s record of %s", via, q.typ, target.Host())
-		}
-		q.kind, q.detail = NoData, fmt.Sprintf("%s has no %s record of %s", s.server, q.typ, target.Host())
-		st.Outcome, st.Text = trace.StepNoData, st.Text+negativeTTL(m)
-		l.endQuestion(q, now)
-	}
-}
-
-// follow reads the addresses of name from an answer, along CNAMEs. It takes
-// only records that the chain leads to. The TTL of each address is the least
-// on its way.
-func follow(answers []dns.Resource, name dns.Name, t dns.Type) (addrs []Address, chain []dns.Name, broken string) {
-	ttl := uint32(1<<31 - 1) // RFC 2181 §8: a larger TTL is not one
-	at := name
-	for {
-		var next *dns.Resource
-		for i := range answers {
-			rr := &answers[i]
-			if rr.Class != dns.ClassIN || !rr.Name.EqualFold(at) {
-				continue
-			}
-			switch d := rr.Value().(type) {
-			case dns.A:
-				if t == dns.TypeA {
-					addrs = append(addrs, Address{Addr: d.Addr, TTL: int64(min(ttl, rr.TTL))})
-				}
-			case dns.AAAA:
-				if t == dns.TypeAAAA {
-					addrs = append(addrs, Address{Addr: d.Addr, TTL: int64(min(ttl, rr.TTL))})
-				}
-			case dns.CNAME:
-				next = rr
-			}
-		}
-		if len(addrs) > 0 || next == nil {
-			return addrs, chain, ""
-		}
-		ttl = min(ttl, next.TTL)
-		at = next.Value().(dns.CNAME).Target
-		if at.EqualFold(name) || slices.ContainsFunc(chain, at.EqualFold) {
-			return nil, append(chain, at), "a loop of aliases: " + chainText(name, append(chain, at))
-		}
-		if chain = append(chain, at); len(chain) > maxChain {
-			return nil, chain, fmt.Sprintf("more than %d aliases in a row", maxChain)
-		}
 	}
 }
 
@@ -420,35 +338,6 @@ func (l *Lookup) endDNS(err *Error, now clock.Time) {
 		l.source = len(l.cfg.Nsswitch.Sources)
 	}
 	l.nextSource(now)
-}
-
-func negativeTTL(m *dns.Message) string {
-	for _, rr := range m.Authority {
-		if d, ok := rr.Value().(dns.SOA); ok {
-			// RFC 2308 §5: the lesser of the record's TTL and its minimum.
-			return fmt.Sprintf("; may be cached for %d s (SOA of %s)", min(rr.TTL, d.Minimum), rr.Name.Host())
-		}
-	}
-	return ""
-}
-
-func rcodeText(r dns.Rcode, errs []dns.ExtendedError) string {
-	s := r.String()
-	if m := r.Meaning(); m != "" {
-		s += ": " + m
-	}
-	for _, e := range errs {
-		s += "; " + e.String()
-	}
-	return s
-}
-
-func chainText(name dns.Name, chain []dns.Name) string {
-	s := name.Host()
-	for _, n := range chain {
-		s += " → " + n.Host()
-	}
-	return s
 }
 
 func transport(tcp bool) string {

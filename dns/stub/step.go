@@ -44,7 +44,7 @@ func (s Step) String() string {
 	if s.Type == 0 || s.Transport == "" {
 		return string(s.Source) + ": " + s.Text
 	}
-	return fmt.Sprintf("dns: %s %s to %s over %s, attempt %d, %s: %s", s.Name, s.Type, s.Server, s.Transport, s.Attempt, round(s.End.Sub(s.Start)), s.Text)
+	return "dns: " + Line(s.Name.String()+" "+s.Type.String(), s.Server.String(), s.Transport, s.Attempt, s.End.Sub(s.Start), s.Text)
 }
 
 // Trace returns s as the trace has it, with times from start.
@@ -169,6 +169,8 @@ type Error struct {
 	Name string
 	// Servers lists the servers that were asked, in that order.
 	Servers []netip.AddrPort
+	// Asked are the types of address that were asked for.
+	Asked []dns.Type
 	// Detail is what was seen, in one line.
 	Detail string
 }
@@ -224,7 +226,10 @@ func (e *Error) Try() string {
 	case NotFound:
 		return "check the spelling, and whether the name is public or known only inside some network"
 	case NoData:
-		return "ask for the other address family, or add an A or AAAA record to the zone"
+		if len(e.Asked) == 1 {
+			return fmt.Sprintf("ask for the other address family, or add a record of type %s to the zone", e.Asked[0])
+		}
+		return "add an A or AAAA record to the zone"
 	case Timeout:
 		return "check that the name servers in /etc/resolv.conf run and that port 53 is open to them"
 	case Refused:

@@ -381,6 +381,12 @@ func (l *Lookup) finish(r Result) {
 func (l *Lookup) fail(err *Error) {
 	err.Name = l.host
 	err.Servers = l.asked()
+	if l.cfg.WantA {
+		err.Asked = append(err.Asked, dns.TypeA)
+	}
+	if l.cfg.WantAAAA && !l.cfg.Resolv.NoAAAA {
+		err.Asked = append(err.Asked, dns.TypeAAAA)
+	}
 	l.failure = err
 	l.stop()
 }

@@ -76,9 +76,10 @@ type Analyzer struct {
 	wire      *wire
 	hook      func(*trace.Packet)
 	keys      keyRing
-	decisions bool  // some were seen: the capture is peel's own
-	damage    int   // places of the capture that could not be read
-	dropped   int64 // packets that were not captured
+	carry     map[*trace.Body]*carriedMessage // bodies that are DNS messages
+	decisions bool                            // some were seen: the capture is peel's own
+	damage    int                             // places of the capture that could not be read
+	dropped   int64                           // packets that were not captured
 }
 
 // New returns an empty Analyzer.
@@ -265,7 +266,7 @@ func (a *Analyzer) lookup(n uint32) *lookup {
 
 // newLookup makes the next lookup. Past the limit it is counted only.
 func (a *Analyzer) newLookup(t clock.Time) *lookup {
-	l := &lookup{last: t}
+	l := &lookup{begun: t, last: t}
 	a.made.lookups++
 	l.tr.ID = a.made.lookups
 	l.tr.Start, l.tr.End = a.time(t), a.time(t)
@@ -327,13 +328,19 @@ func (a *Analyzer) Trace() *trace.Trace {
 			Title:       fmt.Sprintf("%d lookups past the first %d are counted but not listed", a.cut.lookups, a.lim.Connections),
 			Explanation: "A trace is of bounded size, however long the capture.", WhatToDo: "Read a part of the capture (editcap -A, -B)."})
 	}
+	if w := a.wire; w != nil && w.names.forgotten > 0 {
+		t.Findings = append(t.Findings, &trace.Finding{ID: TraceCut, Severity: trace.Info, Evidence: []int{},
+			Title:       fmt.Sprintf("%d DNS questions were let go before their answers could have come", w.names.forgotten),
+			Explanation: fmt.Sprintf("At most %d questions are kept at once: of those let go it is not known whether they were answered.", maxQuestions),
+			WhatToDo:    "Read a part of the capture (editcap -A, -B)."})
+	}
 	if a.cut.exchanges+a.cut.connections > 0 {
 		t.Findings = append(t.Findings, &trace.Finding{ID: TraceCut, Severity: trace.Info, Evidence: []int{},
 			Title:       fmt.Sprintf("%d requests and %d connections past the first %d and %d are counted but not listed", a.cut.exchanges, a.cut.connections, a.lim.Exchanges, a.lim.Connections),
 			Explanation: "A trace is of bounded size, however long the capture.", WhatToDo: "Read a part of the capture (editcap -A, -B), or raise the limit of requests.", Hint: trace.HintMoreRequests})
 	}
 	for _, l := range a.order.lookups {
-		t.Lookups = append(t.Lookups, l.trace())
+		t.Lookups = append(t.Lookups, l.trace(a))
 	}
 	for _, c := range a.order.conns {
 		t.Connections = append(t.Connections, c.trace())

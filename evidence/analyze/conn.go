@@ -30,8 +30,8 @@ type conn struct {
 	synEvent, established, rst *trace.Event
 	noted, idleGaps            int // events made of its segments, and of its silences
 	account                    trace.Account
-	content                    int64   // bytes of bodies
-	resolved                   *lookup // of a name, to the server's address
+	content                    int64     // bytes of bodies
+	resolved                   []*lookup // of names, to the server's address
 	released                   bool
 	forgotten                  bool // by the table of flows
 	open                       int  // exchanges that were not handed out

@@ -35,7 +35,11 @@ func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 		if !mine {
 			c.speak(spoken.name) // even when none of it can be read
 			client, server := p.src, p.dst
-			if rank(client.Port()) > rank(server.Port()) {
+			if b := d.Payload(); spoken == &dnsProtocol && len(b) > 2 {
+				if b[2]&0x80 != 0 { // the message says which side it is of
+					client, server = server, client
+				}
+			} else if rank(client.Port()) > rank(server.Port()) {
 				client, server = server, client
 			}
 			c.tr.LocalAddr, c.tr.RemoteAddr = client, server
@@ -47,14 +51,35 @@ func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 		dir = capture.In
 	}
 	p.conn, p.dir, p.inflow = c, dir, true
-	if p.sum == ip.Bad {
-		return // the receiver drops it
+	if w.dropped(p) {
+		return
 	}
-	if len(d.Payload()) == 0 || int(d.Length()) > len(d) {
+	p.short = int(d.Length()) > len(d)
+	if _, named := c.root.dec.(*dnsConn); len(d.Payload()) == 0 || p.short && c.root.dec != nil && !named {
 		return
 	}
 	w.datagramBytes += int64(len(d.Payload()))
 	c.bytes(a.now, dir, d.Payload())
+}
+
+// maxRight bounds the senders of whom it is known that their checksums are
+// right.
+const maxRight = 1 << 16
+
+// dropped tells whether the receiver drops the current datagram, as its checksum
+// is wrong. Where none of a sender is right they are made after the packets are
+// captured, or the addresses were changed for the file.
+func (w *wire) dropped(p *packet) bool {
+	switch p.sum {
+	case ip.Good:
+		if len(w.right) < maxRight {
+			w.right[p.src.Addr()] = struct{}{}
+		}
+	case ip.Bad:
+		_, right := w.right[p.src.Addr()]
+		return right
+	}
+	return false
 }
 
 // recognised returns the protocol that takes what begins so, or nil.

@@ -3,40 +3,13 @@ package analyze
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
-	"peel/clock"
-	"peel/dns"
 	"peel/evidence/capture"
 	"peel/evidence/decision"
 	"peel/trace"
 )
-
-// lookup is a name's story while it is being told.
-type lookup struct {
-	tr trace.Lookup
-	// early is when one family's addresses were good enough to go on.
-	start, early, end *trace.Event
-	used              bool       // by an exchange that no decision tells of
-	number            uint32     // that decisions use; 0 when none does
-	last              clock.Time // something was heard of it
-	// replies holds, by type, how each question ended that no decision names.
-	replies map[dns.Type]reply
-}
-
-func (l *lookup) trace() *trace.Lookup {
-	t := l.tr
-	t.Steps, t.Addresses = slices.Clip(t.Steps), slices.Clip(t.Addresses)
-	if t.Steps == nil {
-		t.Steps = []trace.Step{}
-	}
-	if t.Addresses == nil {
-		t.Addresses = []trace.Address{}
-	}
-	return &t
-}
 
 // decided takes a decision: what no wire shows.
 func (a *Analyzer) decided(r *capture.Record) {

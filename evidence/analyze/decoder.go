@@ -87,6 +87,7 @@ type opening struct {
 	// below, waited that no more is to be waited for.
 	late, secure, waited bool
 	datagram             bool
+	alpn                 string // that TLS settled on
 	// client and server are the ports.
 	client, server uint16
 }
@@ -143,6 +144,9 @@ func (l *layer) input(t clock.Time, dir capture.Direction, b []byte) {
 func (l *layer) sniff() {
 	o := opening{secure: l.secure, late: l.late || l.c.late(), datagram: l.c.tr.Network == "udp"}
 	o.client, o.server = l.c.ports()
+	if t := l.c.tr.TLS; l.secure && t != nil {
+		o.alpn = t.ALPN
+	}
 	o.out, o.in = join(l.early[capture.Out]), join(l.early[capture.In])
 	o.waited = len(l.early[capture.In]) >= maxOpeningPieces || len(o.out) > maxOpeningOut || len(o.in) > maxOpeningIn
 	waits := len(o.out) == 0 && !o.waited
@@ -301,6 +305,7 @@ func (l *layer) piece(b *trace.Body, dir capture.Direction, offset int64, data [
 	at := b.WireSize
 	b.WireSize += int64(len(data))
 	l.c.a.keep(b, data)
+	l.c.a.dnsBody(b, data)
 	if n := len(b.Pieces); n > 0 {
 		if last := &b.Pieces[n-1]; last.At+last.Length == at && last.Bytes.Offset+last.Length == offset {
 			last.Length += int64(len(data))

@@ -1,7 +1,9 @@
 package analyze
 
 import (
+	"net/url"
 	"slices"
+	"strings"
 
 	"peel/clock"
 	"peel/trace"
@@ -17,6 +19,9 @@ type exchange struct {
 	conn     *conn
 	lookup   *lookup
 	attempts []*conn // connections opened for it
+	opens    bool    // its connection was opened for it, as only packets tell
+	// resolved is the answer after which it was; nil where the lookup had ended.
+	resolved *trace.Event
 	decoded  *int64
 
 	start, pooled, failed *trace.Event
@@ -27,6 +32,7 @@ type exchange struct {
 
 // trace fills in what follows from the whole of the evidence.
 func (x *exchange) trace(a *Analyzer) *trace.Exchange {
+	x.goBack()
 	t := x.tr
 	t.Request.Body = settled(t.Request.Body)
 	t.Timings = x.timings()
@@ -92,6 +98,9 @@ func (x *exchange) timings() trace.Timings {
 		t.DNS = trace.Between(l.start, l.end)
 		if l.early != nil {
 			t.DNS = trace.Between(l.start, l.early)
+		}
+		if x.resolved != nil {
+			t.DNS = trace.Between(l.start, x.resolved)
 		}
 		firstWork = l.start
 	}
@@ -165,14 +174,56 @@ func (x *exchange) passive(c *conn, first bool) {
 	}
 	x.attempts = []*conn{c}
 	x.start = c.start
-	if l := c.resolved; l != nil && l.end != nil {
-		x.tr.Lookup = l.tr.ID
-		if !l.used && c.tr.Opened-l.tr.End < trace.Time(sameLookup) {
-			x.lookup, l.used = l, true
-			x.start = l.start
-		}
-	}
+	x.opens = true
 	if c.tlsDone == nil {
 		c.tlsDone = c.tlsLast
 	}
+}
+
+// goBack finds the lookup that a request's connection was opened after: the
+// one for the host that it names, which is known when its head was read.
+func (x *exchange) goBack() {
+	if !x.opens || x.tr.URL == "" {
+		return
+	}
+	x.opens = false
+	c := x.conn
+	l := resolvedFor(c.resolved, x.host())
+	if l == nil || l.end == nil {
+		return
+	}
+	x.tr.Lookup = l.tr.ID
+	if !l.used && c.tr.Opened-l.tr.End < trace.Time(sameLookup) {
+		x.lookup, l.used = l, true
+		x.start = l.start
+		x.resolved = l.before(c.tr.Opened)
+	}
+}
+
+// before is the last answer of a lookup before a connection was opened, where
+// others came after it: the client did not wait for them.
+func (l *lookup) before(opened trace.Time) *trace.Event {
+	if l.end.Time <= opened {
+		return nil
+	}
+	var last *trace.Event
+	for _, as := range l.asks {
+		if as.came != nil && as.came.Time <= opened && (last == nil || as.came.Time > last.Time) {
+			last = as.came
+		}
+	}
+	return last
+}
+
+// host is the one whose address the client had to find: the request's own, or
+// empty where that is another's, a proxy's, or not told.
+func (x *exchange) host() string {
+	if x.conn.tr.Proxy != nil || x.tr.Method == "CONNECT" || strings.Contains(x.tr.Request.Target, "://") {
+		return ""
+	}
+	u, err := url.Parse(x.tr.URL)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }

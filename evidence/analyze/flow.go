@@ -223,7 +223,8 @@ func (a *Analyzer) newFlow(w *wire, p *packet, s tcp.Segment) *flow {
 	}
 	if !mine {
 		c.tr.Opened = a.time(a.now)
-		c.resolved = w.names.byAddr[server.Addr()]
+		c.resolved = a.resolved(client.Addr(), server.Addr())
+		a.tcpBegun(c, client.Addr(), server)
 	}
 	return f
 }

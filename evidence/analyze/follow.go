@@ -79,7 +79,8 @@ func (a *Analyzer) handOut(all bool) {
 	}
 	for _, l := range lookups {
 		t := part(ofLookup[l.tr.ID])
-		t.Lookups = append(t.Lookups, l.trace())
+		t.Lookups = append(t.Lookups, l.trace(a))
+		l.handed = true
 		f.consume(t)
 	}
 	for _, x := range exchanges {
@@ -198,12 +199,12 @@ func (x *exchange) over(now clock.Time) bool {
 // over tells whether nothing more is to come of a lookup.
 func (l *lookup) over(now clock.Time) bool {
 	switch {
+	case l.number == 0:
+		return now-l.last > l.patience() // another question may follow
 	case l.end == nil:
 		return now-l.last > 2*sameLookup
-	case l.number != 0:
-		return now-l.last > grace // a decision has ended it
 	}
-	return now-l.last > sameLookup // another question may follow
+	return now-l.last > grace // a decision has ended it
 }
 
 // over tells whether a connection has ended and its requests were handed out.

@@ -181,6 +181,7 @@ func (h *h1conn) request(first, t clock.Time, f *stretch, n int, head *http1.Hea
 		x.sendLast = h.l.c.a.event(t, trace.LayerHTTP1, trace.EventHTTP1RequestHeadEnd, "the request's head is complete")
 		x.sendLast.Exchange, x.sendLast.Connection = x.tr.ID, h.l.c.tr.ID
 	}
+	h.l.dnsHead(t, x, capture.Out, e)
 }
 
 // url is the target URI of a request (RFC 9112 §3.3).
@@ -215,6 +216,7 @@ func (h *h1conn) response(first, t clock.Time, f *stretch, n int, head *http1.He
 	x.respFirst, x.respLast = e, e
 	x.tr.Response = &trace.Response{Status: head.Status, Reason: head.Reason, Headers: h.headers(capture.In, f, n, head.Fields),
 		HeadersSize: int64(n), Body: body(head)}
+	h.l.dnsHead(t, x, capture.In, e)
 	switch {
 	case head.Status == 101:
 		x.tr.Response.Body.Complete = true
@@ -333,6 +335,7 @@ func (h *h1conn) ended(t clock.Time, dir capture.Direction, offset int64, traile
 	if dir == capture.Out {
 		x.tr.Request.Body.Complete = true
 		x.tr.Request.Trailers = tr
+		h.l.dnsEnd(t, x, dir)
 		if e != nil {
 			x.sendLast = e
 		}
@@ -344,6 +347,7 @@ func (h *h1conn) ended(t clock.Time, dir capture.Direction, offset int64, traile
 	}
 	x.tr.Response.Body.Complete = true
 	x.tr.Response.Trailers = tr
+	h.l.dnsEnd(t, x, dir)
 	if e != nil {
 		x.respLast = e
 	}

@@ -336,6 +336,7 @@ func (h *h2conn) headers(e *trace.Event, t clock.Time, dir capture.Direction, b 
 		x.tr.URL = fields.Value(":scheme") + "://" + fields.Value(":authority") + fields.Value(":path")
 		x.tr.Request = trace.Request{Method: x.tr.Method, Target: fields.Value(":path"), Headers: list, HeadersSize: int64(len(b.block)), Body: h2Body(fields, end)}
 		x.sendFirst, x.sendLast = e, e
+		h.l.dnsHead(t, x, dir, e)
 	case dir == capture.Out:
 		x.tr.Request.Trailers = list
 		x.sendLast = e
@@ -348,12 +349,13 @@ func (h *h2conn) headers(e *trace.Event, t clock.Time, dir capture.Direction, b 
 		}
 		x.tr.Response = &trace.Response{Status: status, Headers: list, HeadersSize: int64(len(b.block)), Body: h2Body(fields, end)}
 		x.respFirst, x.respLast = e, e
+		h.l.dnsHead(t, x, dir, e)
 	default:
 		x.tr.Response.Trailers = list
 		x.respLast = e
 	}
 	if end {
-		h.endStream(s, dir)
+		h.endStream(t, s, dir)
 	}
 }
 
@@ -433,17 +435,18 @@ func (h *h2conn) data(first, t clock.Time, dir capture.Direction, fh http2.Frame
 		s.x.respLast = e
 	}
 	if end {
-		h.endStream(s, dir)
+		h.endStream(t, s, dir)
 	}
 }
 
 // endStream takes an END_STREAM flag.
-func (h *h2conn) endStream(s *h2stream, dir capture.Direction) {
+func (h *h2conn) endStream(t clock.Time, s *h2stream, dir capture.Direction) {
 	if dir == capture.Out {
 		s.x.tr.Request.Body.Complete = true
 	} else if s.x.tr.Response != nil {
 		s.x.tr.Response.Body.Complete = true
 	}
+	h.l.dnsEnd(t, s.x, dir)
 	h.close(s, dir)
 }
 

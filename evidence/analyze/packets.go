@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"peel/clock"
+	"peel/dns"
 	"peel/evidence/capture"
 	"peel/trace"
 	"peel/wire/arp"
@@ -38,6 +39,7 @@ type wire struct {
 	malformed    int
 	troubles     map[trace.EventName]int // how often each kind was met; only the first become events
 	names        nameBook
+	right        map[netip.Addr]struct{} // senders of a right checksum of UDP
 	rawKept      int
 	sent         int // entries of the maps from streams to packets
 	// datagramBytes counts the payloads of DNS.
@@ -92,6 +94,8 @@ type packet struct {
 	lead   int // of text: between whom
 	tcp    tcp.Segment
 	flow   *flow
+	named  *dns.Message // that a datagram holds
+	short  bool         // of its datagram less is there than it says
 	note   tcp.Note
 	sum    ip.Verdict
 }
@@ -111,8 +115,7 @@ func (a *Analyzer) wireOf() *wire {
 	if a.wire == nil {
 		a.wire = &wire{fragments: ip.NewReassembler(ip.Limits{}),
 			flows: map[flowKey]*flow{}, datagrams: map[flowKey]*conn{}, bound: map[uint16]uint32{},
-			unknown: map[pcap.LinkType]bool{}, troubles: map[trace.EventName]int{},
-			names: nameBook{questions: map[question]*asked{}, byAddr: map[netip.Addr]*lookup{}, open: map[client]*lookup{}}}
+			unknown: map[pcap.LinkType]bool{}, troubles: map[trace.EventName]int{}, names: a.newNameBook(), right: map[netip.Addr]struct{}{}}
 	}
 	return a.wire
 }
@@ -461,6 +464,9 @@ func (a *Analyzer) control(w *wire, p *packet, m icmp.Message, b []byte) {
 			} else if c := w.datagrams[p.key(src, dst)]; c != nil {
 				p.conn = c
 				e.Connection = c.tr.ID
+				if m.Unreachable() && len(t) > udp.HeaderLen {
+					e.Lookup = a.unreachable(c, src, dst, t[udp.HeaderLen:], m)
+				}
 			}
 		}
 	}
@@ -561,7 +567,7 @@ func (a *Analyzer) packetText(p *packet) (text string, lead int) {
 		return string(b), lead
 	case p.proto == "udp":
 		text = fmt.Sprintf("%v → %v ", p.src, p.dst)
-		return text + fmt.Sprintf("UDP len %d", p.payload.len), len(text)
+		return text + p.datagramText(), len(text)
 	case p.isIP:
 		text = fmt.Sprintf("%v → %v ", p.ip.Src, p.ip.Dst)
 		return text + p.ip.Protocol.String(), len(text)

@@ -34,7 +34,7 @@ type rule func(*facts) []*trace.Finding
 
 // rules in the order of the layers, as a request meets them.
 var rules = []rule{
-	dnsTimeout, dnsTruncated, dnsSearchStorm, dnsFailure,
+	dnsTimeout, dnsPairRace, dnsTruncated, dnsSearchStorm, dnsFailure, dnsHalf,
 	connectRefused, connectTimeout, ipv6Broken,
 	certificate, tlsAlert, helloRetry, certificateSoon, noALPN,
 	refusedSeen, unanswered, retransmissions, zeroWindow, tooBig, arpConflict, arpSilence, incomplete,

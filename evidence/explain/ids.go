@@ -15,6 +15,10 @@ const (
 	DNSServerFailure trace.FindingID = "DNS-SERVFAIL"
 	DNSRefused       trace.FindingID = "DNS-REFUSED"
 	DNSUnreachable   trace.FindingID = "DNS-UNREACHABLE"
+	DNSMalformed     trace.FindingID = "DNS-MALFORMED"
+	DNSAliasLoop     trace.FindingID = "DNS-CNAME-LOOP"
+	DNSHalfAnswered  trace.FindingID = "DNS-HALF-ANSWERED"
+	DNSPairRace      trace.FindingID = "DNS-PAIR-RACE"
 )
 
 // Of connecting.

@@ -156,7 +156,11 @@ func (s *writer) offline() {
 		s.list()
 	}
 	silent := s.silent()
-	if len(t.Exchanges) == 0 && !silent {
+	if silent && len(t.Exchanges) == 0 && len(t.Lookups) > 0 {
+		s.line("")
+	}
+	named := s.lookups()
+	if len(t.Exchanges) == 0 && !silent && !named {
 		s.line("%s", s.dim("no request was seen"))
 	}
 	s.account()

@@ -138,6 +138,23 @@ func (m Message) IsError() bool {
 	return false
 }
 
+// Unreachable tells whether the message says that a packet could not be
+// delivered.
+func (m Message) Unreachable() bool {
+	if m.V6 {
+		return m.Type == Unreachable6
+	}
+	return m.Type == Unreachable4
+}
+
+// PortUnreachable tells whether it says that nothing listens on the port.
+func (m Message) PortUnreachable() bool {
+	if m.V6 {
+		return m.Unreachable() && m.Code == PortUnreachable6
+	}
+	return m.Unreachable() && m.Code == PortUnreachable4
+}
+
 // Quoted returns the beginning of the packet that an error is about.
 func (m Message) Quoted() []byte {
 	if !m.IsError() || len(m.Body) < 4 {
