@@ -92,6 +92,7 @@ const (
 	EventTLSEarlyDataRefused EventName = "tls.early_data_refused"
 	EventTLSUndecryptable    EventName = "tls.undecryptable"
 	EventTLSJoined           EventName = "tls.joined"
+	EventTLSGap              EventName = "tls.gap"
 )
 
 // Of HTTP. HTTP/2 frames are named by http2.FrameType, WebSocket frames by

@@ -92,7 +92,7 @@ func New(l Limits) *Analyzer {
 	setDefault(&l.Connections, 50_000)
 	return &Analyzer{lim: l, protocols: protocols, sessions: map[string][]byte{},
 		conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{},
-		keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}}}
+		keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}, search: maxGapSearch}}
 }
 
 // OnPacket has f called for each packet as it comes, after it was analysed.

@@ -16,6 +16,7 @@ type keyRing struct {
 	n       int
 	order   []string // the randoms, in the order of the log
 	tries   int      // to open records of connections without a handshake
+	search  int64    // bytes of records that may still be tried behind gaps
 	bad     int      // lines that are none
 }
 
@@ -131,3 +132,7 @@ func (c *tlsConn) join(dir capture.Direction, b []byte, offset int64) ([]byte, i
 	}
 	return all, start
 }
+
+// maxGapSearch bounds the bytes of records that are tried to be opened behind
+// gaps, for all connections together.
+const maxGapSearch = 1 << 30

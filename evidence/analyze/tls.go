@@ -16,6 +16,7 @@ import (
 
 	"peel/clock"
 	"peel/evidence/capture"
+	words "peel/evidence/failure"
 	"peel/trace"
 	"peel/wire/tlswire"
 )
@@ -35,6 +36,8 @@ type tlsConn struct {
 	unnamed   [][]byte // sessions of this connection whose secret is to come
 	random    string   // client random that shared secrets were looked up by
 	opened    bool     // they were given to the decoder just now
+	outcome   tlsOutcome
+	gapped    [2]bool // bytes are missing that reading has not got over
 
 	// Of a connection whose handshake was before the capture.
 	midway bool
@@ -79,7 +82,7 @@ func looksLikeTLS(b []byte) guess {
 }
 
 func openTLS(l *layer) *tlsConn {
-	c := &tlsConn{c: l.c, l: l, dec: tlswire.NewDecoder(tlswire.Limits{})}
+	c := &tlsConn{c: l.c, l: l, dec: tlswire.NewDecoder(tlswire.Limits{Budget: &l.c.a.keys.search})}
 	first := join(l.early[capture.Out])
 	if len(first) == 0 {
 		first = join(l.early[capture.In])
@@ -135,12 +138,27 @@ func (c *tlsConn) release() {
 func (c *tlsConn) end(t clock.Time, dir capture.Direction) {
 	if c.dec != nil {
 		c.take(c.dec.Close(tlswire.Dir(dir)))
+		c.ended(dir)
 	}
 	c.above.end(t, dir)
 }
 
-// gap: a record that is not whole cannot be opened, nor those behind it.
-func (c *tlsConn) gap(clock.Time, capture.Direction, int64) bool { return false }
+// gap: behind missing bytes the decoder looks for a record that it can open.
+// What is above is told when it has found one, or that there is none.
+func (c *tlsConn) gap(t clock.Time, dir capture.Direction, n int64) bool {
+	c.l.in[dir].offset += n
+	ok := false
+	if n > 0 && c.dec != nil && !(c.midway && !c.tried[dir]) {
+		var events []tlswire.Event
+		events, ok = c.dec.Gap(tlswire.Dir(dir), n, t)
+		c.take(events)
+	}
+	c.gapped[dir] = ok
+	if !ok {
+		c.above.gap(t, dir, 0)
+	}
+	return c.dec != nil && n > 0
+}
 
 func (c *tlsConn) take(events []tlswire.Event) {
 	for i := range events {
@@ -169,12 +187,18 @@ func (c *tlsConn) event(ev *tlswire.Event) {
 		c.c.plain += int64(len(ev.Data))
 		f.Decrypted = true
 		c.above.input(ev.Time, dir, ev.Data)
+	case tlswire.KindGap:
+		c.low(ev, dir, trace.EventTLSGap, ev.Reason)
+		c.gapped[dir] = false
+		c.plain[dir] += ev.Missing
+		c.above.gap(ev.Time, dir, ev.Missing)
 	case tlswire.KindAlert:
 		text := ev.Alert.String()
 		if len(f.Alerts) < maxMessages {
 			f.Alerts = append(f.Alerts, trace.Alert{Direction: dirNames[dir], Code: ev.Alert.Description, Text: text})
 		}
 		c.low(ev, dir, trace.EventTLSAlert, "alert: "+text)
+		c.alerted(dir, ev)
 	case tlswire.KindChangeCipherSpec:
 		c.low(ev, dir, trace.EventTLSChangeCipherSpec, "ChangeCipherSpec")
 	case tlswire.KindUndecryptable:
@@ -182,8 +206,15 @@ func (c *tlsConn) event(ev *tlswire.Event) {
 			f.Undecryptable = ev.Reason
 			c.low(ev, dir, trace.EventTLSUndecryptable, ev.Reason)
 		}
+		if c.gapped[dir] {
+			c.gapped[dir] = false
+			c.above.gap(ev.Time, dir, 0)
+		}
 	case tlswire.KindMalformed:
 		c.low(ev, dir, trace.LayerTLS.Malformed(), ev.Reason)
+		if dir == capture.In && c.outcome.hello && c.dec.Outline(tlswire.FromServer) == (tlswire.Outline{}) {
+			c.fail(words.NotTLS(c.server(), ev.Data))
+		}
 	}
 }
 
@@ -217,6 +248,7 @@ func (c *tlsConn) handshake(f *trace.TLS, dir capture.Direction, ev *tlswire.Eve
 	case tlswire.TypeClientHello:
 		if h, err := tlswire.ParseClientHello(ev.Data); err == nil {
 			f.SNI, f.ALPNOffered = h.ServerName, h.ALPN
+			c.outcome.offered(&h)
 			c.sessionID = bytes.Clone(h.SessionID)
 			c.offered = c.c.a.sessions[string(h.Ticket)]
 			if c.offered == nil {
@@ -226,6 +258,7 @@ func (c *tlsConn) handshake(f *trace.TLS, dir capture.Direction, ev *tlswire.Eve
 		}
 	case tlswire.TypeServerHello:
 		if h, err := tlswire.ParseServerHello(ev.Data); err == nil {
+			c.outcome.agreed = true
 			f.Version, f.Suite = tlswire.VersionName(h.Version), tlswire.SuiteName(h.CipherSuite)
 			if h.Group != 0 {
 				f.Group = tlswire.GroupName(h.Group)
@@ -248,10 +281,18 @@ func (c *tlsConn) handshake(f *trace.TLS, dir capture.Direction, ev *tlswire.Eve
 		if h, err := tlswire.ParseEncryptedExtensions(ev.Data); err == nil {
 			f.ALPN = h.ALPN
 		}
+	case tlswire.TypeCertificateRequest:
+		c.outcome.wanted = true
+	case tlswire.TypeFinished:
+		c.outcome.finished[dir] = true
 	case tlswire.TypeCertificate:
-		if dir == capture.In {
-			f.Chain = chain(ev.Version, ev.Data)
+		certificates := parseChain(ev.Version, ev.Data)
+		if dir == capture.Out {
+			c.outcome.given = len(certificates) > 0
+			return
 		}
+		f.Chain = describe(certificates)
+		c.certificates(f, certificates)
 	case tlswire.TypeCertificateVerify:
 		if dir == capture.In {
 			f.Signature = tlswire.SignatureName(tlswire.SignatureScheme(ev.Data))
@@ -297,19 +338,36 @@ func (c *tlsConn) remember(key []byte) {
 // are known only at the end.
 func (c *tlsConn) messageEvents(e *trace.Event) { c.c.tlsMessages = append(c.c.tlsMessages, e) }
 
-// chain describes the certificates of a Certificate message.
-func chain(version uint16, msg []byte) []trace.Certificate {
+// sentCertificate is one of a Certificate message; x509 is nil when it cannot
+// be read, which err says.
+type sentCertificate struct {
+	der  []byte
+	x509 *x509.Certificate
+	err  error
+}
+
+func parseChain(version uint16, msg []byte) []sentCertificate {
 	ders, err := tlswire.ParseCertificate(version, msg)
 	if err != nil {
 		return nil
 	}
-	var out []trace.Certificate
+	var out []sentCertificate
 	for _, der := range ders {
-		sum := sha256.Sum256(der)
-		tc := trace.Certificate{SHA256: hex.EncodeToString(sum[:])}
 		x, err := x509.ParseCertificate(der)
-		if err != nil {
-			tc.Subject = "not readable: " + err.Error()
+		out = append(out, sentCertificate{der, x, err})
+	}
+	return out
+}
+
+// describe tells of the certificates of a Certificate message.
+func describe(list []sentCertificate) []trace.Certificate {
+	var out []trace.Certificate
+	for _, c := range list {
+		sum := sha256.Sum256(c.der)
+		tc := trace.Certificate{SHA256: hex.EncodeToString(sum[:])}
+		x := c.x509
+		if x == nil {
+			tc.Subject = "not readable: " + c.err.Error()
 			out = append(out, tc)
 			continue
 		}

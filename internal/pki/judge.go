@@ -29,6 +29,12 @@ const (
 	InvalidCA           Code = "invalid_ca"
 	NoCertificate       Code = "no_certificate"
 	Invalid             Code = "invalid"
+	// Refused is a chain that the client of a capture did not accept, without
+	// saying more.
+	Refused Code = "refused"
+	// NotJudged is a chain in which no fault is seen and whose root was not
+	// judged: nobody said what to trust.
+	NotJudged Code = "not_judged"
 )
 
 // Verdict is the judgement on a chain.

@@ -198,7 +198,7 @@ func silence(c *trace.Connection) string {
 			parts = append(parts, "not decrypted: "+c.TLS.Undecryptable)
 		}
 		for _, a := range c.TLS.Alerts {
-			if !a.CloseNotify() {
+			if !a.CloseNotify() && !failedTLS(c) {
 				parts = append(parts, "alert "+a.String())
 			}
 		}
@@ -211,7 +211,7 @@ func silence(c *trace.Connection) string {
 		parts = append(parts, fmt.Sprintf("no answer to %s", plural(g.Client.Segments, "segment")))
 	case c.ClosedBy == trace.ByReset && c.BytesIn+c.BytesOut == 0:
 		parts = append(parts, "refused (RST)")
-	case c.ClosedBy == trace.ByReset:
+	case c.ClosedBy == trace.ByReset && !failedTLS(c):
 		parts = append(parts, "reset")
 	}
 	if c.Failure != nil {
@@ -219,4 +219,9 @@ func silence(c *trace.Connection) string {
 	}
 	parts = append(parts, fmt.Sprintf("%s out, %s in", bytesText(c.BytesOut), bytesText(c.BytesIn)))
 	return strings.Join(parts, ", ")
+}
+
+// failedTLS tells whether a connection's failure says how its TLS ended.
+func failedTLS(c *trace.Connection) bool {
+	return c.Failure != nil && c.Failure.Layer == trace.LayerTLS
 }

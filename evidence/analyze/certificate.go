@@ -1,0 +1,8 @@
+package analyze
+
+import (
+	"peel/trace"
+)
+
+func (c *tlsConn) certificates(f *trace.TLS, list []sentCertificate) {
+}
