@@ -277,9 +277,16 @@ type Verdict struct {
 	Explanation string      `json:"explanation,omitempty"`
 	Try         string      `json:"try,omitempty"`
 	Hint        Hint        `json:"hint,omitempty"`
+	// Against says what a chain of a capture was judged by, where it was not the
+	// client that judged: nobody knows what that one trusts.
+	Against string `json:"against,omitempty"`
 	// Ignored tells that the person asked to go on regardless.
 	Ignored bool `json:"ignored,omitempty"`
 }
+
+// VerdictNotJudged is the code of a chain in which no fault is seen and whose
+// root was not judged, as nobody said what to trust.
+const VerdictNotJudged VerdictCode = "not_judged"
 
 // HTTP2 holds the facts of an HTTP/2 connection.
 type HTTP2 struct {

@@ -6,6 +6,7 @@ package analyze
 
 import (
 	"cmp"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"time"
@@ -45,6 +46,10 @@ type Limits struct {
 	Flows int
 	// TCP bounds the reassembly of each connection.
 	TCP tcp.Limits
+	// Roots are what the certificates of a capture are judged against, by its
+	// own time. Without them only that is judged which needs none: dates and
+	// names. Nobody knows what the client of a capture trusted.
+	Roots *x509.CertPool
 }
 
 // Analyzer builds a trace from records. It is not safe for concurrent use.

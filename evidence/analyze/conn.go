@@ -37,6 +37,7 @@ type conn struct {
 	open                       int  // exchanges that were not handed out
 	bySocket                   bool // secrets came by the socket
 	accepted                   bool // by the recorded program, which is the server
+	told                       bool // the recorded program tells of its handshake
 
 	root   layer // the bytes of the socket
 	secure bool  // TLS was spoken

@@ -37,7 +37,8 @@ type tlsConn struct {
 	random    string   // client random that shared secrets were looked up by
 	opened    bool     // they were given to the decoder just now
 	outcome   tlsOutcome
-	gapped    [2]bool // bytes are missing that reading has not got over
+	chain     []*x509.Certificate // of the server, until the connection ends
+	gapped    [2]bool             // bytes are missing that reading has not got over
 
 	// Of a connection whose handshake was before the capture.
 	midway bool
@@ -131,7 +132,7 @@ func (c *tlsConn) input(t clock.Time, dir capture.Direction, b []byte) {
 
 // release lets go of the decoder of a connection that has ended.
 func (c *tlsConn) release() {
-	c.dec = nil
+	c.dec, c.chain = nil, nil
 	c.above.release()
 }
 

@@ -75,11 +75,16 @@ func fatal(version uint16, a tlswire.Alert) bool {
 	return a.Level == 2 || version == 0x0304
 }
 
+const unknownCA = 48
+
 // alerted takes an alert: what ends a connection is its failure.
 func (c *tlsConn) alerted(dir capture.Direction, ev *tlswire.Event) {
 	switch {
 	case !fatal(ev.Version, ev.Alert):
 	case dir == capture.Out:
+		if ev.Alert.Description == unknownCA {
+			c.distrusted()
+		}
 		c.fail(words.ClientAlert(ev.Alert.Description))
 	default:
 		o := &c.outcome

@@ -20,7 +20,12 @@ var certificateIDs = map[trace.VerdictCode]trace.FindingID{
 // faulty tells whether a fault was found in the certificate of a connection's
 // server.
 func faulty(c *trace.Connection) bool {
-	return c.TLS != nil && c.TLS.Verdict != nil && !c.TLS.Verdict.OK && c.TLS.Verdict.Code != pki.NotJudged
+	return c.TLS != nil && c.TLS.Verdict != nil && !c.TLS.Verdict.OK && c.TLS.Verdict.Code != trace.VerdictNotJudged
+}
+
+// failedTLS tells whether a connection failed in TLS.
+func failedTLS(c *trace.Connection) bool {
+	return c.Failure != nil && c.Failure.Layer == trace.LayerTLS
 }
 
 func certificate(t *facts) []*trace.Finding {
@@ -31,7 +36,14 @@ func certificate(t *facts) []*trace.Finding {
 			continue
 		}
 		v := c.TLS.Verdict
-		if key := c.Origin + string(v.Code); seen[key] {
+		key := c.Origin + string(v.Code)
+		if v.Against != "" {
+			key = v.Reason + c.TLS.SNI + c.RemoteAddr.String()
+			if failedTLS(c) {
+				key += string(c.Failure.Code)
+			}
+		}
+		if seen[key] {
 			continue
 		} else {
 			seen[key] = true
@@ -40,6 +52,19 @@ func certificate(t *facts) []*trace.Finding {
 			Title: v.Reason, Explanation: v.Explanation, WhatToDo: sentence(v.Try), Hint: v.Hint, Source: "RFC 5280 §6"}
 		if f.ID == "" {
 			f.ID = TLSCertificate
+		}
+		switch {
+		case v.Against == "":
+		case failedTLS(c):
+			f.Evidence = append(f.Evidence, ofConnection(t, c.ID, trace.EventTLSAlert)...)
+			f.Explanation = strings.TrimSpace(f.Explanation + " " + sentence(c.Failure.Seen))
+		case v.Code == pki.SelfSigned:
+			f.Severity = trace.Info // its clients may well know it
+		default:
+			f.Severity = trace.Warning
+		}
+		if v.Against != "" {
+			f.Explanation = strings.TrimSpace(f.Explanation + " Judged by " + v.Against + ".")
 		}
 		if v.Ignored {
 			f.Severity = trace.Warning
@@ -55,6 +80,11 @@ var handshakeIDs = map[trace.FailureCode]trace.FindingID{
 	trace.FailVersion: TLSVersion, trace.FailCipher: TLSCipher, trace.FailALPN: TLSALPN, trace.FailClientCertificate: TLSClientCertificate,
 	trace.FailNotTLS: TLSNotTLS, trace.FailUnrecognizedName: TLSWrongName, trace.FailAlert: TLSAlert, trace.FailHandshake: TLSHandshake,
 	trace.FailClosedEarly: TLSClosed, trace.FailReset: TLSReset, trace.FailClientClosed: TLSClosed, trace.FailClientReset: TLSReset,
+}
+
+// certificateCodes are the findings where a client's alert alone tells that it
+// does not take the certificate.
+var certificateCodes = map[trace.FailureCode]trace.FindingID{
 	trace.FailCertificate(pki.Expired): TLSExpired, trace.FailCertificate(pki.UnknownRoot): TLSUnknownRoot, trace.FailCertificate(pki.Refused): TLSCertificate,
 }
 
@@ -80,14 +110,26 @@ func handshakeFailed(t *facts) []*trace.Finding {
 		if x != nil && (fail == nil || fail.Code == x.Failure.Code) {
 			fail = x.Failure
 		}
-		if fail == nil || fail.Layer != trace.LayerTLS || handshakeIDs[fail.Code] == "" || faulty(c) {
+		if fail == nil || fail.Layer != trace.LayerTLS {
 			continue
 		}
-		f := &trace.Finding{ID: handshakeIDs[fail.Code], Severity: trace.Error, Connection: c.ID,
+		id, refused := certificateCodes[fail.Code]
+		if !refused {
+			id = handshakeIDs[fail.Code]
+		}
+		if id == "" || refused && faulty(c) {
+			continue
+		}
+		f := &trace.Finding{ID: id, Severity: trace.Error, Connection: c.ID,
 			Evidence: ofConnection(t, c.ID, tlswire.TypeClientHello.Event(), tlswire.TypeCertificateRequest.Event(), trace.EventTLSAlert, trace.EventTLSFailed, trace.LayerTLS.Malformed()),
 			Title:    fail.Seen, Explanation: helloText(c), WhatToDo: sentence(fail.Try), Hint: fail.Hint, Source: "RFC 8446 §6.2"}
 		if x != nil {
 			f.Exchange = x.ID
+		}
+		if refused && c.TLS != nil && c.TLS.Verdict != nil && c.TLS.Verdict.Against != "" && len(c.TLS.Chain) > 0 {
+			// Nothing is wrong with the chain that all clients would see.
+			f.Explanation = fmt.Sprintf("The server sent %d certificate(s), the first %s.", len(c.TLS.Chain), c.TLS.Verdict.Reason)
+			f.Evidence = append(f.Evidence, ofConnection(t, c.ID, tlswire.TypeCertificate.Event())...)
 		}
 		switch fail.Code {
 		case trace.FailClientClosed, trace.FailClientReset:
@@ -204,14 +246,22 @@ func helloRetry(t *facts) []*trace.Finding {
 // happens 30 days ahead, so that 14 days mean that it failed.
 const soon = 14 * 24 * time.Hour
 
+// origin is what a connection is for, as far as is known.
+func origin(c *trace.Connection) string {
+	if c.Origin == "" && c.TLS != nil {
+		return c.RemoteAddr.String() + " " + c.TLS.SNI
+	}
+	return c.Origin
+}
+
 func certificateSoon(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	seen := map[string]bool{}
 	for _, c := range t.Connections {
-		if c.TLS == nil || len(c.TLS.Chain) == 0 || c.TLS.Verdict == nil || !c.TLS.Verdict.OK || seen[c.Origin] {
+		if c.TLS == nil || len(c.TLS.Chain) == 0 || c.TLS.Verdict == nil || faulty(c) || seen[origin(c)] {
 			continue
 		}
-		seen[c.Origin] = true
+		seen[origin(c)] = true
 		leaf := c.TLS.Chain[0]
 		end, err := time.Parse(time.RFC3339, leaf.NotAfter)
 		begin, err2 := time.Parse(time.RFC3339, leaf.NotBefore)
@@ -219,7 +269,7 @@ func certificateSoon(t *facts) []*trace.Finding {
 		if left := end.Sub(t.Start); err == nil && err2 == nil && left < soon && end.Sub(begin) > 2*soon {
 			out = append(out, &trace.Finding{ID: TLSExpiresSoon, Severity: trace.Warning, Connection: c.ID, Evidence: ofConnection(t, c.ID, tlswire.TypeCertificate.Event()),
 				Title:       fmt.Sprintf("the certificate for %s expires in %d days, on %s", leaf.Subject, int(left.Hours()/24), end.Format(time.DateOnly)),
-				Explanation: "Automatic renewal happens about 30 days ahead; it has probably failed.", WhatToDo: "Renew the certificate."})
+				Explanation: "Where renewal is automatic, it happens about 30 days ahead.", WhatToDo: "Renew the certificate."})
 		}
 	}
 	return out

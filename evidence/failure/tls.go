@@ -112,6 +112,9 @@ var ofCertificate = map[uint8]string{
 	116: "a certificate is required",
 }
 
+// UnknownCA is what a client's alert of that name is evidence of.
+const UnknownCA = "the client's alert unknown_ca(48)"
+
 // ClientAlert is a TLS alert of the client that ended the connection.
 func ClientAlert(description uint8) trace.Failure {
 	said := "the client ended the connection with the TLS alert " + tlswire.AlertName(description)

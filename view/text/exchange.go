@@ -282,6 +282,7 @@ func (s *writer) tls(c *trace.Connection, x *trace.Exchange) {
 	if v := t.Verdict; v != nil && !(x.Reused && v.OK) {
 		text := clean(v.Reason)
 		switch {
+		case v.Code == trace.VerdictNotJudged:
 		case v.Ignored:
 			text = s.warn("not valid, ignored as asked: ") + text
 		case !v.OK:
