@@ -106,17 +106,16 @@ func (c *tlsConn) ended(dir capture.Direction) {
 	if f == nil || c.c.tr.Failure != nil || c.midway || !c.outcome.hello || f.missing > 0 || f.analysis.Sides[capture.In].Segments == 0 || c.completed() {
 		return
 	}
-	last := ""
-	if out := c.dec.Outline(tlswire.FromClient); out.AlertSized() && out.Data < minFinished {
-		last = ", right after an encrypted record that is as long as an alert"
-	}
+	out := c.dec.Outline(tlswire.FromClient)
 	switch {
+	case out.AlertSized() && out.Data < minFinished:
+		c.fail(words.EndedUnread())
 	case f.cut && c.c.rst != nil && c.c.rst.Direction == trace.Out:
-		c.fail(words.ClientReset(last))
+		c.fail(words.ClientReset())
 	case f.cut:
 		c.fail(words.Reset(trace.LayerTLS, words.DuringHandshake))
 	case dir == capture.Out:
-		c.fail(words.ClientClosed(last))
+		c.fail(words.ClientClosed())
 	default:
 		c.fail(words.Closed(trace.LayerTLS, words.DuringHandshake))
 	}

@@ -137,13 +137,21 @@ func ClientAlert(description uint8) trace.Failure {
 	return words(trace.LayerTLS, code, said, try, "")
 }
 
-// ClientClosed is an end by the client before the handshake was done. Last says
-// what it had sent right before, if that is remarkable.
-func ClientClosed(last string) trace.Failure {
-	return words(trace.LayerTLS, trace.FailClientClosed, "the client closed the connection "+DuringHandshake+last, "only the client knows why: it gave up waiting, or what it got did not suit it", "")
+// ClientClosed is an end by the client before the handshake was done.
+func ClientClosed() trace.Failure {
+	return words(trace.LayerTLS, trace.FailClientClosed, "the client closed the connection "+DuringHandshake, onlyClientKnows, "")
 }
 
 // ClientReset is an RST of the client before the handshake was done.
-func ClientReset(last string) trace.Failure {
-	return words(trace.LayerTLS, trace.FailClientReset, "the client reset the connection "+DuringHandshake+last, "only the client knows why: it gave up waiting, or what it got did not suit it", "")
+func ClientReset() trace.Failure {
+	return words(trace.LayerTLS, trace.FailClientReset, "the client reset the connection "+DuringHandshake, onlyClientKnows, "")
+}
+
+const onlyClientKnows = "only the client knows why: it gave up waiting, or what it got did not suit it"
+
+// EndedUnread is an end before the handshake was done, after an encrypted record
+// of the client that has the size of an alert.
+func EndedUnread() trace.Failure {
+	return words(trace.LayerTLS, trace.FailClosedEarly, "the connection ended "+DuringHandshake+", right after an encrypted record of the client that is as long as an alert",
+		"with the keys of the connection the record can be read; else look at what the client says of this moment", "")
 }
