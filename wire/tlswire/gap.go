@@ -44,7 +44,7 @@ func (d *Decoder) Gap(dir Dir, n int64, now clock.Time) (events []Event, ok bool
 	if h.broken {
 		return nil, false
 	}
-	if h.blind || n <= 0 || h.next == 0 || d.version == 0 || !h.wait.empty() {
+	if h.blind || n <= 0 || h.next == 0 || !h.wait.empty() || d.version == 0 && (dir == FromClient || d.presumed() == nil) {
 		d.stop(dir, fmt.Sprintf("the stream's bytes from %d on are missing", h.next))
 		return d.events, false
 	}
@@ -80,6 +80,10 @@ func (d *Decoder) regain(dir Dir, b []byte) []byte {
 		size := d.head(dir, l.buf)
 		if size > len(l.buf) {
 			return nil
+		}
+		if l.inside && size == recordHeader+1 && l.buf[0] == typeCCS && (d.version == version13 || d.version == 0) {
+			l.buf, l.offset = l.buf[size:], l.offset+int64(size) // it says nothing, and has no number
+			continue
 		}
 		if size > 0 && (len(l.buf) < size+recordHeader || d.head(dir, l.buf[size:]) > 0) && d.found(dir, l.buf[:size]) {
 			h.lost, h.wait.offset = nil, l.offset
@@ -138,6 +142,12 @@ func (d *Decoder) found(dir Dir, rec []byte) bool {
 		d.emit(Event{Kind: KindGap, Dir: dir, Time: d.now, Offset: l.from, Length: int(min(missing, 1<<30)), Missing: plain, Reason: text})
 		return true
 	}
+	if d.version == 0 {
+		if rec[0] != typeData || !d.presume(rec, most, &work) {
+			return false
+		}
+		return tell(0, 0)
+	}
 	open := func() bool { return h.guard.open != nil }
 	if d.version != version13 && was.stage == clear && (rec[0] == typeCCS && len(rec) == recordHeader+1 || rec[0] == typeHandshake && (l.inside || messages(rec[recordHeader:]))) {
 		return tell(0, 0)
@@ -159,6 +169,42 @@ func (d *Decoder) found(dir Dir, rec []byte) bool {
 		}
 	}
 	h.guard = was
+	return false
+}
+
+// presumed are the cipher suites that may have been agreed on in a ServerHello
+// which is missing, where the secrets are those of TLS 1.3.
+func (d *Decoder) presumed() []uint16 {
+	switch len(d.secrets.find(label13(FromServer, application), d.clientRandom)) {
+	case 32:
+		return []uint16{0x1301, 0x1303}
+	case 48:
+		return []uint16{0x1302}
+	}
+	return nil
+}
+
+// presume tries whether a record of the server opens without that the
+// ServerHello was read, which is what it shows then.
+func (d *Decoder) presume(rec []byte, most uint64, work *int64) bool {
+	g := &d.half[FromServer].guard
+	was := *g
+	for _, id := range d.presumed() {
+		d.version, d.suiteID, d.suite = version13, id, suites[id]
+		for _, s := range []stage{handshake, application} {
+			if d.suite == nil || !d.rekey13(FromServer, s) {
+				continue
+			}
+			if _, ok := d.search(g.open, rec, 0, most, work); ok {
+				client := &d.half[FromClient].guard
+				if client.next(handshake); d.earlyData == earlyUnsettled {
+					client.next(early)
+				}
+				return true
+			}
+		}
+	}
+	*g, d.version, d.suiteID, d.suite = was, 0, 0, nil
 	return false
 }
 
