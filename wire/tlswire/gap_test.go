@@ -161,3 +161,49 @@ func TestSearchBehindGapsIsBounded(t *testing.T) {
 		t.Errorf("the budget is overdrawn: %d after %d gaps", *d.lim.Budget, tried)
 	}
 }
+
+// Whatever is missing, wherever: what is told lies in the stream, and the
+// search ends.
+func FuzzGaps(f *testing.F) {
+	fuzzSeeds(f, func(c, s, k []byte) { f.Add(c, s, k, uint64(len(c))) })
+	f.Fuzz(func(t *testing.T, client, server, keys []byte, seed uint64) {
+		if len(client)+len(server) > 1<<16 {
+			return
+		}
+		random := mathrand.New(mathrand.NewPCG(seed, 1))
+		budget := int64(1 << 20)
+		d := NewDecoder(Limits{Pending: 1 << 17, Message: 1 << 13, Budget: &budget})
+		for _, l := range bytes.Split(keys, []byte("\n")) {
+			d.Secret(l)
+		}
+		streams := [2][]byte{client, server}
+		var at [2]int64
+		dead := [2]bool{}
+		take := func(events []Event) {
+			for _, e := range events {
+				if e.Offset < 0 || e.Length < 0 || e.Missing < 0 || e.Offset+int64(e.Length) > at[e.Dir] {
+					t.Fatalf("%+v is outside of its stream of %d bytes", e, at[e.Dir])
+				}
+			}
+		}
+		for len(streams[0])+len(streams[1]) > 0 {
+			dir := Dir(random.IntN(2))
+			n := min(1+random.IntN(300), len(streams[dir]))
+			b := streams[dir][:n]
+			streams[dir] = streams[dir][n:]
+			if n > 0 && random.IntN(8) == 0 {
+				lost := int64(n) + int64(random.IntN(2)*random.IntN(70_000))
+				at[dir] += lost
+				events, ok := d.Gap(dir, lost, 0)
+				take(events)
+				dead[dir] = dead[dir] || !ok
+			} else if n > 0 && !dead[dir] {
+				from := at[dir]
+				at[dir] += int64(n)
+				take(d.Input(dir, b, from, 0))
+			}
+		}
+		take(d.Close(FromServer))
+		take(d.Close(FromClient))
+	})
+}
