@@ -93,6 +93,7 @@ const (
 	EventTLSUndecryptable    EventName = "tls.undecryptable"
 	EventTLSJoined           EventName = "tls.joined"
 	EventTLSGap              EventName = "tls.gap"
+	EventTLSAsked            EventName = "tls.asked"
 )
 
 // Of HTTP. HTTP/2 frames are named by http2.FrameType, WebSocket frames by

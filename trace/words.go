@@ -96,9 +96,38 @@ const (
 	ProtocolDNS       Protocol = "DNS"
 	ProtocolSOCKS     Protocol = "SOCKS"
 	ProtocolWebSocket Protocol = "WebSocket"
+
+	// Those that begin in the clear and can change to TLS.
+	ProtocolSMTP       Protocol = "SMTP"
+	ProtocolFTP        Protocol = "FTP"
+	ProtocolPOP3       Protocol = "POP3"
+	ProtocolIMAP       Protocol = "IMAP"
+	ProtocolXMPP       Protocol = "XMPP"
+	ProtocolLDAP       Protocol = "LDAP"
+	ProtocolPostgreSQL Protocol = "PostgreSQL"
+	ProtocolMySQL      Protocol = "MySQL"
+
+	// Those over UDP that are known by sight only.
+	ProtocolQUIC Protocol = "QUIC"
+	ProtocolDTLS Protocol = "DTLS"
+
 	// ProtocolUnknown is one that peel does not read.
 	ProtocolUnknown Protocol = "unknown"
 )
+
+// StartsClear tells of a protocol that begins in the clear and can change to
+// TLS, as SMTP does with STARTTLS.
+func (p Protocol) StartsClear() bool {
+	switch p {
+	case ProtocolSMTP, ProtocolFTP, ProtocolPOP3, ProtocolIMAP, ProtocolXMPP, ProtocolLDAP, ProtocolPostgreSQL, ProtocolMySQL:
+		return true
+	}
+	return false
+}
+
+// BySight tells of a protocol that peel names where it sees it, and does not
+// read.
+func (p Protocol) BySight() bool { return p == ProtocolQUIC || p == ProtocolDTLS }
 
 // ProxyProtocol is how a proxy was asked to connect on.
 type ProxyProtocol string

@@ -167,7 +167,7 @@ func (s *writer) silent() bool {
 	t := s.t
 	first := true
 	for _, c := range t.Connections {
-		if c.Network != "tcp" || len(c.Exchanges) > 0 || c.Protocol == trace.ProtocolDNS {
+		if c.Network != "tcp" && !c.Protocol.BySight() || len(c.Exchanges) > 0 || c.Protocol == trace.ProtocolDNS {
 			continue
 		}
 		if first {
@@ -185,6 +185,9 @@ func (s *writer) silent() bool {
 // silence says why no request was seen on a connection.
 func silence(c *trace.Connection) string {
 	var parts []string
+	if c.Protocol.BySight() {
+		return fmt.Sprintf("%s, which peel names and does not read", c.Protocol)
+	}
 	if c.TLS != nil {
 		v := strings.TrimSpace(c.TLS.Version + " " + c.TLS.SNI)
 		if v == "" {
@@ -192,6 +195,9 @@ func silence(c *trace.Connection) string {
 		}
 		if c.TLS.ALPN != "" {
 			v += ", ALPN " + c.TLS.ALPN
+		}
+		if c.Protocol.StartsClear() {
+			v = string(c.Protocol) + ", then " + v
 		}
 		parts = append(parts, v)
 		if c.TLS.Undecryptable != "" {
