@@ -39,6 +39,8 @@ type tlsConn struct {
 	outcome   tlsOutcome
 	chain     []*x509.Certificate // of the server, until the connection ends
 	gapped    [2]bool             // bytes are missing that reading has not got over
+	early2    bool                // a hello in the form of SSL 2.0 is to come,
+	mayBe2    bool                // and the server may answer in it
 
 	// Of a connection whose handshake was before the capture.
 	midway bool
@@ -60,7 +62,7 @@ var tlsProtocol = protocol{
 		if o.secure {
 			return no // TLS in TLS is not read
 		}
-		return max(looksLikeTLS(o.out), looksLikeTLS(o.in))
+		return max(looksLikeTLS(o.out), looksLikeTLS(o.in), looksLikeSSL2(o.out))
 	},
 	open: func(l *layer, _ *exchange) decoder { return openTLS(l) },
 }
@@ -89,6 +91,7 @@ func openTLS(l *layer) *tlsConn {
 		first = join(l.early[capture.In])
 	}
 	c.midway = len(first) > 0 && first[0] == 0x17
+	c.early2 = len(first) > 0 && first[0]&0x80 != 0
 	c.above = &layer{c: l.c, space: trace.SpaceTLS, below: c.carried, secure: true, late: c.midway}
 	l.c.secure, l.c.keyed = true, c
 	for _, line := range l.c.secrets {
@@ -118,10 +121,18 @@ func (c *tlsConn) input(t clock.Time, dir capture.Direction, b []byte) {
 	if c.dec == nil {
 		return
 	}
-	if c.midway && !c.tried[dir] {
+	switch {
+	case c.early2 && dir == capture.Out:
+		if b, offset = c.hello2(t, b, offset); b == nil {
+			return
+		}
+	case c.midway && !c.tried[dir]:
 		if b, offset = c.join(dir, b, offset); b == nil {
 			return
 		}
+	}
+	if dir == capture.In && c.server2(t, b, offset) {
+		return
 	}
 	c.take(c.dec.Input(tlswire.Dir(dir), b, offset, t))
 	if c.resumed || c.opened {
@@ -216,6 +227,7 @@ func (c *tlsConn) event(ev *tlswire.Event) {
 		if dir == capture.In && c.outcome.hello && c.dec.Outline(tlswire.FromServer) == (tlswire.Outline{}) {
 			c.fail(words.NotTLS(c.server(), ev.Data))
 		}
+		c.outcome.malformed = true
 	}
 }
 

@@ -12,6 +12,7 @@ type tlsOutcome struct {
 	hello         bool // a ClientHello came
 	agreed        bool // so did a ServerHello
 	wanted, given bool // a client certificate
+	malformed     bool // records were, so that it is not known what followed
 	finished      [2]bool
 	versions      []string // offered
 }
@@ -40,13 +41,15 @@ func (c *tlsConn) completed() bool {
 	switch c.dec.Version() {
 	case 0:
 		return false
+	case 0x0300, 0x0301, 0x0302, 0x0303:
+		return out.Behind > 0 && in.Behind > 0
 	case 0x0304:
 		if c.outcome.finished[capture.In] {
 			return c.outcome.finished[capture.Out] // it was decrypted
 		}
 		return out.Data >= minFinished && in.Data >= minFinished
 	}
-	return out.Behind > 0 && in.Behind > 0
+	return true // of a version that is not known nothing is claimed
 }
 
 // server is the one that TLS is spoken with, as it was asked for.
@@ -103,7 +106,7 @@ func (c *tlsConn) alerted(dir capture.Direction, ev *tlswire.Event) {
 // met the end tells it.
 func (c *tlsConn) ended(dir capture.Direction) {
 	f := c.c.flow
-	if f == nil || c.c.tr.Failure != nil || c.midway || !c.outcome.hello || f.missing > 0 || f.analysis.Sides[capture.In].Segments == 0 || c.completed() {
+	if f == nil || c.c.tr.Failure != nil || c.midway || !c.outcome.hello || c.outcome.malformed || f.missing > 0 || f.analysis.Sides[capture.In].Segments == 0 || c.completed() {
 		return
 	}
 	out := c.dec.Outline(tlswire.FromClient)

@@ -268,7 +268,7 @@ func certificateSoon(t *facts) []*trace.Finding {
 		// Certificates that live a few days only are renewed late on purpose.
 		if left := end.Sub(t.Start); err == nil && err2 == nil && left < soon && end.Sub(begin) > 2*soon {
 			out = append(out, &trace.Finding{ID: TLSExpiresSoon, Severity: trace.Warning, Connection: c.ID, Evidence: ofConnection(t, c.ID, tlswire.TypeCertificate.Event()),
-				Title:       fmt.Sprintf("the certificate for %s expires in %d days, on %s", leaf.Subject, int(left.Hours()/24), end.Format(time.DateOnly)),
+				Title:       fmt.Sprintf("the certificate for %s expires in %d days, on %s", append(leaf.Names, leaf.Subject)[0], int(left.Hours()/24), end.Format(time.DateOnly)),
 				Explanation: "Where renewal is automatic, it happens about 30 days ahead.", WhatToDo: "Renew the certificate."})
 		}
 	}
