@@ -169,7 +169,7 @@ func looksLikePostgreSQL(o *opening) guess {
 func looksLikeMySQL(o *opening) guess {
 	b := o.in
 	switch {
-	case len(b) == 0:
+	case len(b) == 0, len(b) < 6 && len(o.out) > 0: // the server speaks first
 		return no
 	case len(b) > 2 && b[2] != 0 || len(b) > 3 && b[3] != 0 || len(b) > 4 && b[4] != 10 || len(b) > 5 && (b[5] < '0' || b[5] > '9'):
 		return no

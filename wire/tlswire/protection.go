@@ -116,9 +116,9 @@ func (d *Decoder) awaitsSecret(dir Dir) bool {
 
 func (d *Decoder) notDecryptable() string {
 	if d.version < version12 || d.version > version13 {
-		return "not decryptable: " + VersionName(d.version)
+		return VersionName(d.version) + " is not opened"
 	}
-	return "not decryptable: cipher suite " + SuiteName(d.suiteID)
+	return "cipher suite " + SuiteName(d.suiteID) + " is not opened"
 }
 
 // missing says what a direction waits for.
