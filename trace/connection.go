@@ -32,16 +32,23 @@ type Connection struct {
 	TCP      *TCP  `json:"tcp,omitempty"`
 	// Segments is what the packets of the connection tell; nil when none was
 	// seen.
-	Segments  *Segments `json:"segments,omitempty"`
-	TLS       *TLS      `json:"tls,omitempty"`
-	HTTP2     *HTTP2    `json:"http2,omitempty"`
-	Exchanges []int     `json:"exchanges,omitempty"`
-	Failure   *Failure  `json:"failure,omitempty"`
+	Segments *Segments `json:"segments,omitempty"`
+	TLS      *TLS      `json:"tls,omitempty"`
+	// Inside is TLS inside of TLS: with the site, where the proxy before it is
+	// spoken to over TLS too.
+	Inside    *TLS     `json:"tls_inside,omitempty"`
+	HTTP2     *HTTP2   `json:"http2,omitempty"`
+	Exchanges []int    `json:"exchanges,omitempty"`
+	Failure   *Failure `json:"failure,omitempty"`
 
 	// RecordsOut and RecordsIn map the decrypted bytes of each direction to
 	// the TLS records that carried them.
 	RecordsOut []TLSRecord `json:"-"`
 	RecordsIn  []TLSRecord `json:"-"`
+	// InsideOut and InsideIn do so for TLS inside of TLS; their records stand in
+	// the plaintext of the outer one.
+	InsideOut []TLSRecord `json:"-"`
+	InsideIn  []TLSRecord `json:"-"`
 	// SentOut and SentIn map the byte stream of each direction to the packets
 	// that carried it, in the order of the stream.
 	SentOut []Sent `json:"-"`

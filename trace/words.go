@@ -49,6 +49,9 @@ const (
 	// SpaceTLS is the plaintext that the TLS application-data records of one
 	// direction hold, joined.
 	SpaceTLS Space = "tls"
+	// SpaceInside is that of TLS inside of TLS, as through a proxy that is spoken
+	// to over TLS.
+	SpaceInside Space = "tls_inside"
 	// SpaceDatagram counts in one UDP payload.
 	SpaceDatagram Space = "datagram"
 	// SpacePacket counts in one packet, from the first byte of its link

@@ -218,3 +218,66 @@ func TestReadClientHelloUnanswered(t *testing.T) {
 		})
 	}
 }
+
+// A proxy that is spoken to over TLS: the TLS of the site is inside of its own.
+func TestReadTLSInsideTLS(t *testing.T) {
+	ca, err := pki.NewAuthority("test", true, talkTime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := func(name string) *tls.Config {
+		cert, err := ca.Issue(pki.Leaf{Names: []string{name}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &tls.Config{Certificates: []tls.Certificate{cert}}
+	}
+	var keys bytes.Buffer
+	client := func(name string) *tls.Config {
+		return &tls.Config{ServerName: name, InsecureSkipVerify: true, KeyLogWriter: &keys}
+	}
+	const established = "HTTP/1.1 200 OK\r\n\r\n"
+	list := overhear(t, talkTime, func(c net.Conn) {
+		proxy := tls.Client(c, client("proxy.example"))
+		io.WriteString(proxy, "CONNECT www.example.com:443 HTTP/1.1\r\nHost: www.example.com:443\r\n\r\n")
+		io.ReadFull(proxy, make([]byte, len(established)))
+		site := tls.Client(proxy, client("www.example.com"))
+		io.WriteString(site, "GET /in HTTP/1.1\r\nHost: www.example.com\r\n\r\n")
+		io.Copy(io.Discard, site)
+	}, func(c net.Conn) {
+		proxy := tls.Server(c, config("proxy.example"))
+		proxy.Read(make([]byte, 4096))
+		io.WriteString(proxy, established)
+		site := tls.Server(proxy, config("www.example.com"))
+		site.Read(make([]byte, 4096))
+		io.WriteString(site, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		site.Close()
+		proxy.Close()
+	})
+	tr, out := told(t, list, keys.Bytes(), analyze.Limits{})
+	onlyFindings(t, tr)
+	c := tr.Connections[0]
+	if c.TLS == nil || c.Inside == nil || c.TLS.SNI != "proxy.example" || c.Inside.SNI != "www.example.com" || !c.TLS.Decrypted || !c.Inside.Decrypted || c.Proxy == nil {
+		t.Fatalf("TLS %+v\ninside %+v", c.TLS, c.Inside)
+	}
+	if n := len(tr.Exchanges); n != 2 || tr.Exchanges[1].URL != "https://www.example.com/in" || tr.Exchanges[1].Response == nil || string(tr.Exchanges[1].Response.Body.Content) != "ok" {
+		t.Fatalf("%d exchanges\n%s", n, out)
+	}
+	// Each byte of the inner response leads down to packets.
+	r := tr.Exchanges[1].Response.Body.Pieces[0].Bytes
+	for _, space := range []trace.Space{trace.SpaceInside, trace.SpaceTLS, trace.SpaceStream, trace.SpacePacket} {
+		if r.Space != space {
+			t.Fatalf("%+v, want %s", r, space)
+		}
+		if space != trace.SpacePacket {
+			down := tr.Down(r)
+			if len(down) == 0 {
+				t.Fatalf("nothing carries %+v", r)
+			}
+			r = down[0]
+		}
+	}
+	if a := tr.Account; a.TLS <= 0 || a.Content != 2 || a.HTTP <= 0 || a.HTTP > 600 {
+		t.Errorf("account %+v", a)
+	}
+}

@@ -45,7 +45,7 @@ func (c *tlsConn) certificates(f *trace.TLS, list []sentCertificate) {
 }
 
 func (c *tlsConn) judging() pki.JudgeOptions {
-	o := pki.JudgeOptions{Name: c.c.facts().SNI, Now: c.c.a.now.Std(), Clock: "the capture's clock", Distrusts: "which is not among the roots that were given"}
+	o := pki.JudgeOptions{Name: c.facts().SNI, Now: c.c.a.now.Std(), Clock: "the capture's clock", Distrusts: "which is not among the roots that were given"}
 	if o.Now.Before(capturesBegin) {
 		o.Now = time.Time{}
 	}
@@ -53,13 +53,13 @@ func (c *tlsConn) judging() pki.JudgeOptions {
 }
 
 func (c *tlsConn) verdict(v pki.Verdict, against string) {
-	c.c.facts().Verdict = &trace.Verdict{OK: v.OK, Code: v.Code, Reason: v.Title, Explanation: v.Explanation, Try: v.Try, Against: against}
+	c.facts().Verdict = &trace.Verdict{OK: v.OK, Code: v.Code, Reason: v.Title, Explanation: v.Explanation, Try: v.Try, Against: against}
 }
 
 // distrusted joins a client's word that it does not know the issuer to the
 // chain that it got.
 func (c *tlsConn) distrusted() {
-	if v := c.c.facts().Verdict; v == nil || v.Code != trace.VerdictNotJudged || len(c.chain) == 0 {
+	if v := c.facts().Verdict; v == nil || v.Code != trace.VerdictNotJudged || len(c.chain) == 0 {
 		return
 	}
 	o := c.judging()

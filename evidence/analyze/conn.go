@@ -23,7 +23,6 @@ type conn struct {
 	tlsStart, tlsDone, tlsFailed *trace.Event
 	tlsLast                      *trace.Event // message of the handshake
 	lookup                       *lookup
-	tlsMessages                  []*trace.Event
 
 	// Of the packets that carry it, where packets are seen.
 	flow                       *flow

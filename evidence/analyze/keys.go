@@ -63,7 +63,7 @@ func (a *Analyzer) KeyLog(log []byte) (bad int) {
 func (c *tlsConn) open() {
 	k := &c.c.a.keys
 	random := string(c.dec.ClientRandom())
-	if c.c.bySocket || random == "" || random == c.random {
+	if c.c.bySocket && !c.inside || random == "" || random == c.random {
 		return
 	}
 	c.random = random
@@ -124,8 +124,8 @@ func (c *tlsConn) join(dir capture.Direction, b []byte, offset int64) ([]byte, i
 			k.tried += int64(n) * int64(len(rec))
 			if ok {
 				c.random = random
-				c.c.facts().Version = tlswire.VersionName(c.dec.Version())
-				c.c.facts().Suite = tlswire.SuiteName(c.dec.Suite())
+				c.facts().Version = tlswire.VersionName(c.dec.Version())
+				c.facts().Suite = tlswire.SuiteName(c.dec.Suite())
 				e := c.c.a.event(c.c.a.now, trace.LayerTLS, trace.EventTLSJoined, "the handshake was before the capture; a secret of the key log opens the records")
 				e.Connection, e.Direction = c.c.tr.ID, dirNames[dir]
 				return all, start

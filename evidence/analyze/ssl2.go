@@ -37,7 +37,7 @@ func (c *tlsConn) hello2(t clock.Time, b []byte, offset int64) ([]byte, int64) {
 		return nil, 0
 	}
 	c.early2, c.first[capture.Out] = false, nil
-	f := c.c.facts()
+	f := c.facts()
 	e := c.low(&tlswire.Event{Time: t, Offset: start, Length: n, Data: all[:n]}, capture.Out, trace.EventTLSHello2,
 		fmt.Sprintf("ClientHello in the form of SSL 2.0: up to %s, %d cipher suites", tlswire.VersionName(h.Version), h.Suites))
 	f.Messages = append(f.Messages, trace.TLSMessage{Type: tlswire.TypeClientHello.String(), Direction: trace.Out, Time: e.Time, Size: n - 2})
@@ -59,7 +59,7 @@ func (c *tlsConn) server2(t clock.Time, b []byte, offset int64) bool {
 	if is, _ := tlswire.IsServerHello2(b); !is {
 		return false
 	}
-	f := c.c.facts()
+	f := c.facts()
 	f.Version, f.Undecryptable = tlswire.VersionName(2), "SSL 2.0 is not read"
 	c.low(&tlswire.Event{Time: t, Offset: offset, Length: len(b), Data: b}, capture.In, trace.EventTLSUndecryptable, f.Undecryptable)
 	c.dec = nil

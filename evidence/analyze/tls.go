@@ -37,6 +37,8 @@ type tlsConn struct {
 	random    string   // client random that shared secrets were looked up by
 	opened    bool     // they were given to the decoder just now
 	outcome   tlsOutcome
+	messages  []*trace.Event      // of the handshake
+	inside    bool                // of other TLS
 	chain     []*x509.Certificate // of the server, until the connection ends
 	gapped    [2]bool             // bytes are missing that reading has not got over
 	early2    bool                // a hello in the form of SSL 2.0 is to come,
@@ -59,8 +61,8 @@ const maxRecords = 1 << 16
 var tlsProtocol = protocol{
 	layer: trace.LayerTLS, fields: tlsFields,
 	recognise: func(o *opening) guess {
-		if o.secure {
-			return no // TLS in TLS is not read
+		if o.secure && !o.tunnelled {
+			return no // but through a proxy, TLS is not spoken inside of TLS
 		}
 		return max(looksLikeTLS(o.out), looksLikeTLS(o.in), looksLikeSSL2(o.out))
 	},
@@ -92,7 +94,14 @@ func openTLS(l *layer) *tlsConn {
 	}
 	c.midway = len(first) > 0 && first[0] == 0x17
 	c.early2 = len(first) > 0 && first[0]&0x80 != 0
-	c.above = &layer{c: l.c, space: trace.SpaceTLS, below: c.carried, secure: true, late: c.midway}
+	c.inside = l.secure
+	c.above = &layer{c: l.c, space: trace.SpaceTLS, below: c.carried, under: l, secure: true, late: c.midway}
+	if c.inside {
+		// The secrets of the socket can be of either; those of a key log are found
+		// by what the ClientHello says.
+		c.above.space = trace.SpaceInside
+		return c
+	}
 	l.c.secure, l.c.keyed = true, c
 	for _, line := range l.c.secrets {
 		c.secret(line)
@@ -118,6 +127,9 @@ func (c *tlsConn) secret(line []byte) {
 func (c *tlsConn) input(t clock.Time, dir capture.Direction, b []byte) {
 	offset := c.l.in[dir].offset
 	c.l.in[dir].offset += int64(len(b))
+	if c.inside {
+		c.c.plain -= int64(len(b)) // what it adds is TLS as well
+	}
 	if c.dec == nil {
 		return
 	}
@@ -179,7 +191,7 @@ func (c *tlsConn) take(events []tlswire.Event) {
 }
 
 func (c *tlsConn) event(ev *tlswire.Event) {
-	f := c.c.facts()
+	f := c.facts()
 	dir := capture.Direction(ev.Dir)
 	switch ev.Kind {
 	case tlswire.KindHandshake:
@@ -231,11 +243,22 @@ func (c *tlsConn) event(ev *tlswire.Event) {
 	}
 }
 
-// low adds an event whose bytes stand directly in the TCP stream.
+// facts are those of this TLS, of which a connection can have two.
+func (c *tlsConn) facts() *trace.TLS {
+	if !c.inside {
+		return c.c.facts()
+	}
+	if c.c.tr.Inside == nil {
+		c.c.tr.Inside = &trace.TLS{Messages: []trace.TLSMessage{}}
+	}
+	return c.c.tr.Inside
+}
+
+// low adds an event whose bytes are records.
 func (c *tlsConn) low(ev *tlswire.Event, dir capture.Direction, name trace.EventName, text string) *trace.Event {
 	e := c.c.a.event(ev.Time, trace.LayerTLS, name, text)
 	e.Connection, e.Direction = c.c.tr.ID, dirNames[dir]
-	e.Bytes = []trace.Range{{Space: trace.SpaceStream, Connection: c.c.tr.ID, Direction: dirNames[dir], Offset: ev.Offset, Length: int64(ev.Length)}}
+	e.Bytes = c.l.ranges(dir, ev.Offset, int64(ev.Length))
 	e.Raw = bytes.Clone(ev.Data[:min(len(ev.Data), c.c.a.lim.Raw)])
 	e.RawLength = len(ev.Data)
 	return e
@@ -254,7 +277,7 @@ func (c *tlsConn) handshake(f *trace.TLS, dir capture.Direction, ev *tlswire.Eve
 	if c.c.tlsStart == nil {
 		c.c.tlsStart = e
 	}
-	if typ != tlswire.TypeNewSessionTicket && c.plain == [2]int64{} {
+	if !c.inside && typ != tlswire.TypeNewSessionTicket && c.plain == [2]int64{} {
 		c.c.tlsLast = e
 	}
 	switch typ {
@@ -349,7 +372,7 @@ func (c *tlsConn) remember(key []byte) {
 
 // messageEvents ties handshake messages to their events; the IDs of events
 // are known only at the end.
-func (c *tlsConn) messageEvents(e *trace.Event) { c.c.tlsMessages = append(c.c.tlsMessages, e) }
+func (c *tlsConn) messageEvents(e *trace.Event) { c.messages = append(c.messages, e) }
 
 // sentCertificate is one of a Certificate message; x509 is nil when it cannot
 // be read, which err says.
@@ -422,20 +445,25 @@ func (c *tlsConn) carried(dir capture.Direction, offset, length int64) (trace.Ra
 }
 
 func (c *tlsConn) finish(t *trace.Connection) {
-	t.RecordsOut, t.RecordsIn = slices.Clip(c.records[capture.Out]), slices.Clip(c.records[capture.In])
+	of, out, in := &t.TLS, &t.RecordsOut, &t.RecordsIn
+	if c.inside {
+		of, out, in = &t.Inside, &t.InsideOut, &t.InsideIn
+	}
+	*out, *in = slices.Clip(c.records[capture.Out]), slices.Clip(c.records[capture.In])
 	c.above.finish(t)
-	if t.TLS == nil {
+	if *of == nil {
 		return
 	}
-	facts := *t.TLS
+	facts := **of
 	if c.c.tlsFailed != nil {
 		// A client that breaks the handshake off never makes the keys for
 		// what the server has sent ahead: nothing is missing.
 		facts.Undecryptable = ""
 	}
+	facts.Alerts = slices.Clip(facts.Alerts)
 	facts.Messages = append([]trace.TLSMessage{}, facts.Messages...)
-	for i, e := range c.c.tlsMessages {
+	for i, e := range c.messages {
 		facts.Messages[i].Event = e.ID
 	}
-	t.TLS = &facts
+	*of = &facts
 }

@@ -54,7 +54,7 @@ func (c *tlsConn) completed() bool {
 
 // server is the one that TLS is spoken with, as it was asked for.
 func (c *tlsConn) server() string {
-	if p := c.c.tr.Proxy; p != nil {
+	if p := c.c.tr.Proxy; p != nil && c.l.tunnelled {
 		return p.Target
 	}
 	return addrText(c.c.tr.RemoteAddr)
@@ -91,7 +91,7 @@ func (c *tlsConn) alerted(dir capture.Direction, ev *tlswire.Event) {
 		c.fail(words.ClientAlert(ev.Alert.Description))
 	default:
 		o := &c.outcome
-		a := words.TLSAlert{From: c.server(), Description: ev.Alert.Description, Name: c.c.facts().SNI, Protocols: c.c.facts().ALPNOffered,
+		a := words.TLSAlert{From: c.server(), Description: ev.Alert.Description, Name: c.facts().SNI, Protocols: c.facts().ALPNOffered,
 			Versions: o.versions, Agreed: o.agreed, Wanted: o.wanted, Given: o.given}
 		if c.completed() {
 			// As a client meets it that takes its handshake for done.

@@ -19,8 +19,14 @@ var certificateIDs = map[trace.VerdictCode]trace.FindingID{
 
 // faulty tells whether a fault was found in the certificate of a connection's
 // server.
-func faulty(c *trace.Connection) bool {
-	return c.TLS != nil && c.TLS.Verdict != nil && !c.TLS.Verdict.OK && c.TLS.Verdict.Code != trace.VerdictNotJudged
+func faulty(c *trace.Connection) bool { return fault(c.TLS) != nil || fault(c.Inside) != nil }
+
+// fault returns the verdict on a certificate that is at fault.
+func fault(t *trace.TLS) *trace.Verdict {
+	if t == nil || t.Verdict == nil || t.Verdict.OK || t.Verdict.Code == trace.VerdictNotJudged {
+		return nil
+	}
+	return t.Verdict
 }
 
 // failedTLS tells whether a connection failed in TLS.
@@ -32,13 +38,17 @@ func certificate(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	seen := map[string]bool{}
 	for _, c := range t.Connections {
-		if !faulty(c) {
+		own := c.TLS
+		if fault(own) == nil {
+			own = c.Inside
+		}
+		v := fault(own)
+		if v == nil {
 			continue
 		}
-		v := c.TLS.Verdict
 		key := c.Origin + string(v.Code)
 		if v.Against != "" {
-			key = v.Reason + c.TLS.SNI + c.RemoteAddr.String()
+			key = v.Reason + own.SNI + c.RemoteAddr.String()
 			if failedTLS(c) {
 				key += string(c.Failure.Code)
 			}
