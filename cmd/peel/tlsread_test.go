@@ -281,3 +281,54 @@ func TestReadTLSInsideTLS(t *testing.T) {
 		t.Errorf("account %+v", a)
 	}
 }
+
+// A packet that was not captured costs the records that it carried a part of,
+// and no more; what is missing is told, and what comes behind keeps its place.
+func TestReadTLSBehindAGap(t *testing.T) {
+	const size = 200_000
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		ca, err := pki.NewAuthority("test", true, talkTime)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert, err := ca.Issue(pki.Leaf{Names: []string{"www.example.com"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var keys bytes.Buffer
+		list := overhear(t, talkTime, func(c net.Conn) {
+			s := tls.Client(c, &tls.Config{ServerName: "www.example.com", InsecureSkipVerify: true, KeyLogWriter: &keys})
+			io.WriteString(s, "GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n")
+			io.Copy(io.Discard, s)
+		}, func(c net.Conn) {
+			s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}, MaxVersion: version})
+			s.Read(make([]byte, 4096))
+			io.WriteString(s, "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n")
+			s.Write(make([]byte, size))
+			s.Close()
+		})
+		whole, _ := told(t, list, keys.Bytes(), analyze.Limits{})
+		end := func(tr *trace.Trace) int64 {
+			r := tr.Connections[0].RecordsIn
+			if len(r) == 0 {
+				return 0
+			}
+			return r[len(r)-1].PlainOffset + r[len(r)-1].PlainLength
+		}
+		if end(whole) < size {
+			t.Fatalf("%d bytes of plaintext", end(whole))
+		}
+		at := len(list) / 2
+		lossy := append(append([]capture.Record{}, list[:at]...), list[at+1:]...)
+		tr, out := told(t, lossy, keys.Bytes(), analyze.Limits{})
+		var gaps int
+		for _, e := range tr.Events {
+			if e.Name == trace.EventTLSGap && strings.Contains(e.Text, "reading goes on behind them") {
+				gaps++
+			}
+		}
+		if gaps != 1 || end(tr) != end(whole) || tr.Connections[0].TLS.Undecryptable != "" {
+			t.Errorf("%x: %d gaps, %d bytes of plaintext and not %d, %q\n%s", version, gaps, end(tr), end(whole), tr.Connections[0].TLS.Undecryptable, out)
+		}
+	}
+}
