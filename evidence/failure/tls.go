@@ -24,7 +24,7 @@ func NotTLS(host string, first []byte) trace.Failure {
 
 // spokenInstead names what an answer that begins so is, where five bytes tell.
 func spokenInstead(first []byte) string {
-	for _, p := range []struct{ begins, name string }{{"HTTP/", "plain HTTP"}, {"SSH-", "SSH"}, {"+OK", "POP3"}, {"* OK", "IMAP"}} {
+	for _, p := range []struct{ begins, name string }{{"HTTP/", "plain HTTP"}, {"SSH-", "SSH"}, {"220 ", "SMTP or FTP"}, {"220-", "SMTP or FTP"}, {"+OK", "POP3"}, {"* OK", "IMAP"}} {
 		if bytes.HasPrefix(first, []byte(p.begins)) {
 			return p.name
 		}
