@@ -137,7 +137,9 @@ type SegmentSide struct {
 	// MAC is the link address that its frames came from, where there was one.
 	MAC string `json:"mac,omitempty"`
 	// TTL is the time to live, or hop limit, of its packets when captured.
-	TTL            uint8  `json:"ttl"`
+	TTL uint8 `json:"ttl"`
+	// ResetTTL is that of its RST, where it sent one.
+	ResetTTL       uint8  `json:"reset_ttl,omitempty"`
 	ISN            uint32 `json:"isn"`
 	MSS            uint16 `json:"mss,omitempty"`
 	WindowScale    int    `json:"window_scale"`

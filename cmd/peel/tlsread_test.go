@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"io"
 	"net"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"peel/evidence/capture"
 	"peel/internal/pki"
 	"peel/trace"
+	"peel/wire/ip"
 )
 
 var talkTime = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
@@ -157,6 +159,10 @@ func TestReadTLSThatIsWell(t *testing.T) {
 					onlyFindings(t, tr)
 				}
 			}
+			// What is missing to read it is said, also where the end is not there.
+			if tr, out := told(t, list[:len(list)-3], nil, analyze.Limits{}); tr.Connections[0].TLS.Undecryptable == "" || !strings.Contains(out, "not decrypted: no key log line") {
+				t.Errorf("without keys, and cut off:\n%s", out)
+			}
 			tr, out := told(t, list, keys, analyze.Limits{})
 			v := tr.Connections[0].TLS.Verdict
 			if v == nil || v.OK || v.Code != trace.VerdictNotJudged || !strings.Contains(v.Against, "the capture's clock") || strings.Contains(out, "not valid") ||
@@ -181,6 +187,24 @@ func TestReadTLSOneWay(t *testing.T) {
 	for _, f := range tr.Findings {
 		if strings.HasPrefix(string(f.ID), "TLS-") {
 			t.Errorf("%s: %s", f.ID, f.Title)
+		}
+	}
+}
+
+// A reset whose TTL is not the server's is said to have it.
+func TestReadStrangeReset(t *testing.T) {
+	list := overhear(t, talkTime, func(conn net.Conn) {
+		tls.Client(conn, &tls.Config{ServerName: "www.example.com", InsecureSkipVerify: true}).Handshake()
+	}, func(c net.Conn) { c.Read(make([]byte, 4096)); c.(*net.TCPConn).SetLinger(0) })
+	for _, strange := range []bool{false, true} {
+		if strange {
+			rst := list[len(list)-1].Data
+			rst[8], rst[10], rst[11] = 61, 0, 0
+			binary.BigEndian.PutUint16(rst[10:], ^ip.Sum(0, rst[:20]))
+		}
+		_, out := told(t, list, nil, analyze.Limits{})
+		if said := strings.Contains(unwrapped(out), "The RST came with a TTL of 61, the server's first packet with 64: it may be of another machine, on the way."); said != strange {
+			t.Errorf("strange %v:\n%s", strange, out)
 		}
 	}
 }

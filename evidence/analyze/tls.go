@@ -155,6 +155,9 @@ func (c *tlsConn) input(t clock.Time, dir capture.Direction, b []byte) {
 
 // release lets go of the decoder of a connection that has ended.
 func (c *tlsConn) release() {
+	if f := c.facts(); c.dec != nil && f.Undecryptable == "" {
+		f.Undecryptable = c.dec.Waits() // the capture ends before the connection
+	}
 	c.dec, c.chain = nil, nil
 	c.above.release()
 }

@@ -146,6 +146,7 @@ func handshakeFailed(t *facts) []*trace.Finding {
 			f.Severity = trace.Warning
 			fallthrough
 		case trace.FailClosedEarly, trace.FailReset:
+			f.Explanation = strings.TrimSpace(f.Explanation + " " + strangeReset(c))
 			f.Evidence = append(f.Evidence, ofConnection(t, c.ID, trace.EventTCPFIN, trace.EventTCPRST, trace.EventSocketEOF, trace.EventSocketReset)...)
 			f.Source = "RFC 8446 §6.1"
 		}
@@ -195,6 +196,19 @@ func helloText(c *trace.Connection) string {
 		return text + "; back came " + strings.Join(came, ", ") + "."
 	}
 	return text + "."
+}
+
+// strangeReset compares the RST with the server's other packets: they have come
+// over as many routers when both are of one machine.
+func strangeReset(c *trace.Connection) string {
+	if c.Segments == nil {
+		return ""
+	}
+	s := &c.Segments.Server
+	if s.ResetTTL == 0 || s.ResetTTL == s.TTL || s.Segments < 2 {
+		return ""
+	}
+	return fmt.Sprintf("The RST came with a TTL of %d, the server's first packet with %d: it may be of another machine, on the way.", s.ResetTTL, s.TTL)
 }
 
 // segmentsOf counts the segments that carried the first size bytes of a stream.

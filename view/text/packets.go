@@ -189,9 +189,12 @@ func silence(c *trace.Connection) string {
 		return fmt.Sprintf("%s, which peel names and does not read", c.Protocol)
 	}
 	if c.TLS != nil {
-		v := strings.TrimSpace(c.TLS.Version + " " + c.TLS.SNI)
+		v := c.TLS.Version
 		if v == "" {
 			v = "TLS"
+		}
+		if c.TLS.SNI != "" {
+			v += " " + c.TLS.SNI
 		}
 		if c.TLS.ALPN != "" {
 			v += ", ALPN " + c.TLS.ALPN

@@ -343,6 +343,16 @@ func (d *Decoder) Close(dir Dir) []Event {
 	return d.events
 }
 
+// Waits says why records wait and are not read, or nothing when none do.
+func (d *Decoder) Waits() string {
+	for _, dir := range [...]Dir{FromServer, FromClient} {
+		if !d.half[dir].wait.empty() && !d.half[dir].blind {
+			return d.missing(dir)
+		}
+	}
+	return ""
+}
+
 func (d *Decoder) begin(now clock.Time) {
 	const keepBytes, keepEvents = 1 << 20, 1 << 12
 	d.now = now
