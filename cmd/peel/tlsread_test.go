@@ -356,3 +356,40 @@ func TestReadTLSBehindAGap(t *testing.T) {
 		}
 	}
 }
+
+// A capture that begins in the middle of a record of TLS 1.3 is read from the
+// next one on.
+func TestReadTLSFromInsideARecord(t *testing.T) {
+	const size = 300_000
+	ca, err := pki.NewAuthority("test", true, talkTime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := ca.Issue(pki.Leaf{Names: []string{"www.example.com"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys bytes.Buffer
+	list := overhear(t, talkTime, func(c net.Conn) {
+		s := tls.Client(c, &tls.Config{ServerName: "www.example.com", InsecureSkipVerify: true, KeyLogWriter: &keys})
+		io.WriteString(s, "GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n")
+		io.Copy(io.Discard, s)
+	}, func(c net.Conn) {
+		s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}})
+		s.Read(make([]byte, 4096))
+		io.WriteString(s, "HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n")
+		s.Write(make([]byte, size))
+		s.Close()
+	})
+	for from := 40; from < 60; from++ {
+		tr, out := told(t, list[from:], keys.Bytes(), analyze.Limits{})
+		c := tr.Connections[0]
+		if c.TLS == nil || !c.TLS.Decrypted || c.TLS.Version != "TLS 1.3" || len(c.RecordsIn) < 10 {
+			t.Errorf("from packet %d on: %+v\n%s", from+1, c.TLS, out)
+		}
+		tr, _ = told(t, list[from:], nil, analyze.Limits{})
+		if c := tr.Connections[0]; c.TLS == nil || c.TLS.Decrypted || c.TLS.Undecryptable == "" {
+			t.Errorf("from packet %d on, without keys: %+v", from+1, c.TLS)
+		}
+	}
+}

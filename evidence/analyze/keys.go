@@ -92,8 +92,10 @@ func (c *tlsConn) join(dir capture.Direction, b []byte, offset int64) ([]byte, i
 	c.first[dir] = append(c.first[dir], b...)
 	all := c.first[dir]
 	start := offset + int64(len(b)) - int64(len(all))
+	at, found := tlswire.FindRecord(all)
+	all, start = all[at:], start+int64(at)
 	rec := tlswire.WholeRecord(all)
-	if rec == nil && len(all) < 1<<15 {
+	if (rec == nil || !found) && len(all) < 1<<15 {
 		return nil, 0
 	}
 	c.tried[dir], c.first[dir] = true, nil

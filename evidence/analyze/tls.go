@@ -64,7 +64,11 @@ var tlsProtocol = protocol{
 		if o.secure && !o.tunnelled {
 			return no // but through a proxy, TLS is not spoken inside of TLS
 		}
-		return max(looksLikeTLS(o.out), looksLikeTLS(o.in), looksLikeSSL2(o.out))
+		g := max(looksLikeTLS(o.out), looksLikeTLS(o.in), looksLikeSSL2(o.out))
+		if o.late && g != yes {
+			g = max(g, insideTLS(o.out), insideTLS(o.in))
+		}
+		return g
 	},
 	open: func(l *layer, _ *exchange) decoder { return openTLS(l) },
 }
@@ -86,13 +90,31 @@ func looksLikeTLS(b []byte) guess {
 	return no
 }
 
+// insideTLS recognises bytes that begin inside of a record, by the heads of the
+// next two: the capture began in between.
+func insideTLS(b []byte) guess {
+	if len(b) == 0 {
+		return no
+	}
+	if at, ok := tlswire.FindRecord(b); ok && at > 0 {
+		return yes
+	}
+	if len(b) < maxInside {
+		return perhaps
+	}
+	return no
+}
+
+// maxInside is what two records take: in so many bytes one of them begins.
+const maxInside = 2 * (5 + 1<<14 + 2048)
+
 func openTLS(l *layer) *tlsConn {
 	c := &tlsConn{c: l.c, l: l, dec: tlswire.NewDecoder(tlswire.Limits{Budget: &l.c.a.keys.search})}
 	first := join(l.early[capture.Out])
 	if len(first) == 0 {
 		first = join(l.early[capture.In])
 	}
-	c.midway = len(first) > 0 && first[0] == 0x17
+	c.midway = len(first) > 0 && (first[0] == 0x17 || (l.late || l.c.late()) && looksLikeTLS(first) == no && looksLikeSSL2(first) == no)
 	c.early2 = len(first) > 0 && first[0]&0x80 != 0
 	c.inside = l.secure
 	c.above = &layer{c: l.c, space: trace.SpaceTLS, below: c.carried, under: l, secure: true, late: c.midway}
