@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -392,4 +393,34 @@ func TestReadTLSFromInsideARecord(t *testing.T) {
 			t.Errorf("from packet %d on, without keys: %+v", from+1, c.TLS)
 		}
 	}
+}
+
+// Captures of peel itself, of servers that do not do TLS, without its
+// decisions: the person is told what the live run told.
+func TestReadStoredTLSFailures(t *testing.T) {
+	for file, want := range map[string]struct{ row, finding string }{
+		"live-eofhello.pcap": {"TLS, the server closed the connection during the TLS handshake, 1.51 kB out, 0 B in",
+			"error TLS-CLOSED: the server closed the connection during the TLS handshake The ClientHello is of 1506 bytes and names no host (no SNI); nothing came back."},
+		"live-rsthello.pcap": {"TLS, the connection was reset during the TLS handshake, 1.51 kB out, 0 B in",
+			"error TLS-RESET: the connection was reset during the TLS handshake The ClientHello is of 1506 bytes and names no host (no SNI); nothing came back."},
+		"live-plain443.pcap": {"does not speak TLS on this port: it answers in plain HTTP", "error TLS-NOT-TLS: 127.0.0.1:21011 does not speak TLS on this port: it answers in plain HTTP"},
+	} {
+		r := finish(t, peelCommand(t, "read", "--color", "never", filepath.Join(testdata(t), file)))
+		said := strings.Join(strings.Fields(r.stdout), " ")
+		for _, s := range []string{want.row, want.finding} {
+			if !strings.Contains(said, s) {
+				t.Errorf("%s: %q is not told:\n%s", file, s, r.stdout)
+			}
+		}
+	}
+}
+
+// testdata is the folder, for a program that runs in another.
+func testdata(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }

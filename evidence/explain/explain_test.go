@@ -69,7 +69,7 @@ func TestEachFaultIsFound(t *testing.T) {
 		},
 		"TLS-VERSION":     func(t *trace.Trace) { t.Connections[0].Failure = fail("tls", "version") },
 		"TLS-CIPHER":      func(t *trace.Trace) { t.Connections[0].Failure = fail("tls", "cipher") },
-		"TLS-ALPN":        func(t *trace.Trace) { t.Connections[0].TLS.ALPN = "" },
+		"TLS-ALPN":        func(t *trace.Trace) { t.Connections[0].TLS.ALPN, t.Connections[0].Protocol = "", trace.ProtocolHTTP11 },
 		"TLS-MTLS":        func(t *trace.Trace) { t.Exchanges[0].Failure = fail("tls", "client_certificate") },
 		"TLS-CLOSED":      func(t *trace.Trace) { t.Connections[0].Failure = fail("tls", "client_closed") },
 		"TLS-RESET":       func(t *trace.Trace) { t.Connections[0].Failure = fail("tls", "reset") },

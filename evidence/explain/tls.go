@@ -135,6 +135,8 @@ func handshakeFailed(t *facts) []*trace.Finding {
 			Title:    fail.Seen, Explanation: helloText(c), WhatToDo: sentence(fail.Try), Hint: fail.Hint, Source: "RFC 8446 §6.2"}
 		if x != nil {
 			f.Exchange = x.ID
+		} else if len(c.Exchanges) > 0 {
+			f.Severity = trace.Warning // the requests were not hurt
 		}
 		if refused && c.TLS != nil && c.TLS.Verdict != nil && c.TLS.Verdict.Against != "" && len(c.TLS.Chain) > 0 {
 			// Nothing is wrong with the chain that all clients would see.
@@ -303,7 +305,7 @@ func certificateSoon(t *facts) []*trace.Finding {
 func noALPN(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range t.Connections {
-		if c.TLS != nil && c.TLS.ALPN == "" && len(c.TLS.ALPNOffered) > 1 && c.TLS.Decrypted {
+		if c.TLS != nil && c.TLS.ALPN == "" && len(c.TLS.ALPNOffered) > 1 && c.TLS.Decrypted && (c.Protocol == trace.ProtocolHTTP11 || c.Protocol == trace.ProtocolHTTP10) {
 			out = append(out, &trace.Finding{ID: TLSALPN, Severity: trace.Info, Connection: c.ID,
 				Evidence:    ofConnection(t, c.ID, tlswire.TypeClientHello.Event(), tlswire.TypeEncryptedExtensions.Event(), tlswire.TypeServerHello.Event()),
 				Title:       "the server chose no protocol by ALPN; HTTP/1.1 was used",
