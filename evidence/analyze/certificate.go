@@ -1,16 +1,42 @@
 package analyze
 
 import (
+	"bytes"
+	"io"
 	"time"
 
 	words "peel/evidence/failure"
+	"peel/internal/content"
 	"peel/internal/pki"
 	"peel/trace"
+	"peel/wire/tlswire"
 )
 
 // capturesBegin is when there were captures of TLS: a clock that says less was
 // never set.
 var capturesBegin = time.Date(1996, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// maxUnpacked bounds what a compressed Certificate message may become.
+const maxUnpacked = 1 << 18
+
+// unpackCertificate returns the Certificate message that another one holds
+// compressed (RFC 8879 §4), or nil.
+func unpackCertificate(msg []byte) []byte {
+	z, err := tlswire.ParseCompressedCertificate(msg)
+	coding := map[uint16]string{1: "deflate", 2: "br", 3: "zstd"}[z.Algorithm]
+	if err != nil || coding == "" || z.Length > maxUnpacked {
+		return nil
+	}
+	r, err := content.NewReader(bytes.NewReader(z.Packed), coding, content.Limit{MaxBytes: maxUnpacked})
+	if err != nil {
+		return nil
+	}
+	b, err := io.ReadAll(r)
+	if err != nil || len(b) != z.Length {
+		return nil
+	}
+	return append([]byte{byte(tlswire.TypeCertificate), byte(len(b) >> 16), byte(len(b) >> 8), byte(len(b))}, b...)
+}
 
 // certificates judges what a server sent, unless a program that was there has
 // told. A capture has its own time; the name is the one in the ClientHello.

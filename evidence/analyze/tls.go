@@ -346,8 +346,12 @@ func (c *tlsConn) handshake(f *trace.TLS, dir capture.Direction, ev *tlswire.Eve
 		c.outcome.wanted = true
 	case tlswire.TypeFinished:
 		c.outcome.finished[dir] = true
-	case tlswire.TypeCertificate:
-		certificates := parseChain(ev.Version, ev.Data)
+	case tlswire.TypeCertificate, tlswire.TypeCompressedCert:
+		msg := ev.Data
+		if typ == tlswire.TypeCompressedCert {
+			msg = unpackCertificate(msg)
+		}
+		certificates := parseChain(ev.Version, msg)
 		if dir == capture.Out {
 			c.outcome.given = len(certificates) > 0
 			return

@@ -27,8 +27,9 @@ func (o *tlsOutcome) offered(h *tlswire.ClientHello) {
 }
 
 // minFinished is the least that the record of a Finished message of TLS 1.3
-// takes behind its head: the message has the hash's length (RFC 8446 §4.4.4).
-const minFinished = 4 + 32 + 17
+// takes behind its head: the message has the hash's length (RFC 8446 §4.4.4), and
+// the shortest tag is that of AES-CCM-8.
+const minFinished = 4 + 32 + 1 + 8
 
 // completed tells whether the handshake was seen to come to its end. Where the
 // messages are encrypted and no keys are there, records tell as much as that
@@ -83,7 +84,7 @@ const unknownCA = 48
 // alerted takes an alert: what ends a connection is its failure.
 func (c *tlsConn) alerted(dir capture.Direction, ev *tlswire.Event) {
 	switch {
-	case !fatal(ev.Version, ev.Alert):
+	case !fatal(ev.Version, ev.Alert), !c.outcome.hello && c.plain == [2]int64{}: // of what no TLS was seen before
 	case dir == capture.Out:
 		if ev.Alert.Description == unknownCA {
 			c.distrusted()
