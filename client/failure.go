@@ -112,7 +112,12 @@ func brokenFailure(layer trace.LayerName, doing string, err error) *Error {
 	if a, ok := remoteAlert(err); ok {
 		// In TLS 1.3 the server's judgement on a client certificate comes
 		// after the client's handshake is complete, as the first read fails.
-		return because(words.Alert("the server", uint8(a), nil), err)
+		about := words.TLSAlert{From: "the server", Description: uint8(a), Agreed: true}
+		var late *alertError
+		if errors.As(err, &late) {
+			about = late.seen.alert(about)
+		}
+		return because(words.Alert(about), err)
 	}
 	switch {
 	case isEOF(err) || errors.Is(err, io.ErrUnexpectedEOF):
@@ -125,8 +130,9 @@ func brokenFailure(layer trace.LayerName, doing string, err error) *Error {
 	return failure(layer, trace.FailBroken, "the connection broke "+doing+": "+err.Error(), "", err)
 }
 
-// tlsFailure says why a handshake failed, from the error of crypto/tls.
-func tlsFailure(host string, err error, alpn []string) *Error {
+// tlsFailure says why a handshake failed, from the error of crypto/tls, what
+// the client had offered and what it had seen.
+func tlsFailure(host string, err error, offered words.TLSAlert, seen handshake) *Error {
 	var verdict *verdictError
 	var rh tls.RecordHeaderError
 	alert, remote := remoteAlert(err)
@@ -137,9 +143,10 @@ func tlsFailure(host string, err error, alpn []string) *Error {
 	case errors.As(err, &rh):
 		return because(words.NotTLS(host, rh.RecordHeader[:]), err)
 	case remote:
-		return because(words.Alert(host, uint8(alert), alpn), err)
+		offered.From, offered.Description = host, uint8(alert)
+		return because(words.Alert(seen.alert(offered)), err)
 	case isEOF(err) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || isTimeout(err):
-		return brokenFailure(trace.LayerTLS, "during the TLS handshake", err)
+		return brokenFailure(trace.LayerTLS, words.DuringHandshake, err)
 	case strings.Contains(err.Error(), "unsupported version") || strings.Contains(err.Error(), "unsupported versions"):
 		return failure(trace.LayerTLS, trace.FailVersion, host+" chose a TLS version that this client does not speak: "+trimTLS(err),
 			"the server is too old or the client limited", err).hint(trace.HintVersionLimits)

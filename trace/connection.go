@@ -32,16 +32,23 @@ type Connection struct {
 	TCP      *TCP  `json:"tcp,omitempty"`
 	// Segments is what the packets of the connection tell; nil when none was
 	// seen.
-	Segments  *Segments `json:"segments,omitempty"`
-	TLS       *TLS      `json:"tls,omitempty"`
-	HTTP2     *HTTP2    `json:"http2,omitempty"`
-	Exchanges []int     `json:"exchanges,omitempty"`
-	Failure   *Failure  `json:"failure,omitempty"`
+	Segments *Segments `json:"segments,omitempty"`
+	TLS      *TLS      `json:"tls,omitempty"`
+	// Inside is TLS inside of TLS: with the site, where the proxy before it is
+	// spoken to over TLS too.
+	Inside    *TLS     `json:"tls_inside,omitempty"`
+	HTTP2     *HTTP2   `json:"http2,omitempty"`
+	Exchanges []int    `json:"exchanges,omitempty"`
+	Failure   *Failure `json:"failure,omitempty"`
 
 	// RecordsOut and RecordsIn map the decrypted bytes of each direction to
 	// the TLS records that carried them.
 	RecordsOut []TLSRecord `json:"-"`
 	RecordsIn  []TLSRecord `json:"-"`
+	// InsideOut and InsideIn do so for TLS inside of TLS; their records stand in
+	// the plaintext of the outer one.
+	InsideOut []TLSRecord `json:"-"`
+	InsideIn  []TLSRecord `json:"-"`
 	// SentOut and SentIn map the byte stream of each direction to the packets
 	// that carried it, in the order of the stream.
 	SentOut []Sent `json:"-"`
@@ -130,7 +137,9 @@ type SegmentSide struct {
 	// MAC is the link address that its frames came from, where there was one.
 	MAC string `json:"mac,omitempty"`
 	// TTL is the time to live, or hop limit, of its packets when captured.
-	TTL            uint8  `json:"ttl"`
+	TTL uint8 `json:"ttl"`
+	// ResetTTL is that of its RST, where it sent one.
+	ResetTTL       uint8  `json:"reset_ttl,omitempty"`
 	ISN            uint32 `json:"isn"`
 	MSS            uint16 `json:"mss,omitempty"`
 	WindowScale    int    `json:"window_scale"`
@@ -277,9 +286,16 @@ type Verdict struct {
 	Explanation string      `json:"explanation,omitempty"`
 	Try         string      `json:"try,omitempty"`
 	Hint        Hint        `json:"hint,omitempty"`
+	// Against says what a chain of a capture was judged by, where it was not the
+	// client that judged: nobody knows what that one trusts.
+	Against string `json:"against,omitempty"`
 	// Ignored tells that the person asked to go on regardless.
 	Ignored bool `json:"ignored,omitempty"`
 }
+
+// VerdictNotJudged is the code of a chain in which no fault is seen and whose
+// root was not judged, as nobody said what to trust.
+const VerdictNotJudged VerdictCode = "not_judged"
 
 // HTTP2 holds the facts of an HTTP/2 connection.
 type HTTP2 struct {

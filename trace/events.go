@@ -92,6 +92,9 @@ const (
 	EventTLSEarlyDataRefused EventName = "tls.early_data_refused"
 	EventTLSUndecryptable    EventName = "tls.undecryptable"
 	EventTLSJoined           EventName = "tls.joined"
+	EventTLSGap              EventName = "tls.gap"
+	EventTLSAsked            EventName = "tls.asked"
+	EventTLSHello2           EventName = "tls.ssl2_hello"
 )
 
 // Of HTTP. HTTP/2 frames are named by http2.FrameType, WebSocket frames by

@@ -250,18 +250,22 @@ func (t *Trace) Down(r Range) []Range {
 		return nil
 	}
 	switch r.Space {
+	case SpaceInside:
+		return records(c.InsideOut, c.InsideIn, r, SpaceTLS)
 	case SpaceTLS:
-		return c.records(r)
+		return records(c.RecordsOut, c.RecordsIn, r, SpaceStream)
 	case SpaceStream:
 		return c.Packets(r)
 	}
 	return nil
 }
 
-func (c *Connection) records(r Range) []Range {
-	records := c.RecordsIn
+// records leads from plaintext to the records that carried it, which stand in
+// the space below.
+func records(sent, received []TLSRecord, r Range, below Space) []Range {
+	records := received
 	if r.Direction == Out {
-		records = c.RecordsOut
+		records = sent
 	}
 	var out []Range
 	i := sort.Search(len(records), func(i int) bool { return records[i].PlainOffset+records[i].PlainLength > r.Offset })
@@ -270,7 +274,7 @@ func (c *Connection) records(r Range) []Range {
 			break
 		}
 		if rec.PlainLength > 0 {
-			out = append(out, Range{Space: SpaceStream, Connection: r.Connection, Direction: r.Direction, Offset: rec.Offset, Length: rec.Length})
+			out = append(out, Range{Space: below, Connection: r.Connection, Direction: r.Direction, Offset: rec.Offset, Length: rec.Length})
 		}
 	}
 	return out

@@ -49,6 +49,9 @@ const (
 	// SpaceTLS is the plaintext that the TLS application-data records of one
 	// direction hold, joined.
 	SpaceTLS Space = "tls"
+	// SpaceInside is that of TLS inside of TLS, as through a proxy that is spoken
+	// to over TLS.
+	SpaceInside Space = "tls_inside"
 	// SpaceDatagram counts in one UDP payload.
 	SpaceDatagram Space = "datagram"
 	// SpacePacket counts in one packet, from the first byte of its link
@@ -96,9 +99,38 @@ const (
 	ProtocolDNS       Protocol = "DNS"
 	ProtocolSOCKS     Protocol = "SOCKS"
 	ProtocolWebSocket Protocol = "WebSocket"
+
+	// Those that begin in the clear and can change to TLS.
+	ProtocolSMTP       Protocol = "SMTP"
+	ProtocolFTP        Protocol = "FTP"
+	ProtocolPOP3       Protocol = "POP3"
+	ProtocolIMAP       Protocol = "IMAP"
+	ProtocolXMPP       Protocol = "XMPP"
+	ProtocolLDAP       Protocol = "LDAP"
+	ProtocolPostgreSQL Protocol = "PostgreSQL"
+	ProtocolMySQL      Protocol = "MySQL"
+
+	// Those over UDP that are known by sight only.
+	ProtocolQUIC Protocol = "QUIC"
+	ProtocolDTLS Protocol = "DTLS"
+
 	// ProtocolUnknown is one that peel does not read.
 	ProtocolUnknown Protocol = "unknown"
 )
+
+// StartsClear tells of a protocol that begins in the clear and can change to
+// TLS, as SMTP does with STARTTLS.
+func (p Protocol) StartsClear() bool {
+	switch p {
+	case ProtocolSMTP, ProtocolFTP, ProtocolPOP3, ProtocolIMAP, ProtocolXMPP, ProtocolLDAP, ProtocolPostgreSQL, ProtocolMySQL:
+		return true
+	}
+	return false
+}
+
+// BySight tells of a protocol that peel names where it sees it, and does not
+// read.
+func (p Protocol) BySight() bool { return p == ProtocolQUIC || p == ProtocolDTLS }
 
 // ProxyProtocol is how a proxy was asked to connect on.
 type ProxyProtocol string

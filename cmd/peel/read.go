@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -40,6 +41,7 @@ type read struct {
 	std     streams
 	files   []string
 	keylogs []string
+	cacert  string
 	verbose int
 	json    string
 	har     string
@@ -67,6 +69,7 @@ func newReadFlags(r *read) *pflag.FlagSet {
 	f.Usage = func() {}
 	f.SetOutput(discard{})
 	f.StringArrayVar(&r.keylogs, "keylog", nil, "a TLS key log (SSLKEYLOGFILE) that opens the connections; may be given again")
+	f.StringVar(&r.cacert, "cacert", "", "judge certificates by the CA certificates in that PEM file; system: by those of this machine")
 	f.IntVar(&r.open, "open", 0, "tell the story of that request")
 	f.BoolVar(&r.packets, "packets", false, "list the packets, a line each")
 	f.StringVar(&r.why, "why", "", "N: what packet N was for; X/NAME, X/body:BYTE: which packets carried a header or a byte of request X")
@@ -134,7 +137,12 @@ func (r *read) check() error {
 }
 
 func (r *read) run(ctx context.Context) int {
-	rd := peel.NewReading(peel.ReadOptions{Limits: r.limits(), Follow: r.follow})
+	limits := r.limits()
+	var err error
+	if limits.Roots, err = r.roots(); err != nil {
+		return bad(r.std, err)
+	}
+	rd := peel.NewReading(peel.ReadOptions{Limits: limits, Follow: r.follow})
 	file, err := createPcap(r.pcap, r.pcapSecrets, r.mode(), rd.Store)
 	if err != nil {
 		return bad(r.std, err)
@@ -200,6 +208,25 @@ func (r *read) run(ctx context.Context) int {
 		return r.code(nil)
 	}
 	return r.report(rd.Trace())
+}
+
+// roots are what --cacert names, nil without it.
+func (r *read) roots() (*x509.CertPool, error) {
+	switch r.cacert {
+	case "":
+		return nil, nil
+	case "system":
+		return x509.SystemCertPool()
+	}
+	pem, err := os.ReadFile(r.cacert)
+	if err != nil {
+		return nil, fmt.Errorf("--cacert: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("--cacert %s: no certificate in it", r.cacert)
+	}
+	return pool, nil
 }
 
 // limits say what the analysis has to keep for the output asked for.

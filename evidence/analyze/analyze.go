@@ -6,6 +6,7 @@ package analyze
 
 import (
 	"cmp"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"time"
@@ -45,6 +46,10 @@ type Limits struct {
 	Flows int
 	// TCP bounds the reassembly of each connection.
 	TCP tcp.Limits
+	// Roots are what the certificates of a capture are judged against, by its
+	// own time. Without them only that is judged which needs none: dates and
+	// names. Nobody knows what the client of a capture trusted.
+	Roots *x509.CertPool
 }
 
 // Analyzer builds a trace from records. It is not safe for concurrent use.
@@ -93,7 +98,7 @@ func New(l Limits) *Analyzer {
 	setDefault(&l.Connections, 50_000)
 	return &Analyzer{lim: l, protocols: protocols, sessions: map[string][]byte{},
 		conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{},
-		keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}}}
+		keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}, search: maxGapSearch}}
 }
 
 // OnPacket has f called for each packet as it comes, after it was analysed.

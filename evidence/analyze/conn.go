@@ -23,7 +23,6 @@ type conn struct {
 	tlsStart, tlsDone, tlsFailed *trace.Event
 	tlsLast                      *trace.Event // message of the handshake
 	lookup                       *lookup
-	tlsMessages                  []*trace.Event
 
 	// Of the packets that carry it, where packets are seen.
 	flow                       *flow
@@ -37,6 +36,7 @@ type conn struct {
 	open                       int  // exchanges that were not handed out
 	bySocket                   bool // secrets came by the socket
 	accepted                   bool // by the recorded program, which is the server
+	told                       bool // the recorded program tells of its handshake
 
 	root   layer // the bytes of the socket
 	secure bool  // TLS was spoken

@@ -343,6 +343,7 @@ func (a *Analyzer) tlsDecision(r *capture.Record) {
 	facts := c.facts()
 	switch d := r.Decision.(type) {
 	case *decision.TLSStarted:
+		c.told = true
 		c.tlsStart = event("TLS handshake for " + d.ServerName + ", offering " + strings.Join(d.ALPN, ","))
 	case *decision.TLSDone:
 		c.tlsDone = event("TLS handshake complete")

@@ -84,10 +84,11 @@ type opening struct {
 	// out and in are the first bytes of the client and of the server.
 	out, in []byte
 	// late tells that the beginning was not captured; secure that TLS is
-	// below, waited that no more is to be waited for.
-	late, secure, waited bool
-	datagram             bool
-	alpn                 string // that TLS settled on
+	// below, tunnelled that a proxy passes the bytes on, waited that no more is
+	// to be waited for.
+	late, secure, tunnelled, waited bool
+	datagram                        bool
+	alpn                            string // that TLS settled on
 	// client and server are the ports.
 	client, server uint16
 }
@@ -114,11 +115,13 @@ const (
 type layer struct {
 	c *conn
 	// space is the one that its offsets count in, and below leads from them
-	// to the bytes of the layer below that carried them; nil at the bottom.
-	space  trace.Space
-	below  func(dir capture.Direction, offset, length int64) (trace.Range, bool)
-	secure bool // TLS is below
-	late   bool // its beginning was not captured
+	// to the bytes of the layer under it that carried them; nil at the bottom.
+	space     trace.Space
+	below     func(dir capture.Direction, offset, length int64) (trace.Range, bool)
+	under     *layer
+	secure    bool // TLS is below
+	tunnelled bool // a proxy passes on what it holds now
+	late      bool // its beginning was not captured
 
 	dec    decoder
 	in     [2]stretch
@@ -142,7 +145,7 @@ func (l *layer) input(t clock.Time, dir capture.Direction, b []byte) {
 
 // sniff finds out what is spoken from the first bytes, if they tell already.
 func (l *layer) sniff() {
-	o := opening{secure: l.secure, late: l.late || l.c.late(), datagram: l.c.tr.Network == "udp"}
+	o := opening{secure: l.secure, tunnelled: l.tunnelled, late: l.late || l.c.late(), datagram: l.c.tr.Network == "udp"}
 	o.client, o.server = l.c.ports()
 	if t := l.c.tr.TLS; l.secure && t != nil {
 		o.alpn = t.ALPN
@@ -210,7 +213,7 @@ func (l *layer) become(t clock.Time, p *protocol, from *exchange) {
 // passes through the peer: what they are is found out anew.
 func (l *layer) tunnel(t clock.Time, through *trace.Proxy) {
 	l.c.through(through)
-	l.dec, l.late = nil, false
+	l.dec, l.late, l.tunnelled = nil, false, true
 	for dir := range l.in {
 		f := &l.in[dir]
 		if len(f.buf) > 0 {
@@ -278,7 +281,7 @@ func (l *layer) ranges(dir capture.Direction, offset, length int64) []trace.Rang
 	if !ok {
 		return []trace.Range{r}
 	}
-	return []trace.Range{r, below}
+	return append([]trace.Range{r}, l.under.ranges(dir, below.Offset, below.Length)...)
 }
 
 // message adds an event for a message of length bytes at offset of the layer,

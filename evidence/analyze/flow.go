@@ -34,6 +34,7 @@ type flow struct {
 	waiting  [2][]held
 	conflict int
 	ttl      [2]uint8
+	rstTTL   [2]uint8
 	mac      [2]string
 	sent     [2][]sent
 	lost     int // entries of sent that were not kept
@@ -315,6 +316,7 @@ func (f *flow) take(p *packet, s tcp.Segment, length int) {
 	}
 	f.unhold(now)
 	if flags.Has(tcp.RST) {
+		f.rstTTL[dir] = p.ip.TTL
 		f.reset(now, dir)
 	} else if f.ended[0] && f.ended[1] && !f.closed {
 		f.closed = true
@@ -589,7 +591,7 @@ func (f *flow) finish(t *trace.Connection) {
 	}
 	for d, to := range []*trace.SegmentSide{&s.Client, &s.Server} {
 		x := &f.analysis.Sides[d]
-		*to = trace.SegmentSide{MAC: f.mac[d], TTL: f.ttl[d], ISN: x.ISN, MSS: x.Options.MSS, WindowScale: -1, SACK: x.Options.SACKPermitted, Timestamps: x.Options.Timestamps,
+		*to = trace.SegmentSide{MAC: f.mac[d], TTL: f.ttl[d], ResetTTL: f.rstTTL[d], ISN: x.ISN, MSS: x.Options.MSS, WindowScale: -1, SACK: x.Options.SACKPermitted, Timestamps: x.Options.Timestamps,
 			Segments: x.Segments, Bytes: x.Bytes, LargestSegment: x.MaxSegment, Retransmissions: x.Retransmissions, Fast: x.Fast, Spurious: x.Spurious, OutOfOrder: x.OutOfOrder,
 			DuplicateACKs: x.DupAcks, ZeroWindows: x.ZeroWindows, WindowFull: x.WindowFulls, KeepAlives: x.KeepAlives, MinRTT: trace.Duration(f.analysis.MinRTT[d])}
 		if x.SawSYN {

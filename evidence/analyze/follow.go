@@ -107,7 +107,6 @@ func (c *conn) handedOut() {
 		c.a.wire.sent -= len(f.sent[0]) + len(f.sent[1])
 		f.sent = [2][]sent{}
 	}
-	c.tlsMessages = nil
 }
 
 // takeEnded takes what has ended out of what is open, in the order of the

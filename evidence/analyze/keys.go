@@ -15,7 +15,8 @@ type keyRing struct {
 	waiting map[string][]*tlsConn
 	n       int
 	order   []string // the randoms, in the order of the log
-	tries   int      // to open records of connections without a handshake
+	tried   int64    // bytes of records of connections without a handshake
+	search  int64    // bytes of records that may still be tried behind gaps
 	bad     int      // lines that are none
 }
 
@@ -62,7 +63,7 @@ func (a *Analyzer) KeyLog(log []byte) (bad int) {
 func (c *tlsConn) open() {
 	k := &c.c.a.keys
 	random := string(c.dec.ClientRandom())
-	if c.c.bySocket || random == "" || random == c.random {
+	if c.c.bySocket && !c.inside || random == "" || random == c.random {
 		return
 	}
 	c.random = random
@@ -76,10 +77,11 @@ func (c *tlsConn) open() {
 }
 
 // Bounds of the search for the secret of a connection whose handshake was
-// before the capture: attempts for one direction, and for all.
+// before the capture, in bytes of records that are tried to be opened: for one
+// direction, and for all.
 const (
-	maxTries      = 100_000
-	maxTriesInAll = 3_000_000
+	maxTried      = 128 << 20
+	maxTriedInAll = 2 << 30
 )
 
 // join looks for the secret that opens the first record of a direction, when
@@ -90,8 +92,10 @@ func (c *tlsConn) join(dir capture.Direction, b []byte, offset int64) ([]byte, i
 	c.first[dir] = append(c.first[dir], b...)
 	all := c.first[dir]
 	start := offset + int64(len(b)) - int64(len(all))
+	at, found := tlswire.FindRecord(all)
+	all, start = all[at:], start+int64(at)
 	rec := tlswire.WholeRecord(all)
-	if rec == nil && len(all) < 1<<15 {
+	if (rec == nil || !found) && len(all) < 1<<15 {
 		return nil, 0
 	}
 	c.tried[dir], c.first[dir] = true, nil
@@ -107,22 +111,23 @@ func (c *tlsConn) join(dir capture.Direction, b []byte, offset int64) ([]byte, i
 	if dir == capture.In {
 		label = "SERVER_TRAFFIC_SECRET_0"
 	}
-	most := min(max(maxTries/len(randoms), 8), 1<<15)
+	most := min(max(maxTried/(len(rec)*len(randoms)), 8), 1<<15)
+	until := min(k.tried+maxTried, maxTriedInAll)
 	for _, random := range randoms {
 		for _, line := range k.lines[random] {
 			l, _, secret, err := tlswire.ParseKeyLogLine(line)
 			if err != nil || l != label {
 				continue
 			}
-			if k.tries > maxTriesInAll {
+			if k.tried > until {
 				return all, start
 			}
 			n, ok := c.dec.Join(tlswire.Dir(dir), secret, rec, most)
-			k.tries += n
+			k.tried += int64(n) * int64(len(rec))
 			if ok {
 				c.random = random
-				c.c.facts().Version = tlswire.VersionName(c.dec.Version())
-				c.c.facts().Suite = tlswire.SuiteName(c.dec.Suite())
+				c.facts().Version = tlswire.VersionName(c.dec.Version())
+				c.facts().Suite = tlswire.SuiteName(c.dec.Suite())
 				e := c.c.a.event(c.c.a.now, trace.LayerTLS, trace.EventTLSJoined, "the handshake was before the capture; a secret of the key log opens the records")
 				e.Connection, e.Direction = c.c.tr.ID, dirNames[dir]
 				return all, start
@@ -131,3 +136,7 @@ func (c *tlsConn) join(dir capture.Direction, b []byte, offset int64) ([]byte, i
 	}
 	return all, start
 }
+
+// maxGapSearch bounds the bytes of records that are tried to be opened behind
+// gaps, for all connections together.
+const maxGapSearch = 1 << 30

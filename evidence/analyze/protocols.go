@@ -5,7 +5,8 @@ import "strings"
 // protocols are those that peel reads, in the order in which a beginning is
 // compared with them. A protocol is a room of package wire, a decoder, and a line
 // here.
-var protocols = []*protocol{&tlsProtocol, &dnsProtocol, &socksProtocol, &http2Protocol, &http1Protocol, &webSocketProtocol}
+var protocols = []*protocol{&tlsProtocol, &postgreSQLProtocol, &mySQLProtocol, &smtpProtocol, &ftpProtocol, &pop3Protocol, &imapProtocol, &xmppProtocol, &ldapProtocol,
+	&quicProtocol, &dtlsProtocol, &dnsProtocol, &socksProtocol, &http2Protocol, &http1Protocol, &webSocketProtocol}
 
 // carriers are the tunnels whose packets are read.
 var carriers = []*carrier{&greCarrier, &vxlanCarrier, &mplsCarrier, &pppoeCarrier, &ipCarrier}

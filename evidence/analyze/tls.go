@@ -16,6 +16,7 @@ import (
 
 	"peel/clock"
 	"peel/evidence/capture"
+	words "peel/evidence/failure"
 	"peel/trace"
 	"peel/wire/tlswire"
 )
@@ -35,6 +36,13 @@ type tlsConn struct {
 	unnamed   [][]byte // sessions of this connection whose secret is to come
 	random    string   // client random that shared secrets were looked up by
 	opened    bool     // they were given to the decoder just now
+	outcome   tlsOutcome
+	messages  []*trace.Event      // of the handshake
+	inside    bool                // of other TLS
+	chain     []*x509.Certificate // of the server, until the connection ends
+	gapped    [2]bool             // bytes are missing that reading has not got over
+	early2    bool                // a hello in the form of SSL 2.0 is to come,
+	mayBe2    bool                // and the server may answer in it
 
 	// Of a connection whose handshake was before the capture.
 	midway bool
@@ -53,10 +61,14 @@ const maxRecords = 1 << 16
 var tlsProtocol = protocol{
 	layer: trace.LayerTLS, fields: tlsFields,
 	recognise: func(o *opening) guess {
-		if o.secure {
-			return no // TLS in TLS is not read
+		if o.secure && !o.tunnelled {
+			return no // but through a proxy, TLS is not spoken inside of TLS
 		}
-		return max(looksLikeTLS(o.out), looksLikeTLS(o.in))
+		g := max(looksLikeTLS(o.out), looksLikeTLS(o.in), looksLikeSSL2(o.out))
+		if o.late && g != yes {
+			g = max(g, insideTLS(o.out), insideTLS(o.in))
+		}
+		return g
 	},
 	open: func(l *layer, _ *exchange) decoder { return openTLS(l) },
 }
@@ -78,14 +90,40 @@ func looksLikeTLS(b []byte) guess {
 	return no
 }
 
+// insideTLS recognises bytes that begin inside of a record, by the heads of the
+// next two: the capture began in between.
+func insideTLS(b []byte) guess {
+	if len(b) == 0 {
+		return no
+	}
+	if at, ok := tlswire.FindRecord(b); ok && at > 0 {
+		return yes
+	}
+	if len(b) < maxInside {
+		return perhaps
+	}
+	return no
+}
+
+// maxInside is what two records take: in so many bytes one of them begins.
+const maxInside = 2 * (5 + 1<<14 + 2048)
+
 func openTLS(l *layer) *tlsConn {
-	c := &tlsConn{c: l.c, l: l, dec: tlswire.NewDecoder(tlswire.Limits{})}
+	c := &tlsConn{c: l.c, l: l, dec: tlswire.NewDecoder(tlswire.Limits{Budget: &l.c.a.keys.search})}
 	first := join(l.early[capture.Out])
 	if len(first) == 0 {
 		first = join(l.early[capture.In])
 	}
-	c.midway = len(first) > 0 && first[0] == 0x17
-	c.above = &layer{c: l.c, space: trace.SpaceTLS, below: c.carried, secure: true, late: c.midway}
+	c.midway = len(first) > 0 && (first[0] == 0x17 || (l.late || l.c.late()) && looksLikeTLS(first) == no && looksLikeSSL2(first) == no)
+	c.early2 = len(first) > 0 && first[0]&0x80 != 0
+	c.inside = l.secure
+	c.above = &layer{c: l.c, space: trace.SpaceTLS, below: c.carried, under: l, secure: true, late: c.midway}
+	if c.inside {
+		// The secrets of the socket can be of either; those of a key log are found
+		// by what the ClientHello says.
+		c.above.space = trace.SpaceInside
+		return c
+	}
 	l.c.secure, l.c.keyed = true, c
 	for _, line := range l.c.secrets {
 		c.secret(line)
@@ -111,13 +149,24 @@ func (c *tlsConn) secret(line []byte) {
 func (c *tlsConn) input(t clock.Time, dir capture.Direction, b []byte) {
 	offset := c.l.in[dir].offset
 	c.l.in[dir].offset += int64(len(b))
+	if c.inside {
+		c.c.plain -= int64(len(b)) // what it adds is TLS as well
+	}
 	if c.dec == nil {
 		return
 	}
-	if c.midway && !c.tried[dir] {
+	switch {
+	case c.early2 && dir == capture.Out:
+		if b, offset = c.hello2(t, b, offset); b == nil {
+			return
+		}
+	case c.midway && !c.tried[dir]:
 		if b, offset = c.join(dir, b, offset); b == nil {
 			return
 		}
+	}
+	if dir == capture.In && c.server2(t, b, offset) {
+		return
 	}
 	c.take(c.dec.Input(tlswire.Dir(dir), b, offset, t))
 	if c.resumed || c.opened {
@@ -128,19 +177,37 @@ func (c *tlsConn) input(t clock.Time, dir capture.Direction, b []byte) {
 
 // release lets go of the decoder of a connection that has ended.
 func (c *tlsConn) release() {
-	c.dec = nil
+	if f := c.facts(); c.dec != nil && f.Undecryptable == "" {
+		f.Undecryptable = c.dec.Waits() // the capture ends before the connection
+	}
+	c.dec, c.chain = nil, nil
 	c.above.release()
 }
 
 func (c *tlsConn) end(t clock.Time, dir capture.Direction) {
 	if c.dec != nil {
 		c.take(c.dec.Close(tlswire.Dir(dir)))
+		c.ended(dir)
 	}
 	c.above.end(t, dir)
 }
 
-// gap: a record that is not whole cannot be opened, nor those behind it.
-func (c *tlsConn) gap(clock.Time, capture.Direction, int64) bool { return false }
+// gap: behind missing bytes the decoder looks for a record that it can open.
+// What is above is told when it has found one, or that there is none.
+func (c *tlsConn) gap(t clock.Time, dir capture.Direction, n int64) bool {
+	c.l.in[dir].offset += n
+	ok := false
+	if n > 0 && c.dec != nil && !(c.midway && !c.tried[dir]) {
+		var events []tlswire.Event
+		events, ok = c.dec.Gap(tlswire.Dir(dir), n, t)
+		c.take(events)
+	}
+	c.gapped[dir] = ok
+	if !ok {
+		c.above.gap(t, dir, 0)
+	}
+	return c.dec != nil && n > 0
+}
 
 func (c *tlsConn) take(events []tlswire.Event) {
 	for i := range events {
@@ -149,7 +216,7 @@ func (c *tlsConn) take(events []tlswire.Event) {
 }
 
 func (c *tlsConn) event(ev *tlswire.Event) {
-	f := c.c.facts()
+	f := c.facts()
 	dir := capture.Direction(ev.Dir)
 	switch ev.Kind {
 	case tlswire.KindHandshake:
@@ -169,12 +236,18 @@ func (c *tlsConn) event(ev *tlswire.Event) {
 		c.c.plain += int64(len(ev.Data))
 		f.Decrypted = true
 		c.above.input(ev.Time, dir, ev.Data)
+	case tlswire.KindGap:
+		c.low(ev, dir, trace.EventTLSGap, ev.Reason)
+		c.gapped[dir] = false
+		c.plain[dir] += ev.Missing
+		c.above.gap(ev.Time, dir, ev.Missing)
 	case tlswire.KindAlert:
 		text := ev.Alert.String()
 		if len(f.Alerts) < maxMessages {
 			f.Alerts = append(f.Alerts, trace.Alert{Direction: dirNames[dir], Code: ev.Alert.Description, Text: text})
 		}
 		c.low(ev, dir, trace.EventTLSAlert, "alert: "+text)
+		c.alerted(dir, ev)
 	case tlswire.KindChangeCipherSpec:
 		c.low(ev, dir, trace.EventTLSChangeCipherSpec, "ChangeCipherSpec")
 	case tlswire.KindUndecryptable:
@@ -182,16 +255,35 @@ func (c *tlsConn) event(ev *tlswire.Event) {
 			f.Undecryptable = ev.Reason
 			c.low(ev, dir, trace.EventTLSUndecryptable, ev.Reason)
 		}
+		if c.gapped[dir] {
+			c.gapped[dir] = false
+			c.above.gap(ev.Time, dir, 0)
+		}
 	case tlswire.KindMalformed:
 		c.low(ev, dir, trace.LayerTLS.Malformed(), ev.Reason)
+		if dir == capture.In && c.outcome.hello && c.dec.Outline(tlswire.FromServer) == (tlswire.Outline{}) {
+			c.fail(words.NotTLS(c.server(), ev.Data))
+		}
+		c.outcome.malformed = true
 	}
 }
 
-// low adds an event whose bytes stand directly in the TCP stream.
+// facts are those of this TLS, of which a connection can have two.
+func (c *tlsConn) facts() *trace.TLS {
+	if !c.inside {
+		return c.c.facts()
+	}
+	if c.c.tr.Inside == nil {
+		c.c.tr.Inside = &trace.TLS{Messages: []trace.TLSMessage{}}
+	}
+	return c.c.tr.Inside
+}
+
+// low adds an event whose bytes are records.
 func (c *tlsConn) low(ev *tlswire.Event, dir capture.Direction, name trace.EventName, text string) *trace.Event {
 	e := c.c.a.event(ev.Time, trace.LayerTLS, name, text)
 	e.Connection, e.Direction = c.c.tr.ID, dirNames[dir]
-	e.Bytes = []trace.Range{{Space: trace.SpaceStream, Connection: c.c.tr.ID, Direction: dirNames[dir], Offset: ev.Offset, Length: int64(ev.Length)}}
+	e.Bytes = c.l.ranges(dir, ev.Offset, int64(ev.Length))
 	e.Raw = bytes.Clone(ev.Data[:min(len(ev.Data), c.c.a.lim.Raw)])
 	e.RawLength = len(ev.Data)
 	return e
@@ -210,13 +302,14 @@ func (c *tlsConn) handshake(f *trace.TLS, dir capture.Direction, ev *tlswire.Eve
 	if c.c.tlsStart == nil {
 		c.c.tlsStart = e
 	}
-	if typ != tlswire.TypeNewSessionTicket && c.plain == [2]int64{} {
+	if !c.inside && typ != tlswire.TypeNewSessionTicket && c.plain == [2]int64{} {
 		c.c.tlsLast = e
 	}
 	switch typ {
 	case tlswire.TypeClientHello:
 		if h, err := tlswire.ParseClientHello(ev.Data); err == nil {
 			f.SNI, f.ALPNOffered = h.ServerName, h.ALPN
+			c.outcome.offered(&h)
 			c.sessionID = bytes.Clone(h.SessionID)
 			c.offered = c.c.a.sessions[string(h.Ticket)]
 			if c.offered == nil {
@@ -226,6 +319,7 @@ func (c *tlsConn) handshake(f *trace.TLS, dir capture.Direction, ev *tlswire.Eve
 		}
 	case tlswire.TypeServerHello:
 		if h, err := tlswire.ParseServerHello(ev.Data); err == nil {
+			c.outcome.agreed = true
 			f.Version, f.Suite = tlswire.VersionName(h.Version), tlswire.SuiteName(h.CipherSuite)
 			if h.Group != 0 {
 				f.Group = tlswire.GroupName(h.Group)
@@ -248,10 +342,22 @@ func (c *tlsConn) handshake(f *trace.TLS, dir capture.Direction, ev *tlswire.Eve
 		if h, err := tlswire.ParseEncryptedExtensions(ev.Data); err == nil {
 			f.ALPN = h.ALPN
 		}
-	case tlswire.TypeCertificate:
-		if dir == capture.In {
-			f.Chain = chain(ev.Version, ev.Data)
+	case tlswire.TypeCertificateRequest:
+		c.outcome.wanted = true
+	case tlswire.TypeFinished:
+		c.outcome.finished[dir] = true
+	case tlswire.TypeCertificate, tlswire.TypeCompressedCert:
+		msg := ev.Data
+		if typ == tlswire.TypeCompressedCert {
+			msg = unpackCertificate(msg)
 		}
+		certificates := parseChain(ev.Version, msg)
+		if dir == capture.Out {
+			c.outcome.given = len(certificates) > 0
+			return
+		}
+		f.Chain = describe(certificates)
+		c.certificates(f, certificates)
 	case tlswire.TypeCertificateVerify:
 		if dir == capture.In {
 			f.Signature = tlswire.SignatureName(tlswire.SignatureScheme(ev.Data))
@@ -295,21 +401,38 @@ func (c *tlsConn) remember(key []byte) {
 
 // messageEvents ties handshake messages to their events; the IDs of events
 // are known only at the end.
-func (c *tlsConn) messageEvents(e *trace.Event) { c.c.tlsMessages = append(c.c.tlsMessages, e) }
+func (c *tlsConn) messageEvents(e *trace.Event) { c.messages = append(c.messages, e) }
 
-// chain describes the certificates of a Certificate message.
-func chain(version uint16, msg []byte) []trace.Certificate {
+// sentCertificate is one of a Certificate message; x509 is nil when it cannot
+// be read, which err says.
+type sentCertificate struct {
+	der  []byte
+	x509 *x509.Certificate
+	err  error
+}
+
+func parseChain(version uint16, msg []byte) []sentCertificate {
 	ders, err := tlswire.ParseCertificate(version, msg)
 	if err != nil {
 		return nil
 	}
-	var out []trace.Certificate
+	var out []sentCertificate
 	for _, der := range ders {
-		sum := sha256.Sum256(der)
-		tc := trace.Certificate{SHA256: hex.EncodeToString(sum[:])}
 		x, err := x509.ParseCertificate(der)
-		if err != nil {
-			tc.Subject = "not readable: " + err.Error()
+		out = append(out, sentCertificate{der, x, err})
+	}
+	return out
+}
+
+// describe tells of the certificates of a Certificate message.
+func describe(list []sentCertificate) []trace.Certificate {
+	var out []trace.Certificate
+	for _, c := range list {
+		sum := sha256.Sum256(c.der)
+		tc := trace.Certificate{SHA256: hex.EncodeToString(sum[:])}
+		x := c.x509
+		if x == nil {
+			tc.Subject = "not readable: " + c.err.Error()
 			out = append(out, tc)
 			continue
 		}
@@ -351,20 +474,25 @@ func (c *tlsConn) carried(dir capture.Direction, offset, length int64) (trace.Ra
 }
 
 func (c *tlsConn) finish(t *trace.Connection) {
-	t.RecordsOut, t.RecordsIn = slices.Clip(c.records[capture.Out]), slices.Clip(c.records[capture.In])
+	of, out, in := &t.TLS, &t.RecordsOut, &t.RecordsIn
+	if c.inside {
+		of, out, in = &t.Inside, &t.InsideOut, &t.InsideIn
+	}
+	*out, *in = slices.Clip(c.records[capture.Out]), slices.Clip(c.records[capture.In])
 	c.above.finish(t)
-	if t.TLS == nil {
+	if *of == nil {
 		return
 	}
-	facts := *t.TLS
+	facts := **of
 	if c.c.tlsFailed != nil {
 		// A client that breaks the handshake off never makes the keys for
 		// what the server has sent ahead: nothing is missing.
 		facts.Undecryptable = ""
 	}
+	facts.Alerts = slices.Clip(facts.Alerts)
 	facts.Messages = append([]trace.TLSMessage{}, facts.Messages...)
-	for i, e := range c.c.tlsMessages {
+	for i, e := range c.messages {
 		facts.Messages[i].Event = e.ID
 	}
-	t.TLS = &facts
+	*of = &facts
 }

@@ -36,7 +36,7 @@ type rule func(*facts) []*trace.Finding
 var rules = []rule{
 	dnsTimeout, dnsPairRace, dnsTruncated, dnsSearchStorm, dnsFailure, dnsHalf,
 	connectRefused, connectTimeout, ipv6Broken,
-	certificate, tlsAlert, helloRetry, certificateSoon, noALPN,
+	certificate, handshakeFailed, noCloseNotify, helloRetry, certificateSoon, noALPN,
 	refusedSeen, unanswered, retransmissions, zeroWindow, tooBig, arpConflict, arpSilence, incomplete,
 	truncatedBody, redirectLoop, reuseRace, uncompressed, goAway, streamLimit,
 }

@@ -67,10 +67,19 @@ func TestEachFaultIsFound(t *testing.T) {
 		"TLS-NO-INTERMEDIATE": func(t *trace.Trace) {
 			t.Connections[0].TLS.Verdict = &trace.Verdict{Code: "missing_intermediate", Reason: "why"}
 		},
-		"TLS-VERSION":      func(t *trace.Trace) { t.Connections[0].Failure = fail("tls", "version") },
-		"TLS-CIPHER":       func(t *trace.Trace) { t.Connections[0].Failure = fail("tls", "cipher") },
-		"TLS-ALPN":         func(t *trace.Trace) { t.Connections[0].TLS.ALPN = "" },
-		"TLS-MTLS":         func(t *trace.Trace) { t.Exchanges[0].Failure = fail("tls", "client_certificate") },
+		"TLS-VERSION":     func(t *trace.Trace) { t.Connections[0].Failure = fail("tls", "version") },
+		"TLS-CIPHER":      func(t *trace.Trace) { t.Connections[0].Failure = fail("tls", "cipher") },
+		"TLS-ALPN":        func(t *trace.Trace) { t.Connections[0].TLS.ALPN, t.Connections[0].Protocol = "", trace.ProtocolHTTP11 },
+		"TLS-MTLS":        func(t *trace.Trace) { t.Exchanges[0].Failure = fail("tls", "client_certificate") },
+		"TLS-CLOSED":      func(t *trace.Trace) { t.Connections[0].Failure = fail("tls", "client_closed") },
+		"TLS-RESET":       func(t *trace.Trace) { t.Connections[0].Failure = fail("tls", "reset") },
+		"TLS-ALERT":       func(t *trace.Trace) { t.Connections[0].Failure = fail("tls", "alert") },
+		"TLS-HANDSHAKE":   func(t *trace.Trace) { t.Connections[0].Failure = fail("tls", "handshake_failed") },
+		"TLS-CERTIFICATE": func(t *trace.Trace) { t.Connections[0].Failure = fail("tls", "certificate_refused") },
+		"TLS-NO-CLOSE-NOTIFY": func(t *trace.Trace) {
+			t.Exchanges[0].Response.Body.Framing = trace.FramingClose
+			t.Events = append(t.Events, &trace.Event{ID: 6, Name: trace.EventTCPFIN, Connection: 1, Direction: trace.In})
+		},
 		"TLS-HELLO-RETRY":  func(t *trace.Trace) { t.Connections[0].TLS.HelloRetry = true },
 		"TLS-EXPIRES-SOON": func(t *trace.Trace) { t.Connections[0].TLS.Chain[0].NotAfter = "2026-11-25T00:00:00Z" },
 		"HTTP-TRUNCATED": func(t *trace.Trace) {

@@ -46,6 +46,11 @@ const (
 	TLSClientCertificate trace.FindingID = "TLS-MTLS"
 	TLSNotTLS            trace.FindingID = "TLS-NOT-TLS"
 	TLSHelloRetry        trace.FindingID = "TLS-HELLO-RETRY"
+	TLSClosed            trace.FindingID = "TLS-CLOSED"
+	TLSReset             trace.FindingID = "TLS-RESET"
+	TLSAlert             trace.FindingID = "TLS-ALERT"
+	TLSHandshake         trace.FindingID = "TLS-HANDSHAKE"
+	TLSNoCloseNotify     trace.FindingID = "TLS-NO-CLOSE-NOTIFY"
 )
 
 // Of packets on the way.

@@ -7,11 +7,9 @@ package failure
 
 import (
 	"fmt"
-	"strings"
 
 	"peel/trace"
 	"peel/wire/http2"
-	"peel/wire/tlswire"
 )
 
 func words(layer trace.LayerName, code trace.FailureCode, seen, try string, hint trace.Hint) trace.Failure {
@@ -34,31 +32,6 @@ func Closed(layer trace.LayerName, doing string) trace.Failure {
 func Reset(layer trace.LayerName, doing string) trace.Failure {
 	return words(layer, trace.FailReset, "the connection was reset "+doing,
 		"try again; a reset comes from the server, or from a firewall or NAT on the way that forgot the connection", "")
-}
-
-// NotTLS is an answer to a ClientHello that is no TLS; first is how it begins.
-func NotTLS(host string, first []byte) trace.Failure {
-	return words(trace.LayerTLS, trace.FailNotTLS, fmt.Sprintf("%s does not speak TLS on this port: its first bytes are %q", host, first[:min(len(first), 5)]),
-		"use http:// instead of https://, or another port", "")
-}
-
-// Alert is a fatal TLS alert of the server (RFC 8446 §6.2). Offered are the
-// protocols of the ClientHello's ALPN extension.
-func Alert(host string, description uint8, offered []string) trace.Failure {
-	said := fmt.Sprintf("%s ended the connection with the TLS alert %s", host, tlswire.AlertName(description))
-	switch description {
-	case 40:
-		return words(trace.LayerTLS, trace.FailCipher, said, "no cipher suite, group or certificate suits both sides", trace.HintMessages)
-	case 70:
-		return words(trace.LayerTLS, trace.FailVersion, said, "the server does not speak TLS 1.2 or 1.3 as offered", "")
-	case 112:
-		return words(trace.LayerTLS, trace.FailUnrecognizedName, said, "the server knows no site of that name; check the host name", "")
-	case 116, 42:
-		return words(trace.LayerTLS, trace.FailClientCertificate, said, "the server wants a client certificate: give one", trace.HintClientCert)
-	case 120:
-		return words(trace.LayerTLS, trace.FailALPN, said+"; offered was "+strings.Join(offered, ", "), "the server speaks none of the offered protocols; try another", trace.HintHTTPVersion)
-	}
-	return words(trace.LayerTLS, trace.FailAlert, said, "", "")
 }
 
 // StreamReset is an RST_STREAM of the server (RFC 9113 §6.4), after got bytes

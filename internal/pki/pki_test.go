@@ -3,6 +3,7 @@ package pki
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -145,5 +146,72 @@ func TestPEMHoldsWhatAServerNeeds(t *testing.T) {
 	pair, err := tls.X509KeyPair(chain, key)
 	if err != nil || len(pair.Certificate) != 2 {
 		t.Fatalf("%d certificates, %v", len(pair.Certificate), err)
+	}
+}
+
+// Of a chain that nobody of this machine was shown, what is wrong for every
+// client is told, and that the rest was not judged.
+func TestInspect(t *testing.T) {
+	a, list := cases(t)
+	for what, c := range list {
+		want := c.code
+		switch want {
+		case OK, MissingIntermediate, UnknownRoot:
+			want = NotJudged // it depends on what the client trusts
+		}
+		v := Inspect(c.sent, JudgeOptions{Name: c.name, Now: now, Clock: "the capture's clock"})
+		if v.Code != want || v.OK || v.Title == "" || strings.Contains(v.Title+v.Explanation+v.Try, "this machine") {
+			t.Errorf("%s: %+v", what, v)
+		}
+	}
+	good := issue(t, a, Leaf{})
+	if v := Inspect(good, JudgeOptions{Now: now}); !strings.Contains(v.Title, "no name was asked for (SNI)") || strings.Contains(v.Title, "10.0.0.1") {
+		t.Errorf("without a name: %q", v.Title)
+	}
+	expired := issue(t, a, Leaf{NotAfter: now.Add(-time.Hour), NotBefore: now.AddDate(0, -1, 0)})
+	if v := Inspect(expired, JudgeOptions{Name: "example.com"}); v.Code != NotJudged || !strings.Contains(v.Title, "the capture does not know the date") {
+		t.Errorf("without a clock: %+v", v)
+	}
+	both := Inspect(expired, JudgeOptions{Name: "other.example", Now: now})
+	if both.Code != Expired || !strings.Contains(both.Explanation, "other.example") {
+		t.Errorf("two faults: %+v", both)
+	}
+	if v := Distrusted(issue(t, a, Leaf{OmitIntermediate: true}), JudgeOptions{Now: now, Distrusts: "which the client does not trust"}); v.Code != MissingIntermediate {
+		t.Errorf("distrusted, alone: %+v", v)
+	}
+	if v := Distrusted(good, JudgeOptions{Now: now, Distrusts: "which the client does not trust"}); v.Code != UnknownRoot || !strings.Contains(v.Title, "which the client does not trust") {
+		t.Errorf("distrusted: %+v", v)
+	}
+}
+
+// A name in the common name alone is said to be there, and not for nobody.
+func TestCommonNameOnly(t *testing.T) {
+	a := authority(t, true)
+	key, err := newKey(ECDSAP256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "localhost"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)}, a.Intermediate, key.Public(), a.interKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"localhost":   "the certificate has localhost in its common name only, and no subject alternative name",
+		"example.com": "the certificate has no subject alternative name, only the common name localhost, and is not for example.com",
+	} {
+		v := Judge([]*x509.Certificate{leaf, a.Intermediate}, JudgeOptions{Name: name, Roots: a.Pool(), Now: now})
+		if v.Code != WrongName || v.Title != want || !strings.Contains(v.Explanation, "do not look at the common name") || strings.Contains(v.Explanation, "is valid") {
+			t.Errorf("%+v", v)
+		}
+	}
+}
+
+// A leaf that had expired before its issuer came to be: no moment is told as
+// the current time but this machine's.
+func TestYoungerIntermediate(t *testing.T) {
+	a := authority(t, true)
+	v := Judge(issue(t, a, Leaf{NotBefore: now.AddDate(-7, 0, 0), NotAfter: now.AddDate(-6, 0, 0)}), JudgeOptions{Name: "example.com", Roots: a.Pool(), Now: now})
+	if v.Code != Expired || strings.Contains(v.Explanation, "current time") || v.Explanation != "Also: the CA certificate Test Intermediate is younger than that, of 2021-11-20 12:00 UTC." {
+		t.Errorf("%+v", v)
 	}
 }

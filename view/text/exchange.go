@@ -251,10 +251,17 @@ func (s *writer) segments(c *trace.Connection) {
 }
 
 func (s *writer) tls(c *trace.Connection, x *trace.Exchange) {
-	if c == nil || c.TLS == nil {
+	if c == nil {
 		return
 	}
-	t := c.TLS
+	s.tlsFacts("tls", c.TLS, x)
+	s.tlsFacts("inside", c.Inside, x)
+}
+
+func (s *writer) tlsFacts(label string, t *trace.TLS, x *trace.Exchange) {
+	if t == nil {
+		return
+	}
 	var parts []string
 	for _, p := range []string{t.Version, t.Suite, t.Group} {
 		if p != "" {
@@ -277,11 +284,12 @@ func (s *writer) tls(c *trace.Connection, x *trace.Exchange) {
 		parts = append(parts, "one more round trip (HelloRetryRequest)")
 	}
 	if len(parts) > 0 {
-		s.row("tls", clean(strings.Join(parts, ", ")))
+		s.row(label, clean(strings.Join(parts, ", ")))
 	}
 	if v := t.Verdict; v != nil && !(x.Reused && v.OK) {
 		text := clean(v.Reason)
 		switch {
+		case v.Code == trace.VerdictNotJudged:
 		case v.Ignored:
 			text = s.warn("not valid, ignored as asked: ") + text
 		case !v.OK:

@@ -67,7 +67,7 @@ func (s *writer) fields(e *trace.Event) {
 	s.hex(e.Raw, e.RawLength)
 }
 
-var spaceWords = map[trace.Space]string{trace.SpaceStream: "the stream", trace.SpaceTLS: "the TLS plaintext", trace.SpaceDatagram: "a datagram"}
+var spaceWords = map[trace.Space]string{trace.SpaceStream: "the stream", trace.SpaceTLS: "the TLS plaintext", trace.SpaceInside: "the plaintext of TLS inside of TLS", trace.SpaceDatagram: "a datagram"}
 
 func (s *writer) field(f trace.Field, indent int) {
 	value := clean(f.Value)

@@ -171,7 +171,7 @@ func (s *writer) silent() bool {
 	t := s.t
 	first := true
 	for _, c := range t.Connections {
-		if c.Network != "tcp" || len(c.Exchanges) > 0 || c.Protocol == trace.ProtocolDNS {
+		if c.Network != "tcp" && !c.Protocol.BySight() || len(c.Exchanges) > 0 || c.Protocol == trace.ProtocolDNS {
 			continue
 		}
 		if first {
@@ -189,20 +189,29 @@ func (s *writer) silent() bool {
 // silence says why no request was seen on a connection.
 func silence(c *trace.Connection) string {
 	var parts []string
+	if c.Protocol.BySight() {
+		return fmt.Sprintf("%s, which peel names and does not read", c.Protocol)
+	}
 	if c.TLS != nil {
-		v := strings.TrimSpace(c.TLS.Version + " " + c.TLS.SNI)
+		v := c.TLS.Version
 		if v == "" {
 			v = "TLS"
 		}
+		if c.TLS.SNI != "" {
+			v += " " + c.TLS.SNI
+		}
 		if c.TLS.ALPN != "" {
 			v += ", ALPN " + c.TLS.ALPN
+		}
+		if c.Protocol.StartsClear() {
+			v = string(c.Protocol) + ", then " + v
 		}
 		parts = append(parts, v)
 		if c.TLS.Undecryptable != "" {
 			parts = append(parts, "not decrypted: "+c.TLS.Undecryptable)
 		}
 		for _, a := range c.TLS.Alerts {
-			if !a.CloseNotify() {
+			if !a.CloseNotify() && !failedTLS(c) {
 				parts = append(parts, "alert "+a.String())
 			}
 		}
@@ -215,7 +224,7 @@ func silence(c *trace.Connection) string {
 		parts = append(parts, fmt.Sprintf("no answer to %s", plural(g.Client.Segments, "segment")))
 	case c.ClosedBy == trace.ByReset && c.BytesIn+c.BytesOut == 0:
 		parts = append(parts, "refused (RST)")
-	case c.ClosedBy == trace.ByReset:
+	case c.ClosedBy == trace.ByReset && !failedTLS(c):
 		parts = append(parts, "reset")
 	}
 	if c.Failure != nil {
@@ -223,4 +232,9 @@ func silence(c *trace.Connection) string {
 	}
 	parts = append(parts, fmt.Sprintf("%s out, %s in", bytesText(c.BytesOut), bytesText(c.BytesIn)))
 	return strings.Join(parts, ", ")
+}
+
+// failedTLS tells whether a connection's failure says how its TLS ended.
+func failedTLS(c *trace.Connection) bool {
+	return c.Failure != nil && c.Failure.Layer == trace.LayerTLS
 }

@@ -88,6 +88,7 @@ func SignatureScheme(msg []byte) uint16 {
 type CompressedCertificate struct {
 	Algorithm          uint16 // 1 zlib, 2 brotli, 3 zstd
 	Length, Compressed int    // bytes without and with compression
+	Packed             []byte // the message's content; aliases the message
 }
 
 // ParseCompressedCertificate reads the message with its 4-byte header.
@@ -96,6 +97,7 @@ func ParseCompressedCertificate(msg []byte) (CompressedCertificate, error) {
 	if err != nil {
 		return CompressedCertificate{}, err
 	}
-	out := CompressedCertificate{uint16(c.number(2)), c.number(3), len(c.bytes(3))}
+	out := CompressedCertificate{Algorithm: uint16(c.number(2)), Length: c.number(3), Packed: c.bytes(3)}
+	out.Compressed = len(out.Packed)
 	return out, c.finish(TypeCompressedCert)
 }

@@ -30,6 +30,9 @@ type Limits struct {
 	Pending int
 	// Message bounds a handshake message in bytes; 0 means 256 KiB.
 	Message int
+	// Budget, if any, is what all decoders that have it may spend together on
+	// the search behind gaps, in bytes of records tried; it is counted down.
+	Budget *int64
 	// Records asks for an event of KindRecord ahead of what each record holds.
 	Records bool
 }
@@ -42,6 +45,9 @@ const (
 	maxClear    = 1 << 14
 	maxSealed13 = maxClear + 256
 	maxSealed12 = maxClear + 2048
+	// tail13 is what TLS 1.3 adds to content: its type and the tag of the AEAD
+	// (RFC 8446 §5.2).
+	tail13 = 1 + 16
 
 	typeCCS       = 20
 	typeAlert     = 21
@@ -63,6 +69,10 @@ type half struct {
 	msg   []byte // handshake bytes not yet taken
 	from  int64  // where the record stands in which msg begins
 	plain int64  // bytes of application data so far
+
+	outline Outline
+	lost    *loss // behind missing bytes, until records can be read again
+	torn    bool  // a handshake message may go on that began in missing bytes
 
 	blind  bool // records are told, and not read any more
 	broken bool // nothing more can be told
@@ -88,6 +98,8 @@ type Decoder struct {
 	now    clock.Time
 	events []Event
 	arena  []byte
+
+	scratch []byte // of what is tried
 }
 
 // params are what a handshake has settled.
@@ -97,6 +109,43 @@ type params struct {
 	suite                      *suite  // nil when its records cannot be opened
 	etm                        [2]bool // encrypt_then_mac in each hello
 }
+
+// Outline is what the heads of a direction's records tell, whether what they
+// hold can be read or not.
+type Outline struct {
+	// Data counts the bytes in records of type application_data, with what
+	// protects them.
+	Data int64
+	// Changed tells that a ChangeCipherSpec came, and Behind counts the
+	// handshake records after it.
+	Changed bool
+	Behind  int
+	// LastType and LastSize are of the last record: its content type and its
+	// bytes behind the head.
+	LastType uint8
+	LastSize int
+}
+
+func (o *Outline) add(rec []byte) {
+	o.LastType, o.LastSize = rec[0], len(rec)-recordHeader
+	switch rec[0] {
+	case typeData:
+		o.Data += int64(o.LastSize)
+	case typeCCS:
+		o.Changed = true
+	case typeHandshake:
+		if o.Changed {
+			o.Behind++
+		}
+	}
+}
+
+// AlertSized tells whether the last record is encrypted and as long as one that
+// holds an alert in TLS 1.3 without padding. What it holds is not known.
+func (o *Outline) AlertSized() bool { return o.LastType == typeData && o.LastSize == 2+tail13 }
+
+// Outline returns what the heads of one direction's records have told so far.
+func (d *Decoder) Outline(dir Dir) Outline { return d.half[dir].outline }
 
 // NewDecoder returns a decoder for a new connection.
 func NewDecoder(l Limits) *Decoder {
@@ -141,6 +190,9 @@ func (d *Decoder) Input(dir Dir, b []byte, offset int64, now clock.Time) []Event
 	}
 	h.next += int64(len(b))
 	d.run()
+	if h.lost != nil {
+		b = d.regain(dir, b)
+	}
 	for len(b) > 0 && !h.broken {
 		b = d.frame(dir, b)
 	}
@@ -201,6 +253,7 @@ func (d *Decoder) recordSize(dir Dir, b []byte) (int, bool) {
 // later.
 func (d *Decoder) whole(dir Dir, rec []byte) {
 	h := &d.half[dir]
+	h.outline.add(rec)
 	if h.wait.empty() && d.take(dir, rec, d.now) {
 		h.wait.offset += int64(len(rec))
 		return
@@ -275,6 +328,9 @@ func (d *Decoder) Close(dir Dir) []Event {
 		}
 	}
 	h := &d.half[dir]
+	if h.lost != nil {
+		d.unfound(dir)
+	}
 	if h.broken || h.blind && len(h.part) == 0 {
 		return d.events
 	}
@@ -285,6 +341,16 @@ func (d *Decoder) Close(dir Dir) []Event {
 			Reason: fmt.Sprintf("the stream ends inside of a handshake message, after %d bytes of it", len(h.msg))})
 	}
 	return d.events
+}
+
+// Waits says why records wait and are not read, or nothing when none do.
+func (d *Decoder) Waits() string {
+	for _, dir := range [...]Dir{FromServer, FromClient} {
+		if !d.half[dir].wait.empty() && !d.half[dir].blind {
+			return d.missing(dir)
+		}
+	}
+	return ""
 }
 
 func (d *Decoder) begin(now clock.Time) {

@@ -19,6 +19,9 @@ const (
 	KindUndecryptable
 	// KindMalformed is a record or message that breaks the format.
 	KindMalformed
+	// KindGap is a stretch that could not be read, as bytes of it are missing;
+	// what comes behind it can be read again. Missing says what it held.
+	KindGap
 	// KindRecord is a record, readable or not; see Limits.Records. Record
 	// tells of it, and Data holds its 5-byte header.
 	KindRecord
@@ -50,7 +53,10 @@ type Event struct {
 	Encrypted bool
 	// Record is set for records, and for what stands in exactly one.
 	Record Record
-	Reason string
+	// Missing is how many bytes of application data a gap holds, were all of
+	// its records of that type; 0 when that is not known.
+	Missing int64
+	Reason  string
 }
 
 // Record is what is known of a record.

@@ -131,6 +131,9 @@ type ServerHello struct {
 var helloRetryRandom = []byte{0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
 	0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c}
 
+// isDraft13 tells the versions that drafts of TLS 1.3 had.
+func isDraft13(v uint16) bool { return v>>8 == 0x7f }
+
 // ParseServerHello reads a ServerHello with its 4-byte header. With an error,
 // what could be read is given too.
 func ParseServerHello(msg []byte) (ServerHello, error) {
@@ -141,9 +144,14 @@ func ParseServerHello(msg []byte) (ServerHello, error) {
 	}
 	h.Version = uint16(c.number(2))
 	h.Random = c.take(32)
-	h.SessionID = c.bytes(1)
+	short := isDraft13(h.Version) // of which the older ones have less
+	if !short {
+		h.SessionID = c.bytes(1)
+	}
 	h.CipherSuite = uint16(c.number(2))
-	c.number(1) // compression method
+	if !short {
+		c.number(1) // compression method
+	}
 	h.Extensions = c.extensions()
 	if err := c.finish(TypeServerHello); err != nil {
 		return h, err

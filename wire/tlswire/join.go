@@ -53,3 +53,28 @@ func WholeRecord(b []byte) []byte {
 	}
 	return b[:n]
 }
+
+// FindRecord returns where a sealed record begins in the middle of a stream: at
+// the first head behind whose record another head stands, or at once. It is
+// false when b shows none.
+func FindRecord(b []byte) (at int, ok bool) {
+	head := func(b []byte) int {
+		if b[0] < typeCCS || b[0] > typeHeartbeat || b[1] != 3 || b[2] != 3 {
+			return 0
+		}
+		size := int(b[3])<<8 | int(b[4])
+		if size == 0 || size > maxSealed12 {
+			return 0
+		}
+		return recordHeader + size
+	}
+	for ; at+recordHeader <= len(b); at++ {
+		size := head(b[at:])
+		switch {
+		case size == 0 || b[at] != typeData:
+		case at+size+recordHeader <= len(b) && head(b[at+size:]) > 0, at == 0 && at+size+recordHeader > len(b):
+			return at, true
+		}
+	}
+	return 0, false
+}

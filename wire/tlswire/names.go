@@ -126,6 +126,10 @@ func VersionName(v uint16) string {
 		return fmt.Sprintf("TLS 1.%d", v-0x0301)
 	case v == 0x0300:
 		return "SSL 3.0"
+	case v == 0x0002:
+		return "SSL 2.0"
+	case isDraft13(v):
+		return fmt.Sprintf("TLS 1.3 draft %d", v&0xff)
 	case IsGREASE(v):
 		return fmt.Sprintf("GREASE 0x%04x", v)
 	}

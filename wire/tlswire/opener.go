@@ -76,9 +76,14 @@ type opener struct {
 	etm     bool // encrypt_then_mac (RFC 7366)
 	seq     uint64
 	padding int // of the record opened last
-	nonce   [12]byte
-	aad     [13]byte
-	sum     [64]byte
+	// padded tells that a record was padded that need not have been, and
+	// lastNonce is what came with the last record of it in TLS 1.2.
+	padded     bool
+	nonceKnown bool
+	lastNonce  uint64
+	nonce      [12]byte
+	aad        [13]byte
+	sum        [64]byte
 }
 
 // cbcMode is a decrypter that can be used again with another IV.
@@ -121,7 +126,8 @@ func (o *opener) record(dst, rec []byte) (out []byte, typ byte, err error) {
 		return dst, 0, err
 	}
 	o.seq++
-	if o.version != version13 {
+	o.padded = o.padded || o.padding > 0
+	if o.lastNonce, o.nonceKnown = o.explicit(rec); o.version != version13 {
 		typ = rec[0]
 	}
 	return out, typ, nil

@@ -20,11 +20,13 @@ const (
 // protection says how the next record of a direction is to be read, and
 // derives its keys when they are due.
 func (d *Decoder) protection(dir Dir, rec []byte) (verdict, string) {
-	switch d.version {
-	case 0:
+	switch {
+	case d.version == 0:
 		return d.protection0(dir, rec)
-	case version13:
+	case d.version == version13:
 		return d.protection13(dir, rec)
+	case isDraft13(d.version) && rec[0] == typeData:
+		return lost, d.notDecryptable()
 	}
 	return d.protection12(dir, rec)
 }
@@ -113,10 +115,10 @@ func (d *Decoder) awaitsSecret(dir Dir) bool {
 }
 
 func (d *Decoder) notDecryptable() string {
-	if d.version < version12 {
-		return "not decryptable: " + VersionName(d.version)
+	if d.version < version12 || d.version > version13 {
+		return VersionName(d.version) + " is not opened"
 	}
-	return "not decryptable: cipher suite " + SuiteName(d.suiteID)
+	return "cipher suite " + SuiteName(d.suiteID) + " is not opened"
 }
 
 // missing says what a direction waits for.

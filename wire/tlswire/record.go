@@ -153,6 +153,7 @@ func (d *Decoder) content(e Event, b []byte) {
 	case e.Record.Type == typeAlert:
 		e.Kind, e.Reason = KindMalformed, fmt.Sprintf("an alert of %d bytes", len(b))
 	case e.Record.Type == typeData:
+		h.torn = false
 		e.Kind, e.PlainOffset = KindApplicationData, h.plain
 		if !e.Refused {
 			h.plain += int64(len(b))
@@ -183,6 +184,10 @@ func (d *Decoder) changeCipherSpec(dir Dir) {
 // span records, or share one (RFC 8446 §5.1).
 func (d *Decoder) handshakeBytes(e Event) {
 	h := &d.half[e.Dir]
+	if h.torn && !messages(e.Data) {
+		return // it may be the rest of a message that began in missing bytes
+	}
+	h.torn = false
 	record, at, epoch := e.Record, e.Offset, h.guard.epoch
 	end := e.Offset + int64(e.Length)
 	b := e.Data
