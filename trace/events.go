@@ -103,6 +103,7 @@ const (
 	EventHTTP1Body           EventName = "http1.body"
 	EventHTTP1Deviation      EventName = "http1.deviation"
 	EventHTTP1Unsolicited    EventName = "http1.unasked"
+	EventHTTP1Missing        EventName = "http1.missing"
 	EventHTTP2Preface        EventName = "http2.preface"
 )
 

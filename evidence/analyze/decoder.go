@@ -160,6 +160,10 @@ func (l *layer) sniff() {
 	}
 	if !waits {
 		l.c.speak(trace.ProtocolUnknown)
+		if o.late && !o.datagram {
+			l.start(&seeker{l: l})
+			return
+		}
 		l.start(unread{l: l})
 	}
 }
@@ -237,8 +241,12 @@ func (l *layer) end(t clock.Time, dir capture.Direction) {
 
 // gap tells that n bytes are missing.
 func (l *layer) gap(t clock.Time, dir capture.Direction, n int64) {
-	if !l.broken && (l.dec == nil || !l.dec.gap(t, dir, n)) {
+	if l.dec == nil && !l.broken {
+		l.start(&seeker{l: l}) // what is spoken was not known yet: it may show itself
+	}
+	if l.broken || !l.dec.gap(t, dir, n) {
 		l.broken = true
+		l.in[dir].offset += n
 	}
 }
 

@@ -23,6 +23,15 @@ type exchange struct {
 	sendFirst, sendLast   *trace.Event
 	respFirst, respLast   *trace.Event
 	informational         []int
+
+	// fault is what the bytes show to be wrong. Where decisions tell of the
+	// exchange, they know better.
+	fault *trace.Failure
+	// apart tells that it was said of this exchange itself what the capture lacks
+	// of it.
+	apart bool
+	read  *int64 // bytes of the body that the client read to their end
+	coded coded  // the response's body, while it comes
 }
 
 // trace fills in what follows from the whole of the evidence.
@@ -45,13 +54,21 @@ func (x *exchange) trace(a *Analyzer) *trace.Exchange {
 		if x.decoded != nil {
 			r.Body.DecodedSize = *x.decoded
 		}
+		if x.read != nil && !r.Body.Complete {
+			// Whoever read it had all of it, whatever was captured.
+			r.Body.Missing += *x.read - r.Body.WireSize
+			r.Body.WireSize, r.Body.Complete = *x.read, true
+		}
 		t.Response = &r
+	}
+	if t.Failure == nil && x.number == 0 {
+		t.Failure = x.fault
 	}
 	if x.conn != nil {
 		if t.Protocol == "" {
 			t.Protocol = x.conn.tr.Protocol
 		}
-		if t.Failure == nil && x.conn.tr.Failure != nil && t.Response == nil {
+		if t.Failure == nil && x.conn.tr.Failure != nil && t.Response == nil && !x.apart {
 			t.Failure = x.conn.tr.Failure
 		}
 	}
