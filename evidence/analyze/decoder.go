@@ -6,6 +6,7 @@ import (
 	"peel/clock"
 	"peel/evidence/capture"
 	"peel/trace"
+	"peel/wire/http1"
 )
 
 // decoder reads what one protocol says on one layer of a connection. It is
@@ -242,7 +243,11 @@ func (l *layer) end(t clock.Time, dir capture.Direction) {
 // gap tells that n bytes are missing.
 func (l *layer) gap(t clock.Time, dir capture.Direction, n int64) {
 	if l.dec == nil && !l.broken {
-		l.start(&seeker{l: l}) // what is spoken was not known yet: it may show itself
+		if http1.Torn(join(l.early[capture.Out])) {
+			l.open(&http1Protocol, nil)
+		} else {
+			l.start(&seeker{l: l}) // what is spoken was not known yet: it may show itself
+		}
 	}
 	if l.broken || !l.dec.gap(t, dir, n) {
 		l.broken = true

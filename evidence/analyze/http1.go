@@ -76,15 +76,41 @@ const maxGuess = 4096
 // recogniseHTTP1 goes by the request, or by a response whose request is not in
 // the capture.
 func recogniseHTTP1(o *opening) guess {
+	g := no
 	if len(o.out) > 0 {
-		return looksLikeHTTP1(o.out)
+		if g = looksLikeHTTP1(o.out); g == yes {
+			return yes
+		}
 	}
-	if yes_, more := http1.Begins(http1.ClientRole, o.in); yes_ {
+	// A request that breaks the rules is known by its answer.
+	answers, more := http1.Begins(http1.ClientRole, o.in)
+	switch {
+	case answers && (len(o.out) == 0 || g == perhaps || wordy(o.out)):
 		return yes
-	} else if more && len(o.in) > 0 {
+	case more && (len(o.in) > 0 || wordy(o.out)):
 		return perhaps
+	case len(o.in) > 0 && len(o.out) == 0:
+		return no
 	}
-	return no
+	return g
+}
+
+// wordy tells whether the first line has HTTP's version, or begins with a word of
+// capitals, as that of a request does that is wrong further on.
+func wordy(b []byte) bool {
+	line, _, _ := bytes.Cut(b[:min(len(b), maxGuess)], []byte("\n"))
+	if bytes.Contains(line, []byte("HTTP/1.")) {
+		return true
+	}
+	for i, ch := range line[:min(len(line), maxMethod)] {
+		if ch == ' ' || ch == '\r' {
+			return i > 0
+		}
+		if (ch < 'A' || ch > 'Z') && ch != '-' && ch != '_' {
+			return false
+		}
+	}
+	return false
 }
 
 // looksLikeHTTP1 tells whether bytes begin a request line (RFC 9112 §3): a

@@ -279,11 +279,23 @@ func (h *h1conn) unexpected(t clock.Time) bool {
 		h.take(capture.In, len(f.buf), t)
 		return false
 	}
-	if h.final || h.over[capture.In] && h.over[capture.Out] {
-		h.unread += int64(len(f.buf))
-		h.unasked(t, f.offset, f.buf)
-		h.stopped[capture.In] = true
+	if !h.final && !(h.over[capture.In] && h.over[capture.Out]) {
+		return false
 	}
+	if yes, _ := http1.Begins(http1.ClientRole, f.buf); yes && !h.told {
+		a := &h1request{x: h.l.c.unbound(0), unseen: true, matched: true}
+		a.x.apart = true
+		a.x.tr.Request.Headers = []trace.Header{}
+		line, _, _ := bytes.Cut(f.buf[:min(len(f.buf), 200)], []byte("\n"))
+		e := h.note(t, capture.In, a.x, fmt.Sprintf("a response that no request asked for: %s", bytes.TrimRight(line, "\r")))
+		e.Name = trace.EventHTTP1Unsolicited
+		h.pending = append(h.pending, a)
+		h.reader[capture.In].Answering("")
+		return true
+	}
+	h.unread += int64(len(f.buf))
+	h.unasked(t, f.offset, f.buf)
+	h.stopped[capture.In] = true
 	return false
 }
 
@@ -320,10 +332,6 @@ func (h *h1conn) unasked(t clock.Time, offset int64, b []byte) {
 		case r.Body.Framing == trace.FramingContentLength:
 			text = fmt.Sprintf("%d bytes more than the Content-Length of %d announced", h.unread, r.Body.Announced)
 		}
-	}
-	if yes, _ := http1.Begins(http1.ClientRole, b); yes {
-		line, _, _ := bytes.Cut(b[:min(len(b), 200)], []byte("\r"))
-		text, x = fmt.Sprintf("a response that no request asked for, %d bytes: %s", h.unread, line), nil
 	}
 	e := h.l.message(t, trace.LayerHTTP1, trace.EventHTTP1Unsolicited, text, capture.In, offset, len(b), b)
 	e.RawLength = int(h.unread)

@@ -189,12 +189,12 @@ func (h *h1conn) torn(t clock.Time, dir capture.Direction) {
 	if len(f.buf) == 0 || h.search[dir] != nil || !h.reader[dir].InHead() {
 		return
 	}
-	if yes, _ := http1.Begins(role(dir), f.buf); !yes {
-		return
-	}
 	// A line that is cut says something else than what was sent.
 	b := f.buf[:bytes.LastIndexByte(f.buf, '\n')+1]
-	if len(b) == 0 {
+	if dir == capture.Out && len(b) == 0 {
+		b = f.buf
+	}
+	if yes, _ := http1.Begins(role(dir), b); !yes && (dir == capture.In || !http1.Torn(b)) {
 		return
 	}
 	head := http1.Glimpse(role(dir), b)

@@ -89,6 +89,21 @@ func Begins(role Role, b []byte) (yes, more bool) {
 	return len(v) == 1 && digit(v[0]), false
 }
 
+// Torn tells whether b, which goes no further, shows a request line far enough to
+// know its method and its target: behind the space that ends the target begins a
+// version.
+func Torn(b []byte) bool {
+	if yes, _ := Begins(ServerRole, b); yes {
+		return true
+	}
+	if bytes.IndexByte(b, '\n') >= 0 || len(b) > 8<<10 {
+		return false
+	}
+	method, rest, ok := strings.Cut(string(b), " ")
+	target, version, ok2 := strings.Cut(rest, " ")
+	return ok && ok2 && len(method) <= maxMethod && httpfield.ValidName(method) && target != "" && strings.HasPrefix("HTTP/1.", version[:min(len(version), 7)])
+}
+
 // Glimpse reads what it can of a head that breaks the rules, or of which only
 // the beginning is there: an observer shows it all the same. How the body is
 // framed is not told, for nobody can know.
@@ -109,7 +124,7 @@ func Glimpse(role Role, b []byte) *Head {
 		method, rest, _ := strings.Cut(line, " ")
 		if httpfield.ValidName(method) && len(method) <= maxMethod {
 			h.Method, h.Target = method, rest
-			if i := strings.LastIndexByte(rest, ' '); i >= 0 && strings.HasPrefix(rest[i+1:], "HTTP/") {
+			if i := strings.LastIndexByte(rest, ' '); i >= 0 && (strings.HasPrefix(rest[i+1:], "HTTP/") || strings.HasPrefix("HTTP/", rest[i+1:])) {
 				h.Target = rest[:i]
 				if rest[i+1:] == "HTTP/1.0" {
 					h.Minor = 0
