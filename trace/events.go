@@ -23,6 +23,7 @@ const (
 	EventCookieRejected EventName = "cookie.rejected"
 	EventBodyDecoded    EventName = "body.decoded"
 	EventBodyAbandoned  EventName = "body.abandoned"
+	EventBodyRead       EventName = "body.read"
 )
 
 // Of the choice of a connection.
@@ -104,6 +105,7 @@ const (
 	EventHTTP1Deviation      EventName = "http1.deviation"
 	EventHTTP1Unsolicited    EventName = "http1.unasked"
 	EventHTTP1Missing        EventName = "http1.missing"
+	EventHTTP1CutShort       EventName = "http1.cut_short"
 	EventHTTP2Preface        EventName = "http2.preface"
 )
 

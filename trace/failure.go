@@ -70,6 +70,10 @@ const (
 	FailClientCertificate FailureCode = "client_certificate"
 	FailALPN              FailureCode = "alpn"
 	FailAlert             FailureCode = "alert"
+	// FailClientClosed and FailClientReset are ends by the client, before the
+	// handshake was done.
+	FailClientClosed FailureCode = "client_closed"
+	FailClientReset  FailureCode = "client_reset"
 )
 
 // FailCertificate is the code of a chain that the verifier does not accept.

@@ -100,7 +100,7 @@ func (x *exchange) decodeBody(c *conn, t clock.Time) {
 	if err != nil {
 		f := words.Encoding(err)
 		x.fault = &f
-		e := c.a.event(t, trace.LayerHTTP, trace.EventRequestFailed, f.Seen)
+		e := c.a.event(t, trace.LayerHTTP, trace.EventBodyDecoded, f.Seen)
 		e.Connection, e.Exchange = c.tr.ID, x.tr.ID
 		x.failed = e
 	}

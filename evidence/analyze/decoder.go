@@ -256,14 +256,21 @@ func (l *layer) gap(t clock.Time, dir capture.Direction, n int64) {
 }
 
 func (l *layer) release() {
+	if l.dec == nil && !l.broken && http1.Torn(join(l.early[capture.Out])) {
+		l.open(&http1Protocol, nil)
+	}
+	// What is there may be the last that there is of it, and is read as such.
+	for d := l.dec; d != nil; {
+		if d.release(); d == l.dec {
+			break
+		}
+		d = l.dec
+	}
 	l.early = [2][]chunk{}
 	for dir := range l.in {
 		l.in[dir].buf = nil
 	}
 	l.broken = true
-	if l.dec != nil {
-		l.dec.release()
-	}
 }
 
 func (l *layer) finish(to *trace.Connection) {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"peel/clock"
+	"peel/evidence/decision"
 	"peel/trace"
 )
 
@@ -30,8 +31,8 @@ type exchange struct {
 	// apart tells that it was said of this exchange itself what the capture lacks
 	// of it.
 	apart bool
-	read  *int64 // bytes of the body that the client read to their end
-	coded coded  // the response's body, while it comes
+	read  *decision.BodyRead // the client had it all
+	coded coded              // the response's body, while it comes
 }
 
 // trace fills in what follows from the whole of the evidence.
@@ -56,10 +57,13 @@ func (x *exchange) trace(a *Analyzer) *trace.Exchange {
 		}
 		if x.read != nil && !r.Body.Complete {
 			// Whoever read it had all of it, whatever was captured.
-			r.Body.Missing += *x.read - r.Body.WireSize
-			r.Body.WireSize, r.Body.Complete = *x.read, true
+			r.Body.Missing += x.read.Size - r.Body.WireSize
+			r.Body.WireSize, r.Body.Complete = x.read.Size, true
 		}
 		t.Response = &r
+	} else if x.read != nil {
+		t.Response = &trace.Response{Status: int(x.read.Status), Headers: []trace.Header{}, Body: emptyBody()}
+		t.Response.Body.WireSize, t.Response.Body.Missing, t.Response.Body.Complete = x.read.Size, x.read.Size, true
 	}
 	if t.Failure == nil && x.number == 0 {
 		t.Failure = x.fault

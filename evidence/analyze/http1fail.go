@@ -14,7 +14,7 @@ import (
 
 // fails says what went wrong with an exchange.
 func (h *h1conn) fails(x *exchange, f trace.Failure, e *trace.Event) {
-	if x.fault == nil || x.fault.Code == trace.FailNotCaptured {
+	if x.fault == nil {
 		x.fault = &f
 		if x.failed == nil {
 			x.failed = e
@@ -67,7 +67,7 @@ func (h *h1conn) badRequest(t clock.Time, bad *http1.Error) bool {
 		return false
 	}
 	h.reader[capture.Out].Resume(0)
-	h.search[capture.Out] = &search{}
+	h.search[capture.Out] = &search{malformed: true}
 	h.pass(t, capture.Out, headLength(f.buf))
 	h.search[capture.Out].passed = 0
 	if n := len(h.pending); n > 0 {
@@ -116,13 +116,16 @@ func (h *h1conn) badResponse(t clock.Time, bad *http1.Error) bool {
 		text = "the response's body: " + bad.Detail()
 	}
 	e := h.note(t, capture.In, x, text)
+	if bad.Truncated() {
+		e.Name = trace.EventHTTP1CutShort
+	}
 	got := h.message[capture.In].body
 	switch {
 	case bad.Truncated() && a.answered:
 		h.fails(x, h.endedEarly(bad, got), e)
 		x.respLast = e
 	case bad.Truncated():
-		h.fails(x, h.endedWithout("in the middle of the response's head", len(f.buf) > 0), e)
+		h.fails(x, h.endedInHead(), e)
 		h.glimpse(t, a, bad)
 	case a.answered:
 		h.fails(x, words.MalformedBody(got, bad.Detail()), e)
@@ -139,9 +142,9 @@ func (h *h1conn) badResponse(t clock.Time, bad *http1.Error) bool {
 	// The next response begins where the next request says so.
 	h.pending = append(h.pending[:0], h.pending[1:]...)
 	h.doubt = true
-	h.search[capture.In] = &search{}
+	h.search[capture.In] = &search{malformed: true}
 	h.reader[capture.In].Resume(0)
-	h.pass(t, capture.In, 1)
+	h.pass(t, capture.In, min(1, len(f.buf)))
 	return true
 }
 
@@ -180,17 +183,29 @@ func (h *h1conn) endedEarly(bad *http1.Error, got int64) trace.Failure {
 	return words.Truncated(bad.Detail())
 }
 
-// endedWithout is a connection that ended before a response was there.
-func (h *h1conn) endedWithout(doing string, some bool) trace.Failure {
+// endedInHead is a response whose head did not come to its end.
+func (h *h1conn) endedInHead() trace.Failure {
+	const doing = "in the middle of the response's head"
 	switch was, by := h.reset(); {
 	case was && by == capture.Out:
-		return words.ClientLeft(true, "before the response was there")
+		return words.ClientLeft(true, doing)
 	case was:
 		return words.Reset(trace.LayerHTTP1, doing)
-	case !some && h.over[capture.Out]:
+	}
+	return words.HeadCut()
+}
+
+// endedWithout is a connection that ended before a response came.
+func (h *h1conn) endedWithout() trace.Failure {
+	switch was, by := h.reset(); {
+	case was && by == capture.Out:
+		return words.ClientLeft(true, "before a response came")
+	case was:
+		return words.Reset(trace.LayerHTTP1, "before it sent a response")
+	case h.over[capture.Out]:
 		return words.ClientLeft(false, "before a response came; the server then closed without one")
 	}
-	return words.Closed(trace.LayerHTTP1, doing)
+	return words.Closed(trace.LayerHTTP1, "before it sent a response")
 }
 
 // cutShort notes that a reset ends a body which ends with the connection: that it
@@ -206,6 +221,7 @@ func (h *h1conn) cutShort(t clock.Time) {
 			f = words.ClientLeft(true, doing)
 		}
 		e := h.note(t, capture.In, a.x, f.Seen)
+		e.Name = trace.EventHTTP1CutShort
 		h.fails(a.x, f, e)
 		a.x.respLast = e
 		h.stopped[capture.In] = true
@@ -225,8 +241,9 @@ func (h *h1conn) unanswered(t clock.Time) {
 		if a.answered || a.x.fault != nil || len(a.x.informational) > 0 && a.matched && len(h.l.in[capture.In].buf) > 0 {
 			continue
 		}
-		f := h.endedWithout("before it sent a response", false)
+		f := h.endedWithout()
 		e := h.note(t, capture.In, a.x, f.Seen)
+		e.Name = trace.EventHTTP1CutShort
 		h.fails(a.x, f, e)
 	}
 }
@@ -352,7 +369,7 @@ func (h *h1conn) finally(t clock.Time) {
 			h.torn(t, capture.In)
 		}
 	}
-	if a := h.begun; a != nil && !h.over[capture.Out] {
-		h.begun = nil
+	for _, dir := range []capture.Direction{capture.Out, capture.In} {
+		h.unreadable(t, dir)
 	}
 }

@@ -25,9 +25,11 @@ type arrival struct {
 	acks   bool
 }
 
-// search looks for the beginning of a message behind a gap.
+// search looks for the beginning of a message behind a gap, or behind one that
+// cannot be read.
 type search struct {
-	passed int64 // bytes that belong to no message that can be read
+	passed    int64 // bytes that belong to no message that can be read
+	malformed bool  // nothing is missing
 }
 
 // Bounds of what waits: bytes of responses whose requests have not come, and the
@@ -232,16 +234,12 @@ func (h *h1conn) partial(t clock.Time, f *stretch, n int, a *h1request, head *ht
 func (h *h1conn) missing(t clock.Time, dir capture.Direction, x *exchange, text string) {
 	e := h.note(t, dir, x, text)
 	e.Layer, e.Name = trace.LayerCapture, trace.EventHTTP1Missing
-	if dir == capture.In && x.tr.Response == nil && x.fault == nil {
-		x.fault = &trace.Failure{Layer: trace.LayerCapture, Code: trace.FailNotCaptured, Seen: text,
-			Try: "capture without a snap length, with a larger buffer, and on the machine itself"}
-	}
 }
 
 // found looks for the next message in what is there. It tells whether the reader
 // can go on.
 func (h *h1conn) found(t clock.Time, dir capture.Direction) bool {
-	f, s := &h.l.in[dir], h.search[dir]
+	f := &h.l.in[dir]
 	// A message begins where bytes came anew, or behind an empty line, which ends
 	// a head, or where a request says that its response does.
 	keep := len(f.buf)
@@ -249,10 +247,7 @@ func (h *h1conn) found(t clock.Time, dir capture.Direction) bool {
 		yes, more := http1.Begins(role(dir), f.buf[at:])
 		if yes && (dir == capture.Out || h.fits(f.offset+int64(at))) {
 			h.pass(t, dir, at)
-			if s.passed > 0 {
-				e := h.note(t, dir, nil, fmt.Sprintf("%d bytes behind the gap are of no message that can be read", s.passed))
-				e.Layer, e.Name = trace.LayerCapture, trace.EventHTTP1Missing
-			}
+			h.unreadable(t, dir)
 			h.search[dir] = nil
 			return true
 		}
@@ -266,6 +261,18 @@ func (h *h1conn) found(t clock.Time, dir capture.Direction) bool {
 	}
 	h.pass(t, dir, keep)
 	return false
+}
+
+// unreadable tells of the bytes that were passed over.
+func (h *h1conn) unreadable(t clock.Time, dir capture.Direction) {
+	if s := h.search[dir]; s != nil && s.passed > 0 {
+		if s.malformed {
+			h.note(t, dir, nil, fmt.Sprintf("%d bytes behind a message that is not valid are not read", s.passed)).RawLength = int(s.passed)
+			return
+		}
+		e := h.note(t, dir, nil, fmt.Sprintf("%d bytes are of no message that can be read: its beginning is missing", s.passed))
+		e.Layer, e.Name, e.RawLength = trace.LayerCapture, trace.EventHTTP1Missing, int(s.passed)
+	}
 }
 
 // pass counts n bytes that cannot be read.

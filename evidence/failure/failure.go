@@ -94,6 +94,11 @@ func Response(bad *http1.Error, first []byte) trace.Failure {
 	return MalformedResponse(why)
 }
 
+// HeadCut is a connection that was closed before the response's head was whole.
+func HeadCut() trace.Failure {
+	return words(trace.LayerHTTP1, trace.FailMalformedResponse, "the server closed the connection in the middle of the response's head", "try again; if it repeats, look at the server's log for this moment", "")
+}
+
 // NotHTTP is an answer to a request that begins like nothing in HTTP/1: it is named
 // for what it is, as far as its first bytes tell.
 func NotHTTP(first []byte) trace.Failure {
@@ -142,11 +147,11 @@ func RequestCut(why string) trace.Failure {
 
 // ClientLeft is a client that ended the connection itself; doing says when.
 func ClientLeft(reset bool, doing string) trace.Failure {
-	how := "closed"
+	how, code := "closed", trace.FailClientClosed
 	if reset {
-		how = "reset"
+		how, code = "reset", trace.FailClientReset
 	}
-	return words(trace.LayerHTTP1, trace.FailCancelled, "the client "+how+" the connection "+doing, "look at the client: a time limit, or somebody who did not want to wait", "")
+	return words(trace.LayerHTTP1, code, "the client "+how+" the connection "+doing, "look at the client: a time limit, or somebody who did not want to wait", "")
 }
 
 // Encoding is a body whose content encoding cannot be taken off.
