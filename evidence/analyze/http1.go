@@ -55,6 +55,8 @@ type h1request struct {
 	// hole is no request but a place where some may be missing; unseen is one
 	// that is missing and has been answered.
 	hole, unseen bool
+	// interim tells that a 1xx response may come first.
+	interim bool
 	// matched tells that the next response is its own, answered that its head has
 	// come.
 	matched, answered bool
@@ -252,6 +254,7 @@ func (h *h1conn) request(first, t clock.Time, f *stretch, n int, head *http1.Hea
 	h.sending = a
 	h.message[capture.Out].offset, h.message[capture.Out].body = f.offset, 0
 	h.connecting = head.Method == "CONNECT"
+	a.interim = head.Expect100
 	h.asks(x, f, n, head)
 	x.tr.Request.Body = body(head)
 	text := fmt.Sprintf("%s %s %s, %d fields, %d bytes", head.Method, head.Target, version(head.Minor), len(head.Fields), n)

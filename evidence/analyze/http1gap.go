@@ -3,6 +3,8 @@ package analyze
 import (
 	"bytes"
 	"fmt"
+	"slices"
+	"sort"
 
 	"peel/clock"
 	"peel/evidence/capture"
@@ -96,7 +98,7 @@ func (h *h1conn) place(dir capture.Direction, offset int64) int64 {
 func (h *h1conn) beginLate() {
 	h.doubt = true
 	h.pending = append(h.pending, &h1request{hole: true})
-	h.search[capture.In] = &search{}
+	h.search = [2]*search{{}, {}}
 }
 
 // gap passes over n missing bytes.
@@ -188,8 +190,13 @@ func (h *h1conn) cut(t clock.Time, dir capture.Direction) {
 // is whole.
 func (h *h1conn) torn(t clock.Time, dir capture.Direction) {
 	f := &h.l.in[dir]
-	if len(f.buf) == 0 || h.search[dir] != nil || !h.reader[dir].InHead() {
+	if len(f.buf) == 0 || !h.reader[dir].InHead() {
 		return
+	}
+	if h.search[dir] != nil {
+		if start, _ := h.piece(dir, 0); !start || dir == capture.In {
+			return
+		}
 	}
 	// A line that is cut says something else than what was sent.
 	b := f.buf[:bytes.LastIndexByte(f.buf, '\n')+1]
@@ -244,23 +251,47 @@ func (h *h1conn) found(t clock.Time, dir capture.Direction) bool {
 	// a head, or where a request says that its response does.
 	keep := len(f.buf)
 	for at := 0; at < len(f.buf); {
-		yes, more := http1.Begins(role(dir), f.buf[at:])
-		if yes && (dir == capture.Out || h.fits(f.offset+int64(at))) {
+		start, end := h.piece(dir, at)
+		b := f.buf[at:]
+		if !start {
+			b = f.buf[at:end] // a line that goes on in the next piece began with one
+		}
+		yes, more := http1.Begins(role(dir), b)
+		fits, waits := yes, more && start
+		if yes && dir == capture.In {
+			fits, waits = h.fits(f.offset + int64(at))
+		}
+		if fits {
 			h.pass(t, dir, at)
 			h.unreadable(t, dir)
 			h.search[dir] = nil
 			return true
 		}
-		if (yes || more) && !h.over[dir] && !h.final && len(f.buf)-at < maxWaiting {
-			keep = min(keep, at)
-			if yes {
-				break // it waits for its request
-			}
+		if waits && !h.over[dir] && !h.final && len(b) < maxWaiting {
+			keep = at
+			break
 		}
 		at = h.next(dir, at)
 	}
 	h.pass(t, dir, keep)
 	return false
+}
+
+// piece tells whether bytes came anew at a place of what is there, and where the
+// next did.
+func (h *h1conn) piece(dir capture.Direction, at int) (start bool, end int) {
+	f := &h.l.in[dir]
+	end = len(f.buf)
+	list := h.pieces[dir]
+	i := sort.Search(len(list), func(i int) bool { return list[i].offset >= f.offset+int64(at) })
+	if i < len(list) && list[i].offset == f.offset+int64(at) {
+		start = true
+		i++
+	}
+	if i < len(list) {
+		end = min(end, int(list[i].offset-f.offset))
+	}
+	return start, end
 }
 
 // unreadable tells of the bytes that were passed over.
@@ -288,13 +319,7 @@ func (h *h1conn) pass(t clock.Time, dir capture.Direction, n int) {
 // next is the next place behind at where a message can begin.
 func (h *h1conn) next(dir capture.Direction, at int) int {
 	f := &h.l.in[dir]
-	best := len(f.buf)
-	for _, p := range h.pieces[dir] {
-		if i := int(p.offset - f.offset); i > at {
-			best = min(best, i)
-			break
-		}
-	}
+	_, best := h.piece(dir, at)
 	if i := bytes.Index(f.buf[at:best], []byte("\r\n\r\n")); i >= 0 {
 		best = min(best, at+i+4)
 	}
@@ -310,25 +335,32 @@ func (h *h1conn) next(dir capture.Direction, at int) int {
 }
 
 // fits tells whether a response can begin at offset: one that a request which was
-// seen waits for, or one whose request may be missing.
-func (h *h1conn) fits(offset int64) bool {
-	if len(h.pieces[capture.In]) == 0 {
-		return len(h.pending) > 0
-	}
-	i, waits := h.answers(offset)
-	if waits && !h.final {
-		return false
-	}
-	if i >= 0 {
-		return true
+// seen waits for, or one whose request may be missing. It waits as answers does.
+func (h *h1conn) fits(offset int64) (ok, waits bool) {
+	switch i, which, waits := h.answers(offset); {
+	case waits && !h.final:
+		return false, true
+	case i >= 0 || which == oneOf:
+		return true, false
+	case which == none:
+		return false, false
 	}
 	for _, a := range h.pending {
 		if a.hole {
-			return true
+			return true, false
 		}
 	}
-	return false
+	return false, false
 }
+
+// which says what is known of a response whose request is not.
+type which uint8
+
+const (
+	unseen which = iota // of none that was seen
+	oneOf               // of one of several
+	none                // it is no response: the one that is due begins elsewhere
+)
 
 // acknowledged is how far into the server's stream the client had come when it
 // sent a request.
@@ -341,9 +373,9 @@ func (h *h1conn) acknowledged(a *h1request) (int64, bool) {
 }
 
 // answers finds the request that the response at offset of the layer answers: an
-// index into pending, or -1 for none that was seen. It waits when the server had
-// received bytes that have not come yet.
-func (h *h1conn) answers(offset int64) (i int, waits bool) {
+// index into pending, or -1. It waits when the server had received bytes that have
+// not come yet.
+func (h *h1conn) answers(offset int64) (i int, w which, waits bool) {
 	ack, acks := h.ackAt(capture.In, offset)
 	at := h.place(capture.In, offset)
 	i = -1
@@ -351,35 +383,43 @@ func (h *h1conn) answers(offset int64) (i int, waits bool) {
 	if acks && h.l.c.flow != nil {
 		if st := h.l.c.flow.streams[capture.Out]; st.Started() {
 			if st.Missing(ack) && !h.over[capture.Out] {
-				return -1, true
+				return -1, unseen, true
 			}
 			received = st.Offset(ack)
 		}
 	}
-	best, same, hidden, real := int64(0), 0, false, 0
-	for k, a := range h.pending {
+	best, same, hidden := int64(0), 0, false
+	for k, a := range slices.Backward(h.pending) { // the newest that can be
 		if a.hole {
-			hidden = hidden || i >= 0
+			hidden = true
 			continue
 		}
-		real++
 		o, ok := h.acknowledged(a)
 		if !ok || o > at || received >= 0 && a.end > received {
 			continue
 		}
-		if i >= 0 && o == best {
-			same++
-			continue
+		if i >= 0 && o != best {
+			break
 		}
-		i, best, same, hidden = k, o, 0, false
+		if i >= 0 {
+			same++
+		}
+		i, best = k, o
 	}
 	switch {
-	case i < 0 && !acks && real == 1 && len(h.pending) == 1:
-		return 0, false // no packet tells, and there is one only
-	case i >= 0 && best != at && (same > 0 || hidden):
-		return -1, false // of several that wait, it may be any
+	case i < 0 && !acks && len(h.pending) == 1 && !h.pending[0].hole:
+		return 0, unseen, false // no packet tells, and there is one only
+	case i < 0 || best == at:
+		return i, unseen, false
+	case same > 0:
+		return -1, oneOf, false
+	case hidden:
+		return -1, unseen, false
+	case h.l.below == nil && !h.pending[i].interim:
+		// The client had received all before its request: the response begins there.
+		return -1, none, false
 	}
-	return i, false
+	return i, unseen, false
 }
 
 // expect finds out which request the next response answers. It is false while
@@ -400,16 +440,19 @@ func (h *h1conn) expect(t clock.Time) bool {
 	if len(h.pending) == 0 {
 		return h.unexpected(t)
 	}
-	i, waits := h.answers(f.offset)
+	i, w, waits := h.answers(f.offset)
 	if waits && !h.final && len(f.buf) < maxWaiting {
 		return false
 	}
 	if i < 0 {
-		// Its request was not captured.
 		a := &h1request{x: h.l.c.unbound(0), unseen: true, matched: true}
 		a.x.apart = true
 		a.x.tr.Request.Headers = []trace.Header{}
-		h.missing(t, capture.Out, a.x, "the request is missing from the capture")
+		why := "the request is missing from the capture"
+		if w == oneOf {
+			why = "responses are missing from the capture: which of the requests that wait this one answers cannot be told"
+		}
+		h.missing(t, capture.Out, a.x, why)
 		h.pending = append([]*h1request{a}, h.pending...)
 	} else {
 		for _, a := range h.pending[:i] {
@@ -442,7 +485,6 @@ func (s *seeker) input(t clock.Time, dir capture.Direction, b []byte) {
 	if len(h.pending) == 0 {
 		h.beginLate()
 	}
-	h.search[capture.Out] = &search{}
 	s.l.dec = h
 	h.input(t, dir, b)
 }

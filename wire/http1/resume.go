@@ -82,7 +82,7 @@ func Begins(role Role, b []byte) (yes, more bool) {
 		return false, len(b) < 8<<10
 	}
 	i := bytes.LastIndex(rest, []byte(" HTTP/1."))
-	if !ok || len(method) == 0 || i < 1 {
+	if !ok || len(method) == 0 || i < 1 || bytes.IndexByte(rest[:i], ' ') >= 0 {
 		return false, false
 	}
 	v := bytes.TrimRight(rest[i+8:], "\r")
