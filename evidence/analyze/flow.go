@@ -284,13 +284,18 @@ func (f *flow) take(p *packet, s tcp.Segment, length int) {
 	flags := s.Flags()
 	if !f.known[dir] {
 		f.known[dir], f.relative[dir] = true, s.Seq()
-		if flags.Has(tcp.SYN) {
-			f.streams[dir].Start(s.Seq() + 1)
-		}
+	}
+	if flags.Has(tcp.SYN) {
+		f.streams[dir].Start(s.Seq() + 1)
 	}
 	if flags.Has(tcp.ACK) && !f.known[1-dir] && !flags.Has(tcp.RST) {
 		// The first that is seen of the other side is its acknowledgement.
 		f.relative[1-dir] = s.Ack()
+		if c := &f.analysis.Sides[dir]; dir == capture.Out && c.SawSYN && s.Seq() == c.ISN+1 {
+			// It acknowledges a SYN-ACK that was not captured: there the stream
+			// begins, whatever else of it is missing.
+			f.streams[1-dir].Start(s.Ack())
+		}
 	}
 	p.note |= f.analysis.Input(now, int(dir), s, length)
 	if p.note != 0 {

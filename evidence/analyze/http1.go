@@ -100,7 +100,7 @@ func recogniseHTTP1(o *opening) guess {
 // wordy tells whether the first line has HTTP's version, or begins with a word of
 // capitals, as that of a request does that is wrong further on.
 func wordy(b []byte) bool {
-	line, _, _ := bytes.Cut(b[:min(len(b), maxGuess)], []byte("\n"))
+	line, _, whole := bytes.Cut(b[:min(len(b), maxGuess)], []byte("\n"))
 	if bytes.Contains(line, []byte("HTTP/1.")) {
 		return true
 	}
@@ -112,7 +112,7 @@ func wordy(b []byte) bool {
 			return false
 		}
 	}
-	return false
+	return whole && len(line) > 0 && len(line) <= maxMethod
 }
 
 // looksLikeHTTP1 tells whether bytes begin a request line (RFC 9112 §3): a

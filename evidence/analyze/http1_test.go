@@ -437,3 +437,63 @@ func TestNoGapMovesAResponse(t *testing.T) {
 		}
 	}
 }
+
+// Whatever becomes of packets on the way into a capture, no response is given to
+// another's request.
+func FuzzHTTP1Gaps(f *testing.F) {
+	whole := begun()
+	for i := range 8 {
+		switch i % 4 {
+		case 0:
+			whole.out(ask(fmt.Sprint("/", i))).in(fmt.Sprintf("HTTP/1.1 200 OK\r\nX-Of: /%d\r\nContent-Length: 20\r\n\r\n", i)).in(strings.Repeat("x", 20)).ack()
+		case 1:
+			whole.out(fmt.Sprintf("POST /%d HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n", i)).in("HTTP/1.1 100 Continue\r\n\r\n").out("body")
+			whole.in(fmt.Sprintf("HTTP/1.1 201 Created\r\nX-Of: /%d\r\nTransfer-Encoding: chunked\r\n\r\n", i)).in("5\r\nhello\r\n").in("0\r\n\r\n")
+		case 2:
+			whole.out(fmt.Sprintf("HEAD /%d HTTP/1.1\r\nHost: a\r\n\r\n", i)).in(fmt.Sprintf("HTTP/1.1 200 OK\r\nX-Of: /%d\r\nContent-Length: 20\r\n\r\n", i)).ack()
+		case 3:
+			whole.out(ask(fmt.Sprint("/", i))).in(fmt.Sprintf("HTTP/1.1 304 Not Modified\r\nX-Of: /%d\r\n\r\n", i))
+		}
+	}
+	whole.closed()
+	f.Add([]byte{0, 0, 0, 1, 0, 0, 1, 0, 0, 2})
+	f.Add([]byte{1, 0, 0, 0, 0, 1, 1, 3, 0, 4, 0, 0, 0, 2})
+	f.Fuzz(func(t *testing.T, what []byte) {
+		k := &talk{}
+		for i, r := range whole.list {
+			do := byte(0)
+			if i < len(what) {
+				do = what[i]
+			}
+			switch do % 6 {
+			case 1: // lost
+			case 2: // twice
+				k.list = append(k.list, r, r)
+			case 3: // before the one before it
+				if n := len(k.list); n > 0 {
+					last := k.list[n-1]
+					last.Time, r.Time = r.Time, last.Time
+					k.list = append(k.list[:n-1], r, last)
+				}
+			case 4: // cut
+				r.Data = r.Data[:min(len(r.Data), 40+int(do)/6)]
+				k.list = append(k.list, r)
+			case 5: // late
+				r.Time += 300e6
+				k.list = append(k.list, r)
+			default:
+				k.list = append(k.list, r)
+			}
+		}
+		for _, x := range k.trace().Exchanges {
+			if x.Response == nil || x.Method == "" {
+				continue
+			}
+			for _, h := range x.Response.Headers {
+				if h.Name == "X-Of" && len(h.Value) > 1 && !strings.HasSuffix(x.URL, h.Value) {
+					t.Errorf("%s answers %s", h.Value, x.URL)
+				}
+			}
+		}
+	})
+}

@@ -282,7 +282,7 @@ func (h *h1conn) unexpected(t clock.Time) bool {
 		if ack, ok := h.ackAt(capture.In, f.offset); ok && h.l.c.flow != nil {
 			st := h.l.c.flow.streams[capture.Out]
 			yes, _ := http1.Begins(http1.ClientRole, f.buf)
-			if yes && !st.Missing(ack) && st.Offset(ack) > h.place(capture.Out, out.offset) {
+			if yes && st.Offset(ack) == st.Next() && st.Next() > h.place(capture.Out, out.offset) {
 				return h.answeredEarly(t)
 			}
 		}

@@ -167,6 +167,7 @@ func (h *h1conn) passBody(dir capture.Direction, n int64) {
 func (h *h1conn) cut(t clock.Time, dir capture.Direction) {
 	h.torn(t, dir)
 	if dir == capture.Out {
+		h.begun = nil
 		if a := h.sending; a != nil {
 			h.missing(t, dir, a.x, fmt.Sprintf("the rest of the request is missing from the capture, from byte %d of its body on", a.x.tr.Request.Body.WireSize))
 			h.sending = nil
@@ -208,7 +209,7 @@ func (h *h1conn) torn(t clock.Time, dir capture.Direction) {
 	}
 	head := http1.Glimpse(role(dir), b)
 	if dir == capture.Out {
-		if len(h.pending) >= maxPipelined || h.begun != nil {
+		if len(h.pending) >= maxPipelined {
 			return
 		}
 		a := h.ask(f.offset, len(b), head.Method)
@@ -389,6 +390,12 @@ func (h *h1conn) answers(offset int64) (i int, w which, waits bool) {
 		}
 	}
 	best, same, hidden := int64(0), 0, false
+	if out := &h.l.in[capture.Out]; len(out.buf) > 0 && h.search[capture.Out] == nil && received > h.place(capture.Out, out.offset) && h.reader[capture.Out].InHead() {
+		// It had received of a request what is not whole here yet.
+		if hidden = true; !h.final && !h.over[capture.Out] {
+			return -1, unseen, true
+		}
+	}
 	for k, a := range slices.Backward(h.pending) { // the newest that can be
 		if a.hole {
 			hidden = true
@@ -426,6 +433,11 @@ func (h *h1conn) answers(offset int64) (i int, w which, waits bool) {
 // that cannot be known.
 func (h *h1conn) expect(t clock.Time) bool {
 	f := &h.l.in[capture.In]
+	if len(h.pending) > 0 && !h.doubt && !h.pending[0].matched && len(f.buf) > 0 {
+		if o, ok := h.acknowledged(h.pending[0]); ok && o < 0 {
+			h.doubt = true // it was sent before the first byte of the server that was captured
+		}
+	}
 	if len(h.pending) > 0 && !h.pending[0].hole && (h.pending[0].matched || !h.doubt) {
 		if a := h.pending[0]; !a.matched && len(f.buf) > 0 {
 			h.before(t, a)
