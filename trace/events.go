@@ -24,6 +24,7 @@ const (
 	EventBodyDecoded    EventName = "body.decoded"
 	EventBodyAbandoned  EventName = "body.abandoned"
 	EventBodyRead       EventName = "body.read"
+	EventBodyCoding     EventName = "body.coding"
 )
 
 // Of the choice of a connection.

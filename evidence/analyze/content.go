@@ -3,7 +3,9 @@ package analyze
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 
 	"peel/clock"
 	words "peel/evidence/failure"
@@ -85,6 +87,26 @@ func (c *coded) decode(a *Analyzer, encoding string) (size int64, err error, don
 		return 0, nil, false
 	}
 	return size, err, true
+}
+
+// undeclared notes a body that begins as gzip does and whose head does not say
+// so, though its type is one of text: clients show such a body as it is.
+func (h *h1conn) undeclared(t clock.Time, x *exchange, b []byte) {
+	r := x.tr.Response
+	if r.Body.WireSize > 0 || len(b) < 4 || b[0] != 0x1f || b[1] != 0x8b || b[2] != 8 || r.Body.Encoding != "" {
+		return
+	}
+	kind := ""
+	for _, f := range r.Headers {
+		if strings.EqualFold(f.Name, "Content-Type") {
+			kind = strings.ToLower(f.Value)
+		}
+	}
+	if !strings.HasPrefix(kind, "text/") && !strings.HasPrefix(kind, "application/json") && !strings.HasPrefix(kind, "application/javascript") {
+		return
+	}
+	e := h.l.c.a.event(t, trace.LayerHTTP, trace.EventBodyCoding, fmt.Sprintf("the body begins as gzip does (1f 8b 08), is said to be %s, and no Content-Encoding says that it is coded", kind))
+	e.Connection, e.Exchange, e.Direction = h.l.c.tr.ID, x.tr.ID, trace.In
 }
 
 // decoded takes the encoding off the body of a response, which is whole.

@@ -219,7 +219,7 @@ func (h *h1conn) read(t clock.Time, dir capture.Direction) {
 				h.response(first, t, f, n, ev.Head)
 			}
 		case http1.Data:
-			h.data(dir, f.offset, ev.Data)
+			h.data(t, dir, f.offset, ev.Data)
 		case http1.End:
 			h.ended(t, dir, f.offset+int64(n), ev.Trailers)
 		case http1.Tunnel, http1.Closed:
@@ -434,7 +434,7 @@ func (h *h1conn) current(dir capture.Direction) *h1request {
 	return nil
 }
 
-func (h *h1conn) data(dir capture.Direction, offset int64, b []byte) {
+func (h *h1conn) data(t clock.Time, dir capture.Direction, offset int64, b []byte) {
 	a := h.current(dir)
 	if a == nil {
 		return
@@ -443,6 +443,7 @@ func (h *h1conn) data(dir capture.Direction, offset int64, b []byte) {
 	if dir == capture.Out {
 		h.l.piece(&a.x.tr.Request.Body, dir, offset, b)
 	} else if a.x.tr.Response != nil {
+		h.undeclared(t, a.x, b)
 		h.l.piece(&a.x.tr.Response.Body, dir, offset, b)
 		a.x.coded.add(h.l.c.a, b)
 	}

@@ -68,6 +68,13 @@ func noReply(t *facts) []*trace.Finding {
 func encoding(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, x := range t.Exchanges {
+		for _, e := range t.exchanges[x.ID] {
+			if e.Name == trace.EventBodyCoding {
+				out = append(out, &trace.Finding{ID: HTTPEncoding, Severity: trace.Warning, Exchange: x.ID, Connection: x.Connection, Evidence: []int{e.ID}, Title: e.Text,
+					Explanation: "A client does not decode what is not said to be coded: it shows or parses the compressed bytes.",
+					WhatToDo:    "Send Content-Encoding: gzip with it, or the body as it is.", Source: "RFC 9110 §8.4"})
+			}
+		}
 		if x.Failure != nil && x.Failure.Code == trace.FailContentEncoding {
 			said := ""
 			if x.Response != nil {

@@ -122,6 +122,8 @@ func NotHTTP(first []byte) trace.Failure {
 		return f("an HTTP/2 SETTINGS frame: this port speaks HTTP/2 alone", "speak HTTP/2 without asking first", trace.HintPriorKnowledge)
 	case strings.HasPrefix(line, "220") && (len(line) == 3 || line[3] == ' ' || line[3] == '-'):
 		return f(fmt.Sprintf("a greeting as mail (SMTP) and FTP servers send it, %q", line), "use the port of the web server", "")
+	case strings.HasPrefix(line, "ICY "):
+		return f(fmt.Sprintf("a SHOUTcast stream, %q", line), "use a player that knows it", "")
 	case strings.HasPrefix(line, "+OK"):
 		return f(fmt.Sprintf("a greeting as POP3 servers send it, %q", line), "use the port of the web server", "")
 	case strings.HasPrefix(line, "* OK"):
