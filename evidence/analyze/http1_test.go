@@ -11,6 +11,7 @@ import (
 
 	"peel/clock"
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	"peel/trace"
 	"peel/wire/ip"
 	"peel/wire/pcap"
@@ -369,6 +370,36 @@ func TestBombsAreBounded(t *testing.T) {
 		}
 		if a.coded != 0 || a.decoded-freeDecoded > a.decodable+1<<16 {
 			t.Errorf("%d bytes kept, %d decoded of %d", a.coded, a.decoded-freeDecoded, a.decodable)
+		}
+	}
+}
+
+// Whoever read a response had all of it, whatever of its packets was captured.
+func TestWhatWasReadIsWhole(t *testing.T) {
+	about := func(d decision.Decision) capture.Record {
+		return capture.Record{Time: 1e9, Kind: capture.Decided, Exchange: 1, Socket: 1, Decision: d}
+	}
+	for _, c := range []struct {
+		name string
+		talk *talk
+		want string
+	}{
+		{"all", begun().out(ask("/")).in("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n1234").in("56789abc").ack(), "GET / 200 12"},
+		{"but the end", begun().out(ask("/")).in("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n1234").in("56789abc").lose().ack().closed(), "GET / 200 12 without 8"},
+		{"but a chunk's size", begun().out(ask("/")).in("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").in("c\r\n").lose().in("123456789abc\r\n0\r\n\r\n").ack().closed(), "GET / 200 12 without 12"},
+		{"but the head", begun().out(ask("/")).in("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n1234").lose().in("56789abc").ack().closed(), "GET / 200 12 without 12"},
+	} {
+		a := New(Limits{})
+		a.Add(about(&decision.RequestStarted{Method: "GET", Scheme: "http", Authority: "a", Target: "/"}))
+		a.Add(about(&decision.SocketBound{Port: 40000}))
+		a.Add(about(&decision.RequestBound{}))
+		for _, r := range c.talk.list {
+			a.Add(r)
+		}
+		a.Add(about(&decision.BodyRead{Status: 200, Size: 12}))
+		a.End()
+		if got := rows(a.Trace()); got != c.want {
+			t.Errorf("%s was captured: %s, want %s", c.name, got, c.want)
 		}
 	}
 }
