@@ -55,6 +55,9 @@ type h1request struct {
 	// hole is no request but a place where some may be missing; unseen is one
 	// that is missing and has been answered.
 	hole, unseen bool
+	// broken tells of a hole that the capture lacks nothing: a request that is not
+	// valid stands there, and how much of what follows is its own nobody knows.
+	broken bool
 	// interim tells that a 1xx response may come first.
 	interim bool
 	// matched tells that the next response is its own, answered that its head has
@@ -132,7 +135,7 @@ func looksLikeHTTP1(b []byte) guess {
 	case len(method) > maxMethod || ok && len(method) == 0 || !ok && whole:
 		return no
 	case whole || len(b) > maxGuess:
-		if i := bytes.LastIndex(rest, []byte(" HTTP/1.")); i >= 0 || len(b) > maxGuess {
+		if bytes.Contains(rest, []byte(" HTTP/1.")) || !whole && len(rest) > 0 && (rest[0] == '/' || absolute(string(rest[:min(len(rest), maxMethod)]))) {
 			return yes
 		}
 		return no

@@ -259,7 +259,7 @@ func TestHTTP1FailuresInPackets(t *testing.T) {
 		{begun().out(ask("/a b")).in("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").closed(), "GET /a b 400 0 malformed_request", `at byte 7: "b HTTP/1.1" is not an HTTP version`},
 		{begun().out("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nab").in("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").out(ask("/2")).in(answer("2")), "POST / 400 0 malformed_request; GET /2 200 1", "at byte 45: two different Content-Length: 2 and 3"},
 		{begun().out("GET/ HTTP/1.1\r\nHost: a\r\n\r\n").in("HTTP/1.0 400 Bad Request\r\n\r\n").closed(), "400 0 malformed_request", "is not a request line"},
-		{begun().out("GET / HTTP/1.1\r\nHost: a\r\nX: ").in("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n").closed(), "GET / 408 0 closed_early", "the client did not send its request to the end"},
+		{begun().out("GET / HTTP/1.1\r\nHost: a\r\nX: ").in("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n").closed(), "GET / 408 0 client_closed", "the client did not send its request to the end"},
 		{begun().out("GET / HTTP/1.1\r\nHost: a\r\nX: ").in("HTTP/1.1 100 Continue\r\n\r\n").out("y\r\n\r\n").in(answer("ok")), "GET / 200 2", ""},
 		{begun().out(ask("/")), "GET /", ""}, // the capture ended, which says nothing
 	} {

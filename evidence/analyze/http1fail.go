@@ -72,7 +72,7 @@ func (h *h1conn) badRequest(t clock.Time, bad *http1.Error) bool {
 	h.search[capture.Out].passed = 0
 	if n := len(h.pending); n > 0 {
 		// What stands between it and the next request may have been answered too.
-		h.pending = append(h.pending, &h1request{hole: true})
+		h.pending = append(h.pending, &h1request{hole: true, broken: true})
 	}
 	return true
 }

@@ -457,6 +457,14 @@ func (h *h1conn) expect(t clock.Time) bool {
 		return false
 	}
 	if i < 0 {
+		broken := h.pending[0].broken
+		if yes, more := http1.Begins(http1.ClientRole, f.buf); !yes {
+			if more && !h.final && !h.over[capture.In] {
+				return false
+			}
+			h.search[capture.In] = &search{malformed: broken}
+			return h.found(t, capture.In) && h.expect(t)
+		}
 		a := &h1request{x: h.l.c.unbound(0), unseen: true, matched: true}
 		a.x.apart = true
 		a.x.tr.Request.Headers = []trace.Header{}
@@ -464,7 +472,11 @@ func (h *h1conn) expect(t clock.Time) bool {
 		if w == oneOf {
 			why = "responses are missing from the capture: which of the requests that wait this one answers cannot be told"
 		}
-		h.missing(t, capture.Out, a.x, why)
+		if broken {
+			h.note(t, capture.Out, a.x, "which request this answers cannot be told: the one before was not valid")
+		} else {
+			h.missing(t, capture.Out, a.x, why)
+		}
 		h.pending = append([]*h1request{a}, h.pending...)
 	} else {
 		for _, a := range h.pending[:i] {

@@ -94,6 +94,9 @@ func desync(t *facts) []*trace.Finding {
 			if e.Name != trace.EventHTTP1Unsolicited || x.Method == "" {
 				continue
 			}
+			if c := t.Connection(x.Connection); c != nil && c.Segments != nil && c.Segments.Conflicts > 0 {
+				continue // segments differ in what they say: who sent what is not known
+			}
 			out = append(out, &trace.Finding{ID: HTTPDesync, Severity: trace.Warning, Exchange: x.ID, Connection: x.Connection, Evidence: []int{e.ID},
 				Title:       "the server sent more than the response: " + e.Text,
 				Explanation: "A client that keeps the connection would take them for the beginning of the next response; careful ones close it.",

@@ -124,6 +124,10 @@ func NotHTTP(first []byte) trace.Failure {
 		return f(fmt.Sprintf("a greeting as mail (SMTP) and FTP servers send it, %q", line), "use the port of the web server", "")
 	case strings.HasPrefix(line, "ICY "):
 		return f(fmt.Sprintf("a SHOUTcast stream, %q", line), "use a player that knows it", "")
+	case len(line) > 5 && strings.EqualFold(line[:5], "HTTP/"):
+		return f(fmt.Sprintf("it begins with %q, and the protocol's name is written HTTP/", line[:min(len(line), 24)]), "look at the server: clients that read strictly refuse this", trace.HintFields)
+	case strings.HasPrefix(line, "<"):
+		return f(fmt.Sprintf("a body without a head, as HTTP/0.9 had it; it begins with %q", line[:min(len(line), 24)]), "look at the bytes: is it an HTTP server?", trace.HintFields)
 	case strings.HasPrefix(line, "+OK"):
 		return f(fmt.Sprintf("a greeting as POP3 servers send it, %q", line), "use the port of the web server", "")
 	case strings.HasPrefix(line, "* OK"):
@@ -144,7 +148,7 @@ func MalformedRequest(why string) trace.Failure {
 
 // RequestCut is a request whose end did not come; why says how much of it did.
 func RequestCut(why string) trace.Failure {
-	return words(trace.LayerHTTP1, trace.FailClosedEarly, "the client did not send its request to the end: "+why, "look at the program that sent it", "")
+	return words(trace.LayerHTTP1, trace.FailClientClosed, "the client did not send its request to the end: "+why, "look at the program that sent it", "")
 }
 
 // ClientLeft is a client that ended the connection itself; doing says when.

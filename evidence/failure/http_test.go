@@ -19,7 +19,8 @@ func TestAnswersThatAreNotHTTP(t *testing.T) {
 		{"+OK ready\r\n", "POP3", "port"},
 		{"* OK ready\r\n", "IMAP", "port"},
 		{"ICY 200 OK\r\n", "SHOUTcast", "player"},
-		{"<html>", `it begins with "<html>"`, "HTTP server?"},
+		{"http/1.1 200 OK\r\n", `it begins with "http/1.1 200 OK"`, "server"},
+		{"<html>", `a body without a head, as HTTP/0.9 had it; it begins with "<html>"`, "HTTP server?"},
 		{"", `it begins with ""`, "HTTP server?"},
 	} {
 		f := NotHTTP([]byte(c.first))

@@ -90,8 +90,7 @@ func Begins(role Role, b []byte) (yes, more bool) {
 }
 
 // Torn tells whether b, which goes no further, shows a request line far enough to
-// know its method and its target: behind the space that ends the target begins a
-// version.
+// know its method and its target: behind the target a version begins.
 func Torn(b []byte) bool {
 	if yes, _ := Begins(ServerRole, b); yes {
 		return true
@@ -101,7 +100,7 @@ func Torn(b []byte) bool {
 	}
 	method, rest, ok := strings.Cut(string(b), " ")
 	target, version, ok2 := strings.Cut(rest, " ")
-	return ok && ok2 && len(method) <= maxMethod && httpfield.ValidName(method) && target != "" && strings.HasPrefix("HTTP/1.", version[:min(len(version), 7)])
+	return ok && ok2 && len(method) <= maxMethod && httpfield.ValidName(method) && target != "" && version != "" && strings.HasPrefix("HTTP/1.", version[:min(len(version), 7)])
 }
 
 // Glimpse reads what it can of a head that breaks the rules, or of which only
