@@ -153,8 +153,10 @@ func closer(err error) decision.Side {
 func (h *h1conn) headFailure(err error, got bool) *Error {
 	var bad *http1.Error
 	switch {
+	case errors.As(err, &bad) && bad.Truncated():
+		return because(words.HeadCut(), err)
 	case errors.As(err, &bad):
-		return because(words.MalformedResponse(said(bad)), err)
+		return because(words.Response(bad, h.in[h.r:h.w]), err)
 	case isTimeout(err):
 		return failure(trace.LayerHTTP1, trace.FailResponseTimeout, fmt.Sprintf("no response within %v", h.c.opt.ResponseTimeout), "the server is slow or stuck; allow more time", err).hint(trace.HintTimeLimit)
 	case got:

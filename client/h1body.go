@@ -23,6 +23,7 @@ type h1body struct {
 	ex      uint32
 	pending []byte // data of the last event, not yet handed out
 	fields  httpfield.List
+	status  int
 	closes  string // why the connection cannot be used again; "" if it can
 	got     int64
 	err     error
@@ -32,7 +33,7 @@ type h1body struct {
 // startBody begins the body of a response. A response that has none gives its
 // connection back at once.
 func (h *h1conn) startBody(ctx context.Context, resp *h1head) io.ReadCloser {
-	b := &h1body{h: h, ctx: ctx, ex: resp.Exchange}
+	b := &h1body{h: h, ctx: ctx, ex: resp.Exchange, status: resp.Status}
 	if resp.closes {
 		b.closes = resp.why
 	}
@@ -145,6 +146,9 @@ func (b *h1body) finish(err error) {
 		return
 	}
 	b.done, b.err = true, err
+	if err == io.EOF {
+		b.h.c.readWhole(b.ex, b.h.socket, b.status, b.got)
+	}
 	if b.stop != nil && !b.stop() {
 		b.h.deadline = 0
 	}
@@ -171,6 +175,14 @@ func (b *h1body) finish(err error) {
 		h.r, h.w = 0, 0
 		h.idleSince = h.c.clock.Now()
 		h.pool.put(h)
+	}
+}
+
+// readWhole notes that a response was read to its end, where packets are
+// captured: some of those that brought it may be missing.
+func (c *Client) readWhole(ex, socket uint32, status int, size int64) {
+	if c.rec.SeesPackets() {
+		c.rec.Decide(capture.About{Exchange: ex, Socket: socket}, &decision.BodyRead{Status: uint16(status), Size: size})
 	}
 }
 

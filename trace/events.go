@@ -23,6 +23,8 @@ const (
 	EventCookieRejected EventName = "cookie.rejected"
 	EventBodyDecoded    EventName = "body.decoded"
 	EventBodyAbandoned  EventName = "body.abandoned"
+	EventBodyRead       EventName = "body.read"
+	EventBodyCoding     EventName = "body.coding"
 )
 
 // Of the choice of a connection.
@@ -106,6 +108,8 @@ const (
 	EventHTTP1Body           EventName = "http1.body"
 	EventHTTP1Deviation      EventName = "http1.deviation"
 	EventHTTP1Unsolicited    EventName = "http1.unasked"
+	EventHTTP1Missing        EventName = "http1.missing"
+	EventHTTP1CutShort       EventName = "http1.cut_short"
 	EventHTTP2Preface        EventName = "http2.preface"
 )
 

@@ -91,6 +91,9 @@ type Body struct {
 	Announced int64 `json:"announced"`
 	// Complete tells that the end was seen.
 	Complete bool `json:"complete"`
+	// Missing counts those bytes of WireSize that the capture lacks: that they
+	// passed is known from what stands around them, or from who read them.
+	Missing int64 `json:"missing,omitempty"`
 	// Content is the content as transferred, when the analysis was asked to
 	// keep it; shorter than WireSize where only the beginning was kept.
 	Content []byte `json:"-"`

@@ -81,7 +81,9 @@ func FailCertificate(v VerdictCode) FailureCode { return FailureCode("certificat
 
 // Of HTTP.
 const (
+	FailMalformedRequest  FailureCode = "malformed_request"
 	FailMalformedResponse FailureCode = "malformed_response"
+	FailNotHTTP           FailureCode = "not_http"
 	FailMalformedBody     FailureCode = "malformed_body"
 	FailBodyTruncated     FailureCode = "body_truncated"
 	FailResponseTimeout   FailureCode = "response_timeout"
@@ -111,6 +113,7 @@ const (
 	HintClientCert     Hint = "client_cert"      // a client certificate and its key
 	HintTrust          Hint = "trust"            // a CA to trust
 	HintHTTP1          Hint = "http1"            // HTTP/1.1 instead of HTTP/2
+	HintPriorKnowledge Hint = "prior_knowledge"  // HTTP/2 without asking first
 	HintWithoutHTTP2   Hint = "without_http2"    // the same, to see whether HTTP/2 is the cause
 	HintHTTPVersion    Hint = "http_version"     // another version of HTTP
 	HintMessagesOrHTTP Hint = "messages_or_http" // the messages, or HTTP/1.1

@@ -15,6 +15,7 @@ import (
 	"peel/clock"
 	"peel/evidence/capture"
 	"peel/evidence/decision"
+	words "peel/evidence/failure"
 	"peel/internal/content"
 	"peel/internal/cookie"
 	"peel/internal/netrc"
@@ -310,8 +311,7 @@ func (b *decodedBody) Read(p []byte) (int, error) {
 		b.s.decide(b.exchange, &decision.BodyDecoded{Size: b.d.Decoded()})
 		if err != io.EOF {
 			if _, ours := err.(*client.Error); !ours {
-				err = &client.Error{Err: err, Failure: trace.Failure{Layer: trace.LayerHTTP, Code: trace.FailContentEncoding,
-					Seen: err.Error(), Try: "take the body as it came", Hint: trace.HintRaw}}
+				err = &client.Error{Err: err, Failure: words.Encoding(err)}
 				b.s.decide(b.exchange, failed(err))
 			}
 		}

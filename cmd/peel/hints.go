@@ -19,6 +19,7 @@ var hints = map[trace.Hint]string{
 	trace.HintVersionLimits:  " with --tlsv1.x/--tls-max",
 	trace.HintClientCert:     " with --cert and --key",
 	trace.HintTrust:          " with --cacert FILE",
+	trace.HintPriorKnowledge: " with --http2-prior-knowledge",
 	trace.HintHTTP1:          ": use --http1.1",
 	trace.HintWithoutHTTP2:   "; --http1.1 shows whether HTTP/2 is the cause",
 	trace.HintHTTPVersion:    " with --http1.1 or --http2",

@@ -75,16 +75,18 @@ type Analyzer struct {
 	handed   trace.Account // of connections that were handed out
 	lost     int
 
-	rec       capture.Record // the current one
-	ids       []int
-	bodies    int // bytes of content kept
-	wire      *wire
-	hook      func(*trace.Packet)
-	keys      keyRing
-	carry     map[*trace.Body]*carriedMessage // bodies that are DNS messages
-	decisions bool                            // some were seen: the capture is peel's own
-	damage    int                             // places of the capture that could not be read
-	dropped   int64                           // packets that were not captured
+	rec                capture.Record // the current one
+	ids                []int
+	bodies             int   // bytes of content kept
+	coded              int   // bytes of bodies that wait to be decoded
+	decodable, decoded int64 // what bodies might decode to, and did
+	wire               *wire
+	hook               func(*trace.Packet)
+	keys               keyRing
+	carry              map[*trace.Body]*carriedMessage // bodies that are DNS messages
+	decisions          bool                            // some were seen: the capture is peel's own
+	damage             int                             // places of the capture that could not be read
+	dropped            int64                           // packets that were not captured
 }
 
 // New returns an empty Analyzer.

@@ -150,6 +150,17 @@ func (c *conn) bytes(t clock.Time, dir capture.Direction, b []byte) {
 	}
 }
 
+// acked is how far into the stream of the other side the sender of the bytes that
+// are handed on now had come: what it had received when it sent them. It is false
+// where no packets tell.
+func (c *conn) acked(dir capture.Direction) (ack uint32, ok bool) {
+	if c.flow == nil || c.tr.Network == "udp" {
+		return 0, false
+	}
+	ack = c.flow.streams[dir].Mark()
+	return ack, ack != 0
+}
+
 // late tells that the beginning of the connection was not captured.
 func (c *conn) late() bool { return c.flow != nil && !c.flow.analysis.Sides[0].SawSYN }
 
@@ -169,6 +180,7 @@ func (c *conn) gap() {
 	if c.tr.BytesIn+c.tr.BytesOut > 0 {
 		c.root.gap(c.a.now, capture.Out, 0)
 		c.root.gap(c.a.now, capture.In, 0)
+		c.root.broken = true
 	}
 }
 
@@ -219,6 +231,11 @@ func (c *conn) request(stream uint32) *exchange {
 			return b.x
 		}
 	}
+	return c.unbound(stream)
+}
+
+// unbound returns a new exchange of the connection, of which no decision tells.
+func (c *conn) unbound(stream uint32) *exchange {
 	x := c.a.newExchange()
 	c.carries(x)
 	x.tr.Connection, x.tr.Stream = c.tr.ID, stream

@@ -17,7 +17,7 @@ func (a *Analyzer) decided(r *capture.Record) {
 	case *decision.CaptureDamaged, *decision.CaptureDropped, *decision.CaptureNames, *decision.CaptureFormat, *decision.CaptureComment:
 		a.captureDecision(r)
 		return // it tells nothing of requests
-	case *decision.RequestStarted, *decision.RequestBound, *decision.RequestFailed, *decision.BodyDecoded, *decision.BodyAbandoned,
+	case *decision.RequestStarted, *decision.RequestBound, *decision.RequestFailed, *decision.BodyDecoded, *decision.BodyRead, *decision.BodyAbandoned,
 		*decision.Redirected, *decision.CookieStored, *decision.CookieRejected:
 		a.requestDecision(r)
 	case *decision.PoolNew, *decision.PoolReused, *decision.PoolWaited:
@@ -83,6 +83,8 @@ func (a *Analyzer) requestDecision(r *capture.Record) {
 		x.failed.Connection = x.tr.Connection
 	case *decision.BodyDecoded:
 		x.decoded = &d.Size
+	case *decision.BodyRead:
+		x.read = d
 	default:
 		e := a.event(t, trace.LayerHTTP, name, decision.Note(d))
 		e.Exchange = x.tr.ID

@@ -6,6 +6,7 @@ import (
 	"peel/clock"
 	"peel/evidence/capture"
 	"peel/trace"
+	"peel/wire/http1"
 )
 
 // decoder reads what one protocol says on one layer of a connection. It is
@@ -167,6 +168,10 @@ func (l *layer) sniff() {
 	}
 	if !waits {
 		l.c.speak(trace.ProtocolUnknown)
+		if o.late && !o.datagram {
+			l.start(&seeker{l: l})
+			return
+		}
 		l.start(unread{l: l})
 	}
 }
@@ -244,20 +249,35 @@ func (l *layer) end(t clock.Time, dir capture.Direction) {
 
 // gap tells that n bytes are missing.
 func (l *layer) gap(t clock.Time, dir capture.Direction, n int64) {
-	if !l.broken && (l.dec == nil || !l.dec.gap(t, dir, n)) {
+	if l.dec == nil && !l.broken {
+		if http1.Torn(join(l.early[capture.Out])) {
+			l.open(&http1Protocol, nil)
+		} else {
+			l.start(&seeker{l: l}) // what is spoken was not known yet: it may show itself
+		}
+	}
+	if l.broken || !l.dec.gap(t, dir, n) {
 		l.broken = true
+		l.in[dir].offset += n
 	}
 }
 
 func (l *layer) release() {
+	if l.dec == nil && !l.broken && http1.Torn(join(l.early[capture.Out])) {
+		l.open(&http1Protocol, nil)
+	}
+	// What is there may be the last that there is of it, and is read as such.
+	for d := l.dec; d != nil; {
+		if d.release(); d == l.dec {
+			break
+		}
+		d = l.dec
+	}
 	l.early = [2][]chunk{}
 	for dir := range l.in {
 		l.in[dir].buf = nil
 	}
 	l.broken = true
-	if l.dec != nil {
-		l.dec.release()
-	}
 }
 
 func (l *layer) finish(to *trace.Connection) {

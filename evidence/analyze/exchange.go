@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"peel/clock"
+	"peel/evidence/decision"
 	"peel/trace"
 )
 
@@ -28,6 +29,15 @@ type exchange struct {
 	sendFirst, sendLast   *trace.Event
 	respFirst, respLast   *trace.Event
 	informational         []int
+
+	// fault is what the bytes show to be wrong. Where decisions tell of the
+	// exchange, they know better.
+	fault *trace.Failure
+	// apart tells that it was said of this exchange itself what the capture lacks
+	// of it.
+	apart bool
+	read  *decision.BodyRead // the client had it all
+	coded coded              // the response's body, while it comes
 }
 
 // trace fills in what follows from the whole of the evidence.
@@ -51,13 +61,24 @@ func (x *exchange) trace(a *Analyzer) *trace.Exchange {
 		if x.decoded != nil {
 			r.Body.DecodedSize = *x.decoded
 		}
+		if x.read != nil && !r.Body.Complete {
+			// Whoever read it had all of it, whatever was captured.
+			r.Body.Missing += x.read.Size - r.Body.WireSize
+			r.Body.WireSize, r.Body.Complete = x.read.Size, true
+		}
 		t.Response = &r
+	} else if x.read != nil {
+		t.Response = &trace.Response{Status: int(x.read.Status), Headers: []trace.Header{}, Body: emptyBody()}
+		t.Response.Body.WireSize, t.Response.Body.Missing, t.Response.Body.Complete = x.read.Size, x.read.Size, true
+	}
+	if t.Failure == nil && x.number == 0 {
+		t.Failure = x.fault
 	}
 	if x.conn != nil {
 		if t.Protocol == "" {
 			t.Protocol = x.conn.tr.Protocol
 		}
-		if t.Failure == nil && x.conn.tr.Failure != nil && t.Response == nil {
+		if t.Failure == nil && x.conn.tr.Failure != nil && t.Response == nil && !x.apart {
 			t.Failure = x.conn.tr.Failure
 		}
 	}

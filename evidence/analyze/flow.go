@@ -27,6 +27,8 @@ type flow struct {
 	ended    [2]bool
 	closed   bool
 	cut      bool // by RST
+	cutBy    capture.Direction
+	busy     [2]bool // a stretch of that stream is being handed on
 	missing  int64
 	bad, off int
 	good     [2]int // segments with a right checksum
@@ -60,7 +62,14 @@ type side struct {
 	dir capture.Direction
 }
 
-func (s side) Bytes(now clock.Time, b []byte) { s.f.conn.bytes(now, s.dir, b) }
+// Bytes hands on what was sent, behind what its sender had received by then.
+func (s side) Bytes(now clock.Time, b []byte) {
+	busy := s.f.busy[s.dir]
+	s.f.busy[s.dir] = true
+	s.f.unholdBefore(1-s.dir, s.f.streams[s.dir].Mark())
+	s.f.conn.bytes(now, s.dir, b)
+	s.f.busy[s.dir] = busy
+}
 
 func (s side) Gap(now clock.Time, n int64) {
 	s.f.missing += n
@@ -149,6 +158,7 @@ func segmentWord(s tcp.Segment, length int) string {
 // brought them, they were right.
 type doubtful struct {
 	seq    uint32
+	ack    uint32
 	data   []byte
 	packet int
 	at     int
@@ -160,7 +170,7 @@ const maxDoubtful = 256
 func (f *flow) doubt(p *packet, s tcp.Segment) {
 	list := &f.doubtful[p.dir]
 	if b := s.Payload(); len(b) > 0 && len(*list) < maxDoubtful {
-		*list = append(*list, doubtful{s.Seq(), bytes.Clone(b), p.id, p.payload.at})
+		*list = append(*list, doubtful{s.Seq(), s.Ack(), bytes.Clone(b), p.id, p.payload.at})
 	}
 }
 
@@ -180,7 +190,7 @@ func (f *flow) confirmed(dir capture.Direction, ack uint32) {
 			if len(f.sent[dir]) < maxSent {
 				f.sent[dir] = append(f.sent[dir], sent{st.Offset(d.seq), uint32(d.packet), uint32(len(d.data)), uint16(min(d.at, 65535))})
 			}
-			st.Input(f.a.now, d.seq, d.data, false)
+			st.InputMarked(f.a.now, d.seq, d.data, false, d.ack)
 		}
 	}
 }
@@ -276,13 +286,18 @@ func (f *flow) take(p *packet, s tcp.Segment, length int) {
 	flags := s.Flags()
 	if !f.known[dir] {
 		f.known[dir], f.relative[dir] = true, s.Seq()
-		if flags.Has(tcp.SYN) {
-			f.streams[dir].Start(s.Seq() + 1)
-		}
+	}
+	if flags.Has(tcp.SYN) {
+		f.streams[dir].Start(s.Seq() + 1)
 	}
 	if flags.Has(tcp.ACK) && !f.known[1-dir] && !flags.Has(tcp.RST) {
 		// The first that is seen of the other side is its acknowledgement.
 		f.relative[1-dir] = s.Ack()
+		if c := &f.analysis.Sides[dir]; dir == capture.Out && c.SawSYN && s.Seq() == c.ISN+1 {
+			// It acknowledges a SYN-ACK that was not captured: there the stream
+			// begins, whatever else of it is missing.
+			f.streams[1-dir].Start(s.Ack())
+		}
 	}
 	p.note |= f.analysis.Input(now, int(dir), s, length)
 	if p.note != 0 {
@@ -373,28 +388,40 @@ func (f *flow) unhold(now clock.Time) {
 				if f.early(d, h) && len(f.waiting[dir]) <= maxHeld && now.Sub(h.at) <= heldLife {
 					break
 				}
-				f.deliver(d, h)
+				next := *h
 				f.waiting[dir] = f.waiting[dir][1:]
+				f.deliver(d, &next)
 				again = true
 			}
 		}
 	}
 }
 
+// unholdBefore hands on what is held of one side and what the other had received,
+// as its acknowledgement tells.
+func (f *flow) unholdBefore(dir capture.Direction, ack uint32) {
+	for ack != 0 && !f.busy[dir] && len(f.waiting[dir]) > 0 && int32(f.waiting[dir][0].seq-ack) < 0 {
+		h := f.waiting[dir][0]
+		f.waiting[dir] = f.waiting[dir][1:]
+		f.deliver(dir, &h)
+	}
+}
+
 func (f *flow) deliver(dir capture.Direction, h *held) {
 	st := f.streams[dir]
 	conflicts := st.Conflicts
-	st.Input(f.a.now, h.seq, h.data, h.fin)
+	st.InputMarked(h.at, h.seq, h.data, h.fin, h.ack)
 	f.conflict += st.Conflicts - conflicts
 }
 
 // flush hands on what is held, at the end.
 func (f *flow) flush() {
 	for dir := range f.waiting {
-		for i := range f.waiting[dir] {
-			f.deliver(capture.Direction(dir), &f.waiting[dir][i])
+		for len(f.waiting[dir]) > 0 {
+			h := f.waiting[dir][0]
+			f.waiting[dir] = f.waiting[dir][1:]
+			f.deliver(capture.Direction(dir), &h)
 		}
-		f.waiting[dir] = nil
 	}
 }
 
@@ -434,7 +461,7 @@ func (f *flow) reset(now clock.Time, dir capture.Direction) {
 	if f.closed {
 		return
 	}
-	f.cut = true
+	f.cut, f.cutBy = true, dir
 	f.flush()
 	f.streams[dir].Close(now)
 	f.streams[1-dir].Close(now)

@@ -17,8 +17,8 @@ type h1conn struct {
 	silent
 	l       *layer
 	reader  [2]http1.Reader
-	pending []*exchange // sent and not yet answered, oldest first
-	sending *exchange
+	pending []*h1request // sent and not yet answered, oldest first
+	sending *h1request
 	message [2]struct {
 		offset int64 // of the message's first byte
 		body   int64
@@ -29,12 +29,46 @@ type h1conn struct {
 	connecting bool
 	// switched is what a response has just changed to (RFC 9110 §7.8, §9.3.6).
 	switched func(t clock.Time)
+
+	// Where the capture has gaps, see http1gap.go.
+	pieces [2][]arrival
+	search [2]*search // for the beginning of the next message
+	doubt  bool       // responses may be missing before the next one
+	final  bool       // nothing more will come that is worth waiting for
+	begun  *h1request // a request that was answered before its head was whole
+
+	last   *h1request // answered whole, the newest
+	unread int64      // bytes of the server that no request asked for
+	told   bool       // of those
+}
+
+// h1request is a request that waits for its response.
+type h1request struct {
+	x      *exchange
+	method string
+	// start and end are where its head stands in the stream of the socket.
+	start, end int64
+	// ack is what the client had received when it sent the request, as a
+	// sequence number; acks tells that it is known.
+	ack  uint32
+	acks bool
+	// hole is no request but a place where some may be missing; unseen is one
+	// that is missing and has been answered.
+	hole, unseen bool
+	// broken tells of a hole that the capture lacks nothing: a request that is not
+	// valid stands there, and how much of what follows is its own nobody knows.
+	broken bool
+	// interim tells that a 1xx response may come first.
+	interim bool
+	// matched tells that the next response is its own, answered that its head has
+	// come.
+	matched, answered bool
 }
 
 var http1Protocol = protocol{
 	name: trace.ProtocolHTTP11, layer: trace.LayerHTTP1,
 	fields:    func(_ *trace.Trace, e *trace.Event) []trace.Field { return http1.Fields(e.Raw) },
-	recognise: func(o *opening) guess { return looksLikeHTTP1(o.out) },
+	recognise: recogniseHTTP1,
 	open:      func(l *layer, _ *exchange) decoder { return newH1(l) },
 }
 
@@ -43,6 +77,46 @@ const maxMethod = 32
 
 // maxGuess bounds the bytes of a first line that is waited for.
 const maxGuess = 4096
+
+// recogniseHTTP1 goes by the request, or by a response whose request is not in
+// the capture.
+func recogniseHTTP1(o *opening) guess {
+	g := no
+	if len(o.out) > 0 {
+		if g = looksLikeHTTP1(o.out); g == yes {
+			return yes
+		}
+	}
+	// A request that breaks the rules is known by its answer.
+	answers, more := http1.Begins(http1.ClientRole, o.in)
+	switch {
+	case answers && (len(o.out) == 0 || g == perhaps || wordy(o.out)):
+		return yes
+	case more && (len(o.in) > 0 || wordy(o.out)):
+		return perhaps
+	case len(o.in) > 0 && len(o.out) == 0:
+		return no
+	}
+	return g
+}
+
+// wordy tells whether the first line has HTTP's version, or begins with a word of
+// capitals, as that of a request does that is wrong further on.
+func wordy(b []byte) bool {
+	line, _, whole := bytes.Cut(b[:min(len(b), maxGuess)], []byte("\n"))
+	if bytes.Contains(line, []byte("HTTP/1.")) {
+		return true
+	}
+	for i, ch := range line[:min(len(line), maxMethod)] {
+		if ch == ' ' || ch == '\r' {
+			return i > 0
+		}
+		if (ch < 'A' || ch > 'Z') && ch != '-' && ch != '_' {
+			return false
+		}
+	}
+	return whole && len(line) > 0 && len(line) <= maxMethod
+}
 
 // looksLikeHTTP1 tells whether bytes begin a request line (RFC 9112 §3): a
 // token, a space, a target, and a version.
@@ -61,7 +135,7 @@ func looksLikeHTTP1(b []byte) guess {
 	case len(method) > maxMethod || ok && len(method) == 0 || !ok && whole:
 		return no
 	case whole || len(b) > maxGuess:
-		if i := bytes.LastIndex(rest, []byte(" HTTP/1.")); i >= 0 || len(b) > maxGuess {
+		if bytes.Contains(rest, []byte(" HTTP/1.")) || !whole && len(rest) > 0 && (rest[0] == '/' || absolute(string(rest[:min(len(rest), maxMethod)]))) {
 			return yes
 		}
 		return no
@@ -73,10 +147,19 @@ func newH1(l *layer) *h1conn {
 	h := &h1conn{l: l}
 	h.reader[capture.Out].Reset(http1.ServerRole, http1.Limits{Observe: true})
 	h.reader[capture.In].Reset(http1.ClientRole, http1.Limits{Observe: true})
+	for dir := range h.reader {
+		h.reader[dir].Resume(l.in[dir].offset)
+	}
+	if l.late || l.c.late() {
+		// What stands first may be the rest of a message, or answer a request
+		// from before the capture.
+		h.beginLate()
+	}
 	return h
 }
 
 func (h *h1conn) input(t clock.Time, dir capture.Direction, b []byte) {
+	h.arrived(dir, len(b))
 	h.l.in[dir].add(t, b)
 	h.run(t, dir)
 }
@@ -92,38 +175,42 @@ func (h *h1conn) run(t clock.Time, dir capture.Direction) {
 	} else if !h.connecting {
 		h.read(t, capture.Out) // what waited for the answer to CONNECT
 	}
+	if h.l.dec == h && h.over[capture.In] {
+		h.unanswered(t)
+	}
 }
 
 func (h *h1conn) end(t clock.Time, dir capture.Direction) {
 	h.over[dir] = true
+	if dir == capture.In {
+		h.cutShort(t)
+	}
 	h.run(t, dir)
 }
 
 func (h *h1conn) read(t clock.Time, dir capture.Direction) {
 	f := &h.l.in[dir]
 	for !h.stopped[dir] {
-		if dir == capture.In && len(h.pending) == 0 {
-			// Bytes that no request asked for wait until there is one.
-			if h.over[capture.In] && h.over[capture.Out] && len(f.buf) > 0 {
-				h.stopped[dir] = true
-				e := h.l.message(t, trace.LayerHTTP1, trace.EventHTTP1Unsolicited, fmt.Sprintf("%d bytes from the server that no request asked for", len(f.buf)), dir, f.offset, len(f.buf), f.buf)
-				e.RawLength = len(f.buf)
-			}
-			return
-		}
 		if dir == capture.Out && h.connecting {
 			return // what follows is of the tunnel, if there will be one
+		}
+		if h.search[dir] != nil && !h.found(t, dir) {
+			return
+		}
+		if dir == capture.In && h.reader[dir].InHead() && !h.expect(t) {
+			return
 		}
 		first := f.first
 		ev, n, err := h.reader[dir].Next(f.buf, h.over[dir])
 		if err != nil {
-			h.malformed(t, dir, err)
-			h.stopped[dir] = true
-			return
+			if !h.malformed(t, dir, err) {
+				return
+			}
+			continue
 		}
 		switch ev.Kind {
 		case http1.NeedMore:
-			f.take(n, t)
+			h.take(dir, n, t)
 			if len(f.buf) > 0 {
 				f.first = first
 			}
@@ -135,13 +222,13 @@ func (h *h1conn) read(t clock.Time, dir capture.Direction) {
 				h.response(first, t, f, n, ev.Head)
 			}
 		case http1.Data:
-			h.data(dir, f.offset, ev.Data)
+			h.data(t, dir, f.offset, ev.Data)
 		case http1.End:
 			h.ended(t, dir, f.offset+int64(n), ev.Trailers)
 		case http1.Tunnel, http1.Closed:
 			h.stopped[dir] = true
 		}
-		f.take(n, t)
+		h.take(dir, n, t)
 		if h.switched != nil {
 			h.stopped = [2]bool{true, true}
 			h.switched(t)
@@ -150,29 +237,65 @@ func (h *h1conn) read(t clock.Time, dir capture.Direction) {
 	}
 }
 
+// take consumes n bytes of one direction.
+func (h *h1conn) take(dir capture.Direction, n int, t clock.Time) {
+	h.l.in[dir].take(n, t)
+	h.passed(dir)
+}
+
 // maxPipelined bounds the requests that wait for their responses.
 const maxPipelined = 10_000
 
 func (h *h1conn) request(first, t clock.Time, f *stretch, n int, head *http1.Head) {
 	if len(h.pending) >= maxPipelined {
-		h.malformed(t, capture.Out, fmt.Errorf("more than %d requests without a response", maxPipelined))
+		h.note(t, capture.Out, nil, fmt.Sprintf("more than %d requests without a response", maxPipelined))
 		h.stopped[capture.Out] = true
 		return
 	}
-	x := h.l.c.request(0)
-	h.sending = x
-	h.pending = append(h.pending, x)
+	a := h.ask(f.offset, n, head.Method)
+	x := a.x
+	h.sending = a
 	h.message[capture.Out].offset, h.message[capture.Out].body = f.offset, 0
-	h.reader[capture.In].ExpectResponseTo(head.Method)
+	h.connecting = head.Method == "CONNECT"
+	a.interim = head.Expect100
+	h.asks(x, f, n, head)
+	x.tr.Request.Body = body(head)
+	text := fmt.Sprintf("%s %s %s, %d fields, %d bytes", head.Method, head.Target, version(head.Minor), len(head.Fields), n)
+	h.requestEvent(first, t, a, f, n, text)
+	for _, d := range head.Deviations {
+		h.note(t, capture.Out, x, "the request bends the rules: "+d).Name = trace.EventHTTP1Deviation
+	}
+}
+
+// ask makes the exchange of a request whose head is the n bytes at offset.
+func (h *h1conn) ask(offset int64, n int, method string) *h1request {
+	if a := h.begun; a != nil {
+		h.begun = nil
+		a.method, a.end = method, h.place(capture.Out, offset+int64(n))
+		return a
+	}
+	a := &h1request{x: h.l.c.request(0), method: method, start: h.place(capture.Out, offset), end: h.place(capture.Out, offset+int64(n))}
+	if a.x.number == 0 {
+		a.x.tr.Start = h.l.c.a.time(h.l.in[capture.Out].first)
+	}
+	a.ack, a.acks = h.ackAt(capture.Out, offset)
+	h.pending = append(h.pending, a)
+	return a
+}
+
+// asks fills in what the head of a request says.
+func (h *h1conn) asks(x *exchange, f *stretch, n int, head *http1.Head) {
+	x.apart = true
 	x.tr.Protocol = version(head.Minor)
 	x.tr.Method = head.Method
-	h.connecting = head.Method == "CONNECT"
-	x.tr.Request = trace.Request{Method: head.Method, Target: head.Target, Headers: h.headers(capture.Out, f, n, head.Fields),
-		HeadersSize: int64(n), Body: body(head)}
-	if x.tr.URL == "" {
+	x.tr.Request = trace.Request{Method: head.Method, Target: head.Target, Headers: h.headers(capture.Out, f, n, head.Fields), HeadersSize: int64(n), Body: emptyBody()}
+	if x.tr.URL == "" || x.number == 0 {
 		x.tr.URL = h.url(head)
 	}
-	text := fmt.Sprintf("%s %s %s, %d fields, %d bytes", head.Method, head.Target, version(head.Minor), len(head.Fields), n)
+}
+
+func (h *h1conn) requestEvent(first, t clock.Time, a *h1request, f *stretch, n int, text string) {
+	x := a.x
 	e := h.l.message(first, trace.LayerHTTP1, trace.EventHTTP1Request, text, capture.Out, f.offset, n, f.buf[:n])
 	e.Exchange = x.tr.ID
 	x.sendFirst, x.sendLast = e, e
@@ -186,24 +309,43 @@ func (h *h1conn) request(first, t clock.Time, f *stretch, n int, head *http1.Hea
 
 // url is the target URI of a request (RFC 9112 §3.3).
 func (h *h1conn) url(head *http1.Head) string {
-	switch {
-	case head.Method == "CONNECT" && !strings.HasPrefix(head.Target, "/"):
-		return head.Target // the authority-form: no URL is asked for
-	case strings.Contains(head.Target, "://"):
-		return head.Target // the absolute-form, which proxies are asked with
+	target := head.Target
+	if head.Method == "CONNECT" && !strings.HasPrefix(target, "/") || absolute(target) {
+		return target // the authority-form asks for no URL, the absolute-form has it whole
 	}
-	scheme := "http"
+	scheme, port := "http", uint16(80)
 	if h.l.secure {
-		scheme = "https"
+		scheme, port = "https", 443
 	}
-	if head.Target == "*" {
-		return scheme + "://" + head.Fields.Value("Host")
+	host := head.Fields.Value("Host")
+	if host == "" {
+		// Nobody said which site: what is known is who was asked.
+		server := h.l.c.tr.RemoteAddr
+		if host = server.String(); server.Port() == port {
+			host = strings.TrimSuffix(host, fmt.Sprintf(":%d", port))
+		}
+		if !server.IsValid() {
+			host = ""
+		}
 	}
-	return scheme + "://" + head.Fields.Value("Host") + head.Target
+	switch {
+	case target == "*" || target == "":
+		return scheme + "://" + host
+	case target[0] == '/' || target[0] == '?':
+		return scheme + "://" + host + target
+	}
+	return target // no form of RFC 9112 §3.2: what it means is the server's guess
+}
+
+// absolute tells whether a target begins with a scheme and an authority.
+func absolute(target string) bool {
+	i := strings.Index(target, "://")
+	return i > 0 && !strings.ContainsAny(target[:i], "/?#:") && target[0] != '.'
 }
 
 func (h *h1conn) response(first, t clock.Time, f *stretch, n int, head *http1.Head) {
-	x := h.pending[0]
+	a := h.pending[0]
+	x := a.x
 	h.message[capture.In].offset, h.message[capture.In].body = f.offset, 0
 	text := fmt.Sprintf("%s %d %s, %d fields, %d bytes", version(head.Minor), head.Status, head.Reason, len(head.Fields), n)
 	e := h.l.message(first, trace.LayerHTTP1, trace.EventHTTP1Response, text, capture.In, f.offset, n, f.buf[:n])
@@ -213,10 +355,13 @@ func (h *h1conn) response(first, t clock.Time, f *stretch, n int, head *http1.He
 		return
 	}
 	h.connecting = false
+	a.answered = true
 	x.respFirst, x.respLast = e, e
+	x.tr.Protocol = version(head.Minor) // the answer's own: a server may be older than it was asked as
 	x.tr.Response = &trace.Response{Status: head.Status, Reason: head.Reason, Headers: h.headers(capture.In, f, n, head.Fields),
 		HeadersSize: int64(n), Body: body(head)}
 	h.l.dnsHead(t, x, capture.In, e)
+	x.coded.begin(h.l.c.a, x)
 	switch {
 	case head.Status == 101:
 		x.tr.Response.Body.Complete = true
@@ -228,8 +373,7 @@ func (h *h1conn) response(first, t clock.Time, f *stretch, n int, head *http1.He
 		h.switched = func(t clock.Time) { h.l.tunnel(t, proxy) }
 	}
 	for _, d := range head.Deviations {
-		o := h.l.c.a.event(t, trace.LayerHTTP1, trace.EventHTTP1Deviation, "the response bends the rules: "+d)
-		o.Exchange, o.Connection = x.tr.ID, h.l.c.tr.ID
+		h.note(t, capture.In, x, "the response bends the rules: "+d).Name = trace.EventHTTP1Deviation
 	}
 }
 
@@ -284,43 +428,49 @@ func (h *h1conn) headers(dir capture.Direction, f *stretch, n int, fields httpfi
 	return out
 }
 
-// current is the exchange whose message is under way in a direction.
-func (h *h1conn) current(dir capture.Direction) *exchange {
+// current is the request whose message is under way in a direction.
+func (h *h1conn) current(dir capture.Direction) *h1request {
 	if dir == capture.Out {
 		return h.sending
 	}
-	if len(h.pending) > 0 {
+	if len(h.pending) > 0 && h.pending[0].matched {
 		return h.pending[0]
 	}
 	return nil
 }
 
-func (h *h1conn) data(dir capture.Direction, offset int64, b []byte) {
-	x := h.current(dir)
-	if x == nil {
+func (h *h1conn) data(t clock.Time, dir capture.Direction, offset int64, b []byte) {
+	a := h.current(dir)
+	if a == nil {
 		return
 	}
 	h.message[dir].body += int64(len(b))
 	if dir == capture.Out {
-		h.l.piece(&x.tr.Request.Body, dir, offset, b)
-	} else if x.tr.Response != nil {
-		h.l.piece(&x.tr.Response.Body, dir, offset, b)
+		h.l.piece(&a.x.tr.Request.Body, dir, offset, b)
+	} else if a.x.tr.Response != nil {
+		h.undeclared(t, a.x, b)
+		h.l.piece(&a.x.tr.Response.Body, dir, offset, b)
+		a.x.coded.add(h.l.c.a, b)
 	}
 }
 
 // release lets go of what only a running connection needs.
 func (h *h1conn) release() {
+	if h.l.dec == h && !h.l.broken {
+		h.finally(h.l.c.a.now)
+	}
 	h.reader = [2]http1.Reader{}
 	h.stopped = [2]bool{true, true}
-	h.pending, h.sending = nil, nil
+	h.pending, h.sending, h.begun, h.last = nil, nil, nil, nil
+	h.pieces, h.search = [2][]arrival{}, [2]*search{}
 }
 
 func (h *h1conn) ended(t clock.Time, dir capture.Direction, offset int64, trailers httpfield.List) {
-	x := h.current(dir)
-	if x == nil {
+	a := h.current(dir)
+	if a == nil {
 		return
 	}
-	m := &h.message[dir]
+	x, m := a.x, &h.message[dir]
 	var e *trace.Event
 	if m.body > 0 || len(trailers) > 0 {
 		e = h.l.c.a.event(t, trace.LayerHTTP1, trace.EventHTTP1Body, fmt.Sprintf("body complete: %d bytes", m.body))
@@ -351,20 +501,22 @@ func (h *h1conn) ended(t clock.Time, dir capture.Direction, offset int64, traile
 	if e != nil {
 		x.respLast = e
 	}
+	h.decoded(t, x)
+	h.answeredWhole()
+}
+
+// answeredWhole goes on to the next response.
+func (h *h1conn) answeredWhole() {
+	h.last = h.pending[0]
 	h.pending = append(h.pending[:0], h.pending[1:]...)
 }
 
-func (h *h1conn) malformed(t clock.Time, dir capture.Direction, err error) {
-	e := h.l.c.a.event(t, trace.LayerHTTP1, trace.LayerHTTP1.Malformed(), strings.TrimPrefix(err.Error(), "http1: "))
+// note adds an event that is no message.
+func (h *h1conn) note(t clock.Time, dir capture.Direction, x *exchange, text string) *trace.Event {
+	e := h.l.c.a.event(t, trace.LayerHTTP1, trace.LayerHTTP1.Malformed(), text)
 	e.Connection, e.Direction = h.l.c.tr.ID, dirNames[dir]
-	if x := h.current(dir); x != nil {
+	if x != nil {
 		e.Exchange = x.tr.ID
-		if dir == capture.In && x.respFirst != nil {
-			x.respLast = e
-		}
-		if x.tr.Failure == nil && dir == capture.In {
-			x.tr.Failure = &trace.Failure{Layer: trace.LayerHTTP1, Code: trace.FailMalformed, Seen: e.Text}
-			x.failed = e
-		}
 	}
+	return e
 }

@@ -90,7 +90,7 @@ func TestCurlThroughProxies(t *testing.T) {
 	for i, x := range tr.Exchanges {
 		c := want[i]
 		if x.URL != c.url || x.Response == nil || x.Response.Status != 200 || string(x.Response.Body.Content) != "through\n" || (x.Proxy == nil) != (c.protocol == "") {
-			t.Errorf("%+v, want %+v", x, c)
+			t.Errorf("%+v, %+v, want %+v", x, x.Response, c)
 		} else if x.Proxy != nil && (x.Proxy.Protocol != c.protocol || x.Timings.Total == nil) {
 			t.Errorf("%+v, %+v", x.Proxy, x.Timings)
 		}

@@ -28,7 +28,7 @@ type Decision interface {
 
 // kinds makes an empty decision of each kind whose name is fixed.
 var kinds = [...]func() Decision{
-	of[RequestStarted], of[RequestBound], of[RequestFailed], of[BodyDecoded], of[BodyAbandoned], of[Redirected], of[CookieStored], of[CookieRejected],
+	of[RequestStarted], of[RequestBound], of[RequestFailed], of[BodyDecoded], of[BodyRead], of[BodyAbandoned], of[Redirected], of[CookieStored], of[CookieRejected],
 	of[PoolNew], of[PoolReused], of[PoolWaited],
 	of[LookupStarted], of[LookupStep], of[LookupEarly], of[LookupEnded],
 	of[ConnectTo], of[ConnectStarted], of[ConnectDone], of[ConnectFailed],

@@ -79,6 +79,22 @@ func (*BodyDecoded) Name() trace.EventName { return trace.EventBodyDecoded }
 
 func (d *BodyDecoded) fields(c *codec) { c.int64(&d.Size) }
 
+// BodyRead says that the client has read a response to its end. What of it a
+// capture of packets lacks was there all the same.
+type BodyRead struct {
+	Status uint16
+	// Size is the bytes of the body, as transferred, from 0.
+	Size int64
+}
+
+// Name is trace.EventBodyRead.
+func (*BodyRead) Name() trace.EventName { return trace.EventBodyRead }
+
+func (d *BodyRead) fields(c *codec) {
+	c.uint16(&d.Status)
+	c.int64(&d.Size)
+}
+
 // BodyAbandoned says that nobody read a response's body to its end.
 type BodyAbandoned struct{}
 

@@ -38,7 +38,7 @@ var rules = []rule{
 	connectRefused, connectTimeout, ipv6Broken,
 	certificate, handshakeFailed, noCloseNotify, helloRetry, certificateSoon, noALPN,
 	refusedSeen, unanswered, retransmissions, zeroWindow, tooBig, arpConflict, arpSilence, incomplete,
-	truncatedBody, redirectLoop, reuseRace, uncompressed, goAway, streamLimit,
+	truncatedBody, brokenMessage, noReply, encoding, desync, notCaptured, redirectLoop, reuseRace, uncompressed, goAway, streamLimit,
 }
 
 // Findings applies every rule.

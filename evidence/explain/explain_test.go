@@ -86,6 +86,17 @@ func TestEachFaultIsFound(t *testing.T) {
 			t.Exchanges[0].Response.Body.Complete = false
 			t.Exchanges[0].Failure = fail("http1", "body_truncated")
 		},
+		"HTTP-MALFORMED": func(t *trace.Trace) { t.Exchanges[0].Failure = fail("http1", "malformed_request") },
+		"HTTP-NOT-HTTP":  func(t *trace.Trace) { t.Exchanges[0].Failure = fail("http1", "not_http") },
+		"HTTP-EMPTY-REPLY": func(t *trace.Trace) {
+			t.Exchanges[0].Response, t.Exchanges[0].Failure = nil, fail("http1", "closed_early")
+		},
+		"HTTP-RESET": func(t *trace.Trace) {
+			t.Exchanges[0].Response, t.Exchanges[0].Failure = nil, fail("http1", "reset")
+		},
+		"HTTP-ENCODING":      func(t *trace.Trace) { t.Exchanges[0].Failure = fail("http", "content_encoding") },
+		"HTTP-DESYNC":        func(t *trace.Trace) { t.Events[3].Name = trace.EventHTTP1Unsolicited },
+		"HTTP-NOT-CAPTURED":  func(t *trace.Trace) { t.Events[3].Name = trace.EventHTTP1Missing },
 		"HTTP-REDIRECT-LOOP": func(t *trace.Trace) { t.Exchanges[0].Failure = fail("http", "too_many_redirects") },
 		"HTTP-REUSE-RACE": func(t *trace.Trace) {
 			t.Exchanges[0].Reused = true
@@ -174,5 +185,28 @@ func TestNoDataSaysWhatWasAsked(t *testing.T) {
 	tr.Lookups[0].Steps = append(tr.Lookups[0].Steps, trace.Step{Source: trace.SourceDNS, Question: trace.Question{Name: "example.com.", Type: "AAAA"}, Outcome: trace.StepNoData})
 	if got := find(); got != "example.com has no address" {
 		t.Error(got)
+	}
+}
+
+// A request that was sent again on another connection is told once, and a
+// malformed chunk is no truncation.
+func TestHTTP1FindingsThatAreNot(t *testing.T) {
+	retried := healthy()
+	retried.Exchanges[0].Response, retried.Exchanges[0].Failure = nil, &trace.Failure{Layer: trace.LayerHTTP1, Code: trace.FailClosedEarly, Seen: "seen"}
+	retried.Exchanges = append(retried.Exchanges, &trace.Exchange{ID: 2, Predecessor: 1, Cause: trace.CauseRetry, Response: &trace.Response{Status: 200, Body: trace.Body{Complete: true}}})
+	chunk := healthy()
+	chunk.Exchanges[0].Response.Body.Complete = false
+	chunk.Exchanges[0].Failure = &trace.Failure{Layer: trace.LayerHTTP1, Code: trace.FailMalformedBody, Seen: "seen"}
+	client := healthy()
+	client.Exchanges[0].Response, client.Exchanges[0].Failure = nil, &trace.Failure{Layer: trace.LayerHTTP1, Code: trace.FailClientReset, Seen: "seen"}
+	for _, c := range []struct {
+		tr  *trace.Trace
+		not trace.FindingID
+	}{{retried, HTTPEmptyReply}, {chunk, HTTPTruncated}, {client, HTTPReset}} {
+		for _, f := range Findings(c.tr) {
+			if f.ID == c.not {
+				t.Errorf("%s: %s", f.ID, f.Title)
+			}
+		}
 	}
 }

@@ -25,7 +25,7 @@ func truncatedBody(t *facts) []*trace.Finding {
 			title += fmt.Sprintf(" of %d announced", r.Body.Announced)
 		}
 		out = append(out, &trace.Finding{ID: HTTPTruncated, Severity: trace.Error, Exchange: x.ID, Connection: x.Connection,
-			Evidence: ofExchange(t, x.ID, trace.EventHTTP1Response, http2.FrameHeaders.Event(), trace.EventRequestFailed, http2.FrameRSTStream.Event()),
+			Evidence: ofExchange(t, x.ID, trace.EventHTTP1Response, trace.EventHTTP1CutShort, http2.FrameHeaders.Event(), trace.EventRequestFailed, http2.FrameRSTStream.Event()),
 			Title:    title, Explanation: "The status line said that all was well; only the end of the body tells otherwise.",
 			WhatToDo: "Look at the server, or at a proxy before it, at this moment: it ended the response early.", Source: "RFC 9112 §8"})
 	}

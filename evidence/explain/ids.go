@@ -74,6 +74,13 @@ const (
 // Of HTTP.
 const (
 	HTTPTruncated     trace.FindingID = "HTTP-TRUNCATED"
+	HTTPMalformed     trace.FindingID = "HTTP-MALFORMED"
+	HTTPNotHTTP       trace.FindingID = "HTTP-NOT-HTTP"
+	HTTPEmptyReply    trace.FindingID = "HTTP-EMPTY-REPLY"
+	HTTPReset         trace.FindingID = "HTTP-RESET"
+	HTTPEncoding      trace.FindingID = "HTTP-ENCODING"
+	HTTPDesync        trace.FindingID = "HTTP-DESYNC"
+	HTTPNotCaptured   trace.FindingID = "HTTP-NOT-CAPTURED"
 	HTTPRedirectLoop  trace.FindingID = "HTTP-REDIRECT-LOOP"
 	HTTPReuseRace     trace.FindingID = "HTTP-REUSE-RACE"
 	HTTPNoCompression trace.FindingID = "HTTP-NO-COMPRESSION"

@@ -7,9 +7,12 @@ package failure
 
 import (
 	"fmt"
+	"strings"
 
 	"peel/trace"
+	"peel/wire/http1"
 	"peel/wire/http2"
+	"peel/wire/tlswire"
 )
 
 func words(layer trace.LayerName, code trace.FailureCode, seen, try string, hint trace.Hint) trace.Failure {
@@ -53,9 +56,93 @@ func StreamReset(stream uint32, code http2.ErrCode, got int64) trace.Failure {
 	return f
 }
 
+// Response names what is wrong with a response that cannot be read; first is how
+// it begins.
+func Response(bad *http1.Error, first []byte) trace.Failure {
+	why := bad.Detail()
+	switch {
+	case bad.Alien():
+		return NotHTTP(first)
+	case bad.TooLarge():
+		return TooLarge(why)
+	}
+	return MalformedResponse(why)
+}
+
+// HeadCut is a connection that was closed before the response's head was whole.
+func HeadCut() trace.Failure {
+	return words(trace.LayerHTTP1, trace.FailMalformedResponse, "the server closed the connection in the middle of the response's head", "try again; if it repeats, look at the server's log for this moment", "")
+}
+
+// NotHTTP is an answer to a request that begins like nothing in HTTP/1: it is named
+// for what it is, as far as its first bytes tell.
+func NotHTTP(first []byte) trace.Failure {
+	f := func(what, try string, hint trace.Hint) trace.Failure {
+		return words(trace.LayerHTTP1, trace.FailNotHTTP, "the answer is not HTTP: "+what, try, hint)
+	}
+	line, _, _ := strings.Cut(string(first[:min(len(first), 100)]), "\n")
+	line = strings.TrimRight(line, "\r")
+	switch {
+	case strings.HasPrefix(line, "SSH-"):
+		return f(fmt.Sprintf("an SSH server answers, %q", line), "use an SSH client, or the port of the web server", "")
+	case len(first) >= 3 && first[0] == 0x15 && first[1] == 3:
+		what := "a TLS alert"
+		if len(first) >= 7 && first[3] == 0 && first[4] == 2 {
+			what += ", " + tlswire.AlertName(first[6])
+		}
+		return f(what+": this port expects TLS", "use https:// instead of http://", "")
+	case len(first) >= 3 && first[0] == 0x16 && first[1] == 3:
+		return f("a TLS handshake record: this port speaks TLS", "use https:// instead of http://", "")
+	case len(first) >= 9 && first[0] == 0 && first[3] == 4 && first[4]&^1 == 0 && first[5]|first[6]|first[7]|first[8] == 0:
+		return f("an HTTP/2 SETTINGS frame: this port speaks HTTP/2 alone", "speak HTTP/2 without asking first", trace.HintPriorKnowledge)
+	case strings.HasPrefix(line, "220") && (len(line) == 3 || line[3] == ' ' || line[3] == '-'):
+		return f(fmt.Sprintf("a greeting as mail (SMTP) and FTP servers send it, %q", line), "use the port of the web server", "")
+	case strings.HasPrefix(line, "ICY "):
+		return f(fmt.Sprintf("a SHOUTcast stream, %q", line), "use a player that knows it", "")
+	case len(line) > 5 && strings.EqualFold(line[:5], "HTTP/"):
+		return f(fmt.Sprintf("it begins with %q, and the protocol's name is written HTTP/", line[:min(len(line), 24)]), "look at the server: clients that read strictly refuse this", trace.HintFields)
+	case strings.HasPrefix(line, "<"):
+		return f(fmt.Sprintf("a body without a head, as HTTP/0.9 had it; it begins with %q", line[:min(len(line), 24)]), "look at the bytes: is it an HTTP server?", trace.HintFields)
+	case strings.HasPrefix(line, "+OK"):
+		return f(fmt.Sprintf("a greeting as POP3 servers send it, %q", line), "use the port of the web server", "")
+	case strings.HasPrefix(line, "* OK"):
+		return f(fmt.Sprintf("a greeting as IMAP servers send it, %q", line), "use the port of the web server", "")
+	}
+	return f(fmt.Sprintf("it begins with %q, not with HTTP/", first[:min(len(first), 24)]), "look at the bytes: is it an HTTP server?", trace.HintFields)
+}
+
+// TooLarge is a message past a limit; why names both.
+func TooLarge(why string) trace.Failure {
+	return words(trace.LayerHTTP1, trace.FailMalformedResponse, "the response is not read further: "+why, "the server sends more in its header fields than a client takes: look at what they are", trace.HintFields)
+}
+
+// MalformedRequest is a request that breaks the rules of HTTP/1.1; why says how.
+func MalformedRequest(why string) trace.Failure {
+	return words(trace.LayerHTTP1, trace.FailMalformedRequest, "the request is not valid HTTP/1.1: "+why, "look at the program that sent it", trace.HintFields)
+}
+
+// RequestCut is a request whose end did not come; why says how much of it did.
+func RequestCut(why string) trace.Failure {
+	return words(trace.LayerHTTP1, trace.FailClientClosed, "the client did not send its request to the end: "+why, "look at the program that sent it", "")
+}
+
+// ClientLeft is a client that ended the connection itself; doing says when.
+func ClientLeft(reset bool, doing string) trace.Failure {
+	how, code := "closed", trace.FailClientClosed
+	if reset {
+		how, code = "reset", trace.FailClientReset
+	}
+	return words(trace.LayerHTTP1, code, "the client "+how+" the connection "+doing, "look at the client: a time limit, or somebody who did not want to wait", "")
+}
+
+// Encoding is a body whose content encoding cannot be taken off.
+func Encoding(err error) trace.Failure {
+	return words(trace.LayerHTTP, trace.FailContentEncoding, err.Error(), "take the body as it came", trace.HintRaw)
+}
+
 // MalformedResponse is a head that breaks the rules of HTTP/1.1; why says how.
 func MalformedResponse(why string) trace.Failure {
-	return words(trace.LayerHTTP1, trace.FailMalformedResponse, "the response is not valid HTTP/1.1: "+why, "look at the bytes: is it an HTTP server?", trace.HintFields)
+	return words(trace.LayerHTTP1, trace.FailMalformedResponse, "the response is not valid HTTP/1.1: "+why, "look at the server, or at a proxy before it", trace.HintFields)
 }
 
 // Truncated is a body that ended before its time; why says how much came of it.

@@ -11,6 +11,9 @@ import (
 // exchange tells one exchange: the answer, the waterfall, the layers.
 func (s *writer) exchange(x *trace.Exchange) {
 	head := fmt.Sprintf("%s %s", clean(x.Method), clean(x.URL))
+	if x.Method == "" && x.URL == "" {
+		head = "(no request was captured)"
+	}
 	s.line("%s", s.bold(clip(head, s.o.Width)))
 	answer := s.status(x)
 	if x.Response != nil {
@@ -71,6 +74,9 @@ func bodyText(r *trace.Response) string {
 	}
 	if !b.Complete {
 		s += ", incomplete"
+	}
+	if b.Missing > 0 {
+		s += fmt.Sprintf(", of which %s were not captured", bytesText(b.Missing))
 	}
 	return s
 }

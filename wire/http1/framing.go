@@ -37,7 +37,7 @@ func (r *Reader) framing() error {
 			}
 		case 14:
 			if httpfield.EqualName(f.Name, "Content-Length") {
-				if err := r.contentLength(f.Value); err != nil {
+				if err := r.contentLength(i, f.Value); err != nil {
 					return err
 				}
 			}
@@ -71,8 +71,15 @@ func (r *Reader) framing() error {
 	return r.chooseFraming()
 }
 
-func (r *Reader) contentLength(v string) error {
+func (r *Reader) contentLength(field int, v string) error {
 	h := &r.head
+	bad := func(format string, args ...any) error {
+		at := 0
+		if lines := FieldLines(r.raw); field < len(lines) {
+			at = lines[field].Offset
+		}
+		return r.bad(at, format, args...)
+	}
 	// RFC 9110 §8.6: a list of equal values may be taken as one. For a
 	// request it is a smuggler's tool.
 	if i := strings.IndexByte(v, ','); i >= 0 {
@@ -80,7 +87,7 @@ func (r *Reader) contentLength(v string) error {
 			return err
 		}
 		for _, part := range strings.Split(v, ",") {
-			if err := r.contentLength(trimOWS(part)); err != nil {
+			if err := r.contentLength(field, trimOWS(part)); err != nil {
 				return err
 			}
 		}
@@ -88,17 +95,20 @@ func (r *Reader) contentLength(v string) error {
 	}
 	var n int64
 	for i := 0; i < len(v); i++ {
-		if !digit(v[i]) || i >= 18 {
-			return r.bad(0, "Content-Length is %s: not a number of bytes", quoted(v))
+		if !digit(v[i]) {
+			return bad("Content-Length is %s: not a number of bytes", quoted(v))
+		}
+		if n >= 1e17 {
+			return bad("Content-Length is %s: more bytes than can be", quoted(v))
 		}
 		n = n*10 + int64(v[i]-'0')
 	}
 	if v == "" {
-		return r.bad(0, "Content-Length is empty")
+		return bad("Content-Length is empty")
 	}
 	if h.ContentLength >= 0 {
 		if h.ContentLength != n {
-			return r.bad(0, "two different Content-Length: %d and %d", h.ContentLength, n)
+			return bad("two different Content-Length: %d and %d", h.ContentLength, n)
 		}
 		return r.deviate(0, "Content-Length is there more than once")
 	}

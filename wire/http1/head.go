@@ -112,18 +112,28 @@ type Error struct {
 	What string
 	// Announced and Received are set when a body ended too early.
 	Announced, Received int64
-	truncated           bool
+	truncated, alien    bool
 }
 
-func (e *Error) Error() string {
+func (e *Error) Error() string { return "http1: " + e.Detail() }
+
+// Detail is Error without the name of the package, for whoever names the protocol
+// already.
+func (e *Error) Detail() string {
 	if e.truncated {
-		return "http1: " + e.What
+		return e.What
 	}
-	return fmt.Sprintf("http1: at byte %d: %s", e.Offset, e.What)
+	return fmt.Sprintf("at byte %d: %s", e.Offset, e.What)
 }
 
 // Truncated tells that the connection ended inside of a message.
 func (e *Error) Truncated() bool { return e.truncated }
+
+// TooLarge tells that the message is larger than the reader takes.
+func (e *Error) TooLarge() bool { return e.Status == 414 || e.Status == 431 }
+
+// Alien tells that what came begins like nothing in HTTP/1.
+func (e *Error) Alien() bool { return e.alien }
 
 // Line is where a field line stands in a head.
 type Line struct{ Offset, Length int }

@@ -69,6 +69,7 @@ type Reader struct {
 	extra   int   // chunk extension bytes so far
 	methods []method
 	err     error
+	raw     []byte // the head that is being parsed
 }
 
 // method is what a response's framing depends on.
@@ -226,11 +227,11 @@ func (r *Reader) starved(eof bool) (Event, int, error) {
 	return Event{}, 0, e
 }
 
-func (r *Reader) bad(at int, format string, args ...any) error {
+func (r *Reader) bad(at int, format string, args ...any) *Error {
 	return r.fail(400, at, format, args...)
 }
 
-func (r *Reader) fail(status, at int, format string, args ...any) error {
+func (r *Reader) fail(status, at int, format string, args ...any) *Error {
 	return &Error{Status: status, Offset: r.offset + int64(r.base+at), What: fmt.Sprintf(format, args...)}
 }
 
@@ -272,7 +273,9 @@ func (r *Reader) readHead(b []byte, eof bool) (Event, int, error) {
 	// send one.
 	for i := 0; r.role == ClientRole && r.scanned < 5 && i < min(len(b), 5); i++ {
 		if b[i] != "HTTP/"[i] {
-			return Event{}, 0, r.bad(0, "the response begins with %s, not with HTTP/", quoted(b[:i+1]))
+			e := r.fail(400, 0, "the response begins with %s, not with HTTP/", quoted(b[:i+1]))
+			e.alien = true
+			return Event{}, 0, e
 		}
 	}
 	end, err := r.headEnd(b)
@@ -283,6 +286,8 @@ func (r *Reader) readHead(b []byte, eof bool) (Event, int, error) {
 		return r.starved(eof)
 	}
 	r.scanned, r.lines = 0, false
+	r.raw = b[:end]
+	defer func() { r.raw = nil }()
 	if err := r.parse(b[:end]); err != nil {
 		return Event{}, 0, err
 	}

@@ -56,6 +56,7 @@ type Assembler struct {
 	queued  int
 	acked   int64      // highest offset the receiver acknowledged
 	waiting clock.Time // since when an acknowledged hole has been waited for
+	mark    uint32     // of the bytes being handed on
 	// Overlaps counts segments whose bytes overlapped others that waited;
 	// Conflicts those among them whose bytes differed.
 	Overlaps, Conflicts int
@@ -64,6 +65,8 @@ type Assembler struct {
 type piece struct {
 	off  int64
 	data []byte
+	mark uint32
+	came clock.Time
 }
 
 func (p *piece) end() int64 { return p.off + int64(len(p.data)) }
@@ -121,9 +124,19 @@ func (a *Assembler) Missing(ack uint32) bool {
 // Waiting is the number of bytes that wait behind a hole.
 func (a *Assembler) Waiting() int { return a.queued }
 
+// Mark is what InputMarked was told of the segment whose bytes the sink is given
+// now, or was given last.
+func (a *Assembler) Mark() uint32 { return a.mark }
+
 // Input takes a segment's payload, which begins at seq. b is copied if it has
 // to wait.
 func (a *Assembler) Input(now clock.Time, seq uint32, b []byte, fin bool) {
+	a.InputMarked(now, seq, b, fin, 0)
+}
+
+// InputMarked is Input of a segment of which something is to be remembered, such
+// as what it acknowledged, until its bytes are handed on.
+func (a *Assembler) InputMarked(now clock.Time, seq uint32, b []byte, fin bool, mark uint32) {
 	if a.ended {
 		return
 	}
@@ -136,14 +149,14 @@ func (a *Assembler) Input(now clock.Time, seq uint32, b []byte, fin bool) {
 	case len(b) == 0:
 	case off <= a.next && len(a.queue) == 0:
 		if skip := a.next - off; skip < int64(len(b)) {
-			a.deliver(now, b[skip:])
+			a.deliver(now, b[skip:], mark)
 		}
 	case off+int64(len(b)) <= a.next:
 	case off > a.next+int64(1<<30):
 		// Not of this stream, whatever it is.
 	default:
-		a.wait(off, b)
-		a.drain(now)
+		a.wait(piece{off, b, mark, now})
+		a.drain(now, false)
 	}
 	for len(a.queue) > 0 && (a.queued > a.lim.Bytes || len(a.queue) > a.lim.Segments) {
 		a.giveUp(now)
@@ -151,13 +164,15 @@ func (a *Assembler) Input(now clock.Time, seq uint32, b []byte, fin bool) {
 	a.checkEnd(now)
 }
 
-func (a *Assembler) deliver(now clock.Time, b []byte) {
+func (a *Assembler) deliver(now clock.Time, b []byte, mark uint32) {
+	a.mark = mark
 	a.next += int64(len(b))
 	a.sink.Bytes(now, b)
 }
 
-// wait queues the bytes of b that are neither handed on nor queued yet.
-func (a *Assembler) wait(off int64, b []byte) {
+// wait queues the bytes of a piece that are neither handed on nor queued yet.
+func (a *Assembler) wait(p piece) {
+	off, b := p.off, p.data
 	if skip := a.next - off; skip > 0 {
 		off, b = a.next, b[skip:]
 	}
@@ -168,7 +183,7 @@ func (a *Assembler) wait(off int64, b []byte) {
 		q := &a.queue[i]
 		if off < q.off {
 			n := q.off - off
-			a.insert(i, off, b[:n])
+			a.insert(i, piece{off, b[:n], p.mark, p.came})
 			i++
 			off, b = off+n, b[n:]
 			continue
@@ -189,26 +204,32 @@ func (a *Assembler) wait(off int64, b []byte) {
 		a.Overlaps++
 	}
 	if len(b) > 0 {
-		a.insert(i, off, b)
+		a.insert(i, piece{off, b, p.mark, p.came})
 	}
 }
 
-func (a *Assembler) insert(i int, off int64, b []byte) {
+func (a *Assembler) insert(i int, p piece) {
 	a.queue = append(a.queue, piece{})
 	copy(a.queue[i+1:], a.queue[i:])
-	a.queue[i] = piece{off, bytes.Clone(b)}
-	a.queued += len(b)
+	p.data = bytes.Clone(p.data)
+	a.queue[i] = p
+	a.queued += len(p.data)
 }
 
-// drain hands on what is in order now.
-func (a *Assembler) drain(now clock.Time) {
+// drain hands on what is in order now. Behind a hole that was filled, the receiver
+// has it now; behind one in the capture alone it had it when it came.
+func (a *Assembler) drain(now clock.Time, hole bool) {
 	n := 0
 	for n < len(a.queue) && a.queue[n].off <= a.next {
 		p := a.queue[n]
 		n++
 		a.queued -= len(p.data)
 		if skip := a.next - p.off; skip < int64(len(p.data)) {
-			a.deliver(now, p.data[skip:])
+			at := now
+			if hole {
+				at = p.came
+			}
+			a.deliver(at, p.data[skip:], p.mark)
 		}
 	}
 	if n > 0 {
@@ -225,7 +246,7 @@ func (a *Assembler) giveUp(now clock.Time) {
 	n := a.queue[0].off - a.next
 	a.next = a.queue[0].off
 	a.sink.Gap(now, n)
-	a.drain(now)
+	a.drain(now, true)
 }
 
 // Acked takes an acknowledgement of this direction: bytes before it have
