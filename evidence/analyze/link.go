@@ -1,0 +1,141 @@
+package analyze
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"peel/trace"
+	"peel/wire/arp"
+	"peel/wire/cooked"
+	"peel/wire/ethernet"
+	"peel/wire/layout"
+	"peel/wire/pcap"
+)
+
+// linkLayer reads the header that the capture's link type says.
+func (a *Analyzer) linkLayer(w *wire, p *packet) {
+	b := p.rec.Data
+	var typ ethernet.Type
+	var err error
+	name := "eth"
+	switch p.rec.Link.Type {
+	case pcap.LinkEthernet:
+		a.frame(w, p, 0, b)
+		return
+	case pcap.LinkSLL:
+		name = "sll"
+		p.cooked, err = cooked.ParseSLL(b)
+		p.link.len, typ = p.cooked.Len, p.cooked.Type
+	case pcap.LinkSLL2:
+		name = "sll"
+		p.cooked, err = cooked.ParseSLL2(b)
+		p.link.len, typ = p.cooked.Len, p.cooked.Type
+	case pcap.LinkNull, pcap.LinkLoop:
+		name = "null"
+		p.cooked, err = cooked.ParseNull(b)
+		p.link.len, typ = p.cooked.Len, p.cooked.Type
+	case pcap.LinkRaw, pcap.LinkRawBSD, pcap.LinkRawOther, pcap.LinkIPv4, pcap.LinkIPv6:
+		typ = ethernet.TypeIPv4
+		if len(b) > 0 && b[0]>>4 == 6 {
+			typ = ethernet.TypeIPv6
+		}
+	default:
+		if !w.unknown[p.rec.Link.Type] && len(w.unknown) < 64 {
+			w.unknown[p.rec.Link.Type] = true
+			a.aboutPacket(trace.LayerCapture, trace.EventCaptureLinkType, fmt.Sprintf("packets of link type %v are not read (first: packet %d)", p.rec.Link.Type, p.id))
+		}
+		p.text = "link type " + p.rec.Link.Type.String()
+		return
+	}
+	if err != nil {
+		a.malformedPacket(trace.LayerCapture, 0, err)
+		return
+	}
+	p.layer(name, p.link)
+	a.payload(w, p, typ, p.link.len, b[p.link.len:])
+}
+
+// frame reads an Ethernet frame, which stands at byte at; -1 when it was put
+// together from fragments.
+func (a *Analyzer) frame(w *wire, p *packet, at int, b []byte) {
+	var err error
+	if p.eth, err = ethernet.Parse(b); err != nil {
+		a.malformedPacket(trace.LayerCapture, max(at, 0), err)
+		return
+	}
+	p.hasEth = true
+	p.link = span{max(at, 0), p.eth.Len}
+	if at >= 0 {
+		p.layer("eth", p.link)
+	}
+	a.payload(w, p, p.eth.Type, behind(at, p.eth.Len), b[p.eth.Len:])
+}
+
+// behind is the place n bytes behind at; what was put together from fragments
+// has none, and stays at -1.
+func behind(at, n int) int {
+	if at < 0 {
+		return at
+	}
+	return at + n
+}
+
+// payload reads what a link header says that it carries.
+func (a *Analyzer) payload(w *wire, p *packet, typ ethernet.Type, at int, b []byte) {
+	switch typ {
+	case ethernet.TypeIPv4, ethernet.TypeIPv6:
+		a.network(w, p, at, b)
+	case ethernet.TypeARP:
+		p.net = span{max(at, 0), min(arp.Len, len(b))}
+		m, err := arp.Parse(b)
+		if err != nil {
+			a.malformedPacket(trace.LayerARP, max(at, 0), err)
+			return
+		}
+		if at >= 0 {
+			p.layer("arp", p.net)
+		}
+		e := a.aboutPacket(trace.LayerARP, arpName(m), m.String())
+		e.Raw, e.RawLength = append([]byte(nil), b[:arp.Len]...), arp.Len
+		if m.Operation == arp.Request || m.Operation == arp.Reply {
+			e.ARP = &trace.ARP{Request: m.Operation == arp.Request, Sender: m.SenderIP, Target: m.TargetIP, SenderMAC: m.SenderMAC.String()}
+		}
+		p.src, p.dst = netip.AddrPortFrom(m.SenderIP, 0), netip.AddrPortFrom(m.TargetIP, 0)
+		p.text = "ARP " + m.String()
+	default:
+		if c := carrierOf(func(c *carrier) bool { return typ != 0 && slices.Contains(c.types, typ) }); c != nil {
+			a.carried(w, p, c, at, b)
+			return
+		}
+		p.text = typ.String()
+		if typ == 0 {
+			p.text = "802.3 frame"
+		}
+	}
+}
+
+// layer notes a header.
+func (p *packet) layer(name string, s span) {
+	if s.len > 0 {
+		p.layers = append(p.layers, trace.Layer{Name: name, Offset: s.at, Length: s.len})
+	}
+}
+
+func arpName(m arp.Message) trace.EventName {
+	if m.Operation == arp.Reply {
+		return trace.EventARPReply
+	}
+	return trace.EventARPRequest
+}
+
+// macs returns the link addresses of the current packet, or "".
+func (p *packet) macs() (src, dst string) {
+	switch {
+	case p.hasEth:
+		return p.eth.Src.String(), p.eth.Dst.String()
+	case len(p.cooked.Address) == 6:
+		return layout.HardwareAddr(p.cooked.Address), ""
+	}
+	return "", ""
+}
