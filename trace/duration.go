@@ -11,6 +11,10 @@ type Duration int64
 // Std returns d as a time.Duration.
 func (d Duration) Std() time.Duration { return time.Duration(d) }
 
+// Elapsed is the time from a to b; 0 where b is earlier, as a clock that was
+// set back makes it seem.
+func Elapsed(a, b Time) Duration { return Duration(max(b-a, 0)) }
+
 // String returns d with three digits and a unit, such as "1.52 ms".
 func (d Duration) String() string {
 	switch v := d.Std(); {

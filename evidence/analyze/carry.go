@@ -48,14 +48,20 @@ func (f *flow) carry(p *packet, payload []byte) {
 
 // finish fills in what the packets say.
 func (f *flow) finish(t *trace.Connection) {
-	s := &trace.Segments{Complete: f.analysis.Sides[0].SawSYN, Missing: f.missing, BadChecksums: f.bad, Offloaded: f.off, Conflicts: f.conflict}
+	s := &trace.Segments{Complete: f.analysis.Sides[0].SawSYN, OneWay: f.isOneWay(), Missing: f.missing, BadChecksums: f.bad[0] + f.bad[1], Offloaded: f.off, Conflicts: f.conflict}
 	if f.analysis.SYNTime > 0 && f.analysis.ACKTime > 0 {
-		s.HandshakeRTT = trace.Duration(f.analysis.ACKTime - f.analysis.SYNTime)
+		s.HandshakeRTT = trace.Elapsed(trace.Time(f.analysis.SYNTime), trace.Time(f.analysis.ACKTime))
+	}
+	if t.Failure == nil {
+		t.Failure = f.verdict()
+	}
+	if f.rejected != nil && t.Connected == nil && !f.analysis.Sides[1].SawSYN {
+		t.Rejected = f.rejected
 	}
 	for d, to := range []*trace.SegmentSide{&s.Client, &s.Server} {
 		x := &f.analysis.Sides[d]
 		*to = trace.SegmentSide{MAC: f.mac[d], TTL: f.ttl[d], ISN: x.ISN, MSS: x.Options.MSS, WindowScale: -1, SACK: x.Options.SACKPermitted, Timestamps: x.Options.Timestamps,
-			Segments: x.Segments, Bytes: x.Bytes, LargestSegment: x.MaxSegment, Retransmissions: x.Retransmissions, Fast: x.Fast, Spurious: x.Spurious, OutOfOrder: x.OutOfOrder,
+			BadChecksums: f.bad[d], GoodChecksums: f.good[d], Segments: x.Segments, SYNs: x.SYNs, Bytes: x.Bytes, LargestSegment: x.MaxSegment, Retransmissions: min(x.Retransmissions, x.Segments), Fast: x.Fast, Spurious: x.Spurious, LongestWait: trace.Duration(x.LongestWait), DSACKs: x.DSACKs, Stalled: trace.Duration(x.Stalled), OutOfOrder: x.OutOfOrder,
 			DuplicateACKs: x.DupAcks, ZeroWindows: x.ZeroWindows, WindowFull: x.WindowFulls, KeepAlives: x.KeepAlives, MinRTT: trace.Duration(f.analysis.MinRTT[d])}
 		if x.SawSYN {
 			to.WindowScale = int(x.Options.WindowScale)

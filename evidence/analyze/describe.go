@@ -24,10 +24,16 @@ func (a *Analyzer) account(w *wire, p *packet) {
 			to.Frames += int64(p.rec.Length)
 		}
 		to.Link += int64(p.carrier + p.link.len)
-		to.Network += int64(p.net.len)
+		if p.isIP {
+			to.Network += int64(p.net.len)
+		}
 		if p.inflow {
 			to.Transport += int64(p.trans.len)
 		}
+	}
+	if p.copy > 0 {
+		w.account.Copies += int64(p.rec.Length)
+		return
 	}
 	book(&w.account, false)
 	if p.inflow {

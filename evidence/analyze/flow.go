@@ -2,6 +2,7 @@ package analyze
 
 import (
 	"fmt"
+	"net/netip"
 
 	"peel/clock"
 	"peel/evidence/capture"
@@ -23,8 +24,15 @@ type flow struct {
 	ended    [2]bool
 	closed   bool
 	cut      bool // by RST
+	refused  bool // by RST that answers the SYN
+	oneWay   *trace.Event
+	acks     [2]int // acknowledgements that told something new
+	firstSYN clock.Time
+	lastSYN  clock.Time
+	rejected *trace.Rejection // by ICMP
 	missing  int64
-	bad, off int
+	bad      [2]int
+	off      int
 	good     [2]int // segments with a right checksum
 	doubtful [2][]doubtful
 	waiting  [2][]held
@@ -63,6 +71,14 @@ func (s side) End(now clock.Time, fin bool) {
 	}
 }
 
+// from is the direction of what a host sent.
+func (f *flow) from(src netip.AddrPort) capture.Direction {
+	if (addr{src.Addr().As16(), src.Port()}) == f.client {
+		return capture.Out
+	}
+	return capture.In
+}
+
 // segment takes a TCP segment whose payload was length bytes long.
 func (a *Analyzer) segment(w *wire, p *packet, s tcp.Segment, length int) {
 	p.tcp = s
@@ -85,10 +101,7 @@ func (a *Analyzer) segment(w *wire, p *packet, s tcp.Segment, length int) {
 		}
 		w.flows[key] = f
 	}
-	dir := capture.In
-	if (addr{p.src.Addr().As16(), p.src.Port()}) == f.client {
-		dir = capture.Out
-	}
+	dir := f.from(p.src)
 	p.flow, p.conn, p.dir, p.inflow = f, f.conn, dir, true
 	if gap := a.now.Sub(f.idle); f.idle > 0 && gap >= idleGap && f.conn.idleGaps < maxNotedSegments && !s.Flags().Any(tcp.SYN|tcp.RST) {
 		f.conn.idleGaps++
@@ -98,7 +111,11 @@ func (a *Analyzer) segment(w *wire, p *packet, s tcp.Segment, length int) {
 	f.idle = a.now
 	switch p.sum {
 	case ip.Bad:
-		f.bad++
+		f.bad[dir]++
+		if w.troubles[trace.EventTCPChecksum]++; w.troubles[trace.EventTCPChecksum] <= maxMalformedEvents {
+			e := a.aboutPacket(trace.LayerTCP, trace.EventTCPChecksum, fmt.Sprintf("a wrong checksum: %s from the %s", segmentWord(s, length), sideName(dir)))
+			e.Connection, e.Direction = f.conn.tr.ID, dirNames[dir]
+		}
 		if f.good[dir] > 0 {
 			if f.analysis.Next(int(dir)) == s.Seq() {
 				// It continues what was sent: its header can be believed.
@@ -135,7 +152,17 @@ func (f *flow) take(p *packet, s tcp.Segment, length int) {
 		// The first that is seen of the other side is its acknowledgement.
 		f.relative[1-dir] = s.Ack()
 	}
+	if flags.Has(tcp.SYN) && dir == capture.Out {
+		if f.firstSYN == 0 {
+			f.firstSYN = now
+		}
+		f.lastSYN = now
+	}
+	acked := f.analysis.Acked(int(dir))
 	p.note |= f.analysis.Input(now, int(dir), s, length)
+	if f.analysis.Acked(int(dir)) != acked && !flags.Has(tcp.RST) {
+		f.acks[dir]++
+	}
 	if p.note != 0 {
 		p.notes = append(p.notes, f.analysis.Text(int(dir), p.note))
 	}
@@ -172,6 +199,7 @@ func (f *flow) take(p *packet, s tcp.Segment, length int) {
 		f.closed = true
 		at := a.time(now)
 		f.conn.tr.Closed = &at
+		f.tellOneWay(now)
 		f.conn.release()
 	}
 }
@@ -191,6 +219,8 @@ func (f *flow) reset(now clock.Time, dir capture.Direction) {
 	if f.conn.tr.ClosedBy == "" || f.conn.tr.ClosedBy == trace.ByServer || f.conn.tr.ClosedBy == trace.ByClient {
 		f.conn.tr.ClosedBy = trace.ByReset
 	}
+	f.conn.tr.ResetBy = sideName(dir)
+	f.tellOneWay(now)
 	f.conn.release()
 }
 
@@ -203,5 +233,6 @@ func (f *flow) close(now clock.Time) {
 	f.streams[0].Close(now)
 	f.streams[1].Close(now)
 	f.closed = true
+	f.tellOneWay(now)
 	f.conn.release()
 }

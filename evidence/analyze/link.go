@@ -102,6 +102,12 @@ func (a *Analyzer) payload(w *wire, p *packet, typ ethernet.Type, at int, b []by
 			e.ARP = &trace.ARP{Request: m.Operation == arp.Request, Sender: m.SenderIP, Target: m.TargetIP, SenderMAC: m.SenderMAC.String()}
 		}
 		p.src, p.dst = netip.AddrPortFrom(m.SenderIP, 0), netip.AddrPortFrom(m.TargetIP, 0)
+		switch {
+		case m.Operation == arp.Reply && m.SenderIP != m.TargetIP && !(p.hasEth && p.eth.Dst.Broadcast()):
+			w.met(p)
+		case p.cooked.Outgoing || p.rec.Link.Sent:
+			w.hosts.note(m.SenderIP, presence{heard: true})
+		}
 		p.text = "ARP " + m.String()
 	default:
 		if c := carrierOf(func(c *carrier) bool { return typ != 0 && slices.Contains(c.types, typ) }); c != nil {

@@ -30,7 +30,8 @@ func (f *flow) narrate(p *packet, s tcp.Segment, length int) {
 		name, text = trace.EventTCPSYN, "SYN"
 	case flags.Has(tcp.RST):
 		name, text = trace.EventTCPRST, fmt.Sprintf("RST from the %s", sideName(dir))
-		if f.analysis.Sides[1-dir].SawSYN && !f.analysis.Sides[dir].SawSYN && f.analysis.Sides[dir].Bytes == 0 {
+		if f.refusal(dir, s) {
+			f.refused = true
 			text += ": the connection is refused"
 		}
 	case dir == capture.Out && f.analysis.ACKTime == a.now && f.analysis.SYNACKTime > 0 && f.conn.established == nil:

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"peel/evidence/capture"
 	"peel/trace"
 	"peel/wire/icmp"
 	"peel/wire/ip"
@@ -29,6 +30,11 @@ func (a *Analyzer) network(w *wire, p *packet, at int, b []byte) {
 		p.layer(name, p.net)
 	}
 	p.src, p.dst = netip.AddrPortFrom(h.Src, 0), netip.AddrPortFrom(h.Dst, 0)
+	if at >= 0 && a.copied(w, p, b) {
+		a.copyOf(w, p, at, b)
+		return
+	}
+	w.met(p)
 	payload := p.ip.Payload(b)
 	if !h.ChecksumOK {
 		p.notes = append(p.notes, "wrong IP header checksum")
@@ -77,6 +83,46 @@ func (a *Analyzer) network(w *wire, p *packet, at int, b []byte) {
 	p.parts = full.Parts
 	p.ip.Fragment = false
 	a.transport(w, p, -1, full.Payload, len(full.Payload), true)
+}
+
+// copyOf reads of a copy only what shows it.
+func (a *Analyzer) copyOf(w *wire, p *packet, at int, b []byte) {
+	body := p.ip.Payload(b)
+	if p.ip.Fragment {
+		return
+	}
+	switch p.ip.Protocol {
+	case ip.ProtoTCP:
+		s, err := tcp.Parse(body)
+		if err != nil {
+			return
+		}
+		p.proto, p.tcp = "tcp", s
+		p.src, p.dst = netip.AddrPortFrom(p.ip.Src, s.SourcePort()), netip.AddrPortFrom(p.ip.Dst, s.DestinationPort())
+		p.place(at+p.ip.HeaderLen, s.HeaderLen(), len(body))
+		if f := w.flows[p.key(p.src, p.dst)]; f != nil {
+			p.flow, p.conn, p.dir = f, f.conn, f.from(p.src)
+		}
+	case ip.ProtoUDP:
+		d, err := udp.Parse(body)
+		if err != nil {
+			return
+		}
+		p.proto = "udp"
+		p.src, p.dst = netip.AddrPortFrom(p.ip.Src, d.SourcePort()), netip.AddrPortFrom(p.ip.Dst, d.DestinationPort())
+		p.place(at+p.ip.HeaderLen, udp.HeaderLen, len(d))
+		if c := w.datagrams[p.key(p.src, p.dst)]; c != nil {
+			p.conn = c
+		}
+	case ip.ProtoICMP, ip.ProtoICMPv6:
+		m, err := icmp.Parse(body, p.ip.Protocol == ip.ProtoICMPv6)
+		if err != nil {
+			return
+		}
+		p.proto = "icmp"
+		p.place(at+p.ip.HeaderLen, icmp.HeaderLen, len(body))
+		p.text = fmt.Sprintf("%v → %v ICMP %v", p.ip.Src, p.ip.Dst, m)
+	}
 }
 
 func binaryZero(b []byte) bool { return b[0] == 0 && b[1] == 0 }
@@ -167,6 +213,7 @@ func (a *Analyzer) control(w *wire, p *packet, m icmp.Message, b []byte) {
 	e := a.aboutPacket(trace.LayerICMP, name, "")
 	e.Raw, e.RawLength = append([]byte(nil), b[:min(len(b), a.lim.Raw)]...), len(b)
 	e.ICMP = &trace.ICMP{V6: m.V6, Type: m.Type, Code: m.Code, NextMTU: m.MTU()}
+	cause := trace.Rejection{From: p.ip.Src, V6: m.V6, Type: m.Type, Code: m.Code}
 	if q := m.Quoted(); q != nil {
 		// What an error quotes names the connection that it is about.
 		if h, err := ip.Parse(q); err == nil && len(q) >= h.HeaderLen+4 && (h.Protocol == ip.ProtoTCP || h.Protocol == ip.ProtoUDP) {
@@ -178,6 +225,9 @@ func (a *Analyzer) control(w *wire, p *packet, m icmp.Message, b []byte) {
 			if f := w.flows[p.key(src, dst)]; f != nil {
 				p.conn = f.conn
 				e.Connection = f.conn.tr.ID
+				if f.from(src) == capture.Out {
+					f.rejects(m, cause)
+				}
 			} else if c := w.datagrams[p.key(src, dst)]; c != nil {
 				p.conn = c
 				e.Connection = c.tr.ID

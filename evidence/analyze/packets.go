@@ -31,6 +31,8 @@ type wire struct {
 	malformed    int
 	troubles     map[trace.EventName]int // how often each kind was met; only the first become events
 	names        nameBook
+	copies       copies
+	hosts        hosts
 	rawKept      int
 	sent         int // entries of the maps from streams to packets
 	// datagramBytes counts the payloads of DNS.
@@ -76,6 +78,7 @@ type packet struct {
 	about   []netip.AddrPort // what it speaks of beside these
 	parts   []ip.Part        // when the payload was put together from fragments
 
+	copy   int // the packet that this one is a copy of; 0 for none
 	conn   *conn
 	dir    capture.Direction
 	offset int64 // in the stream, of the payload
@@ -103,7 +106,7 @@ const (
 func (a *Analyzer) wireOf() *wire {
 	if a.wire == nil {
 		a.wire = &wire{fragments: ip.NewReassembler(ip.Limits{}),
-			flows: map[flowKey]*flow{}, datagrams: map[flowKey]*conn{}, bound: map[uint16]uint32{},
+			flows: map[flowKey]*flow{}, hosts: hosts{}, datagrams: map[flowKey]*conn{}, bound: map[uint16]uint32{},
 			unknown: map[pcap.LinkType]bool{}, troubles: map[trace.EventName]int{},
 			names: nameBook{questions: map[question]*asked{}, byAddr: map[netip.Addr]*lookup{}, open: map[client]*lookup{}}}
 	}

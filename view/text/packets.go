@@ -125,7 +125,7 @@ func (s *writer) account() {
 		name string
 		n    int64
 	}
-	shares := []share{{"content", a.Content}, {"http/dns", a.HTTP}, {"tls", a.TLS}, {"tcp/udp", a.Transport}, {"ip", a.Network}, {"link", a.Link}, {"sent again", a.Repeated}, {"other", a.Other}}
+	shares := []share{{"content", a.Content}, {"http/dns", a.HTTP}, {"tls", a.TLS}, {"tcp/udp", a.Transport}, {"ip", a.Network}, {"link", a.Link}, {"sent again", a.Repeated}, {"copies", a.Copies}, {"other", a.Other}}
 	if !s.o.Offline && s.o.Verbose == 0 {
 		var parts []string
 		for _, l := range shares {
@@ -206,11 +206,17 @@ func silence(c *trace.Connection) string {
 		parts = append(parts, string(c.Protocol))
 	}
 	switch g := c.Segments; {
-	case g == nil:
+	case g == nil || c.Failure != nil && c.Connected == nil && c.BytesIn+c.BytesOut == 0: // the failure tells
+	case g.OneWay && g.Server.Segments == 0:
+		parts = append(parts, "only the client's packets were captured")
+	case g.OneWay:
+		parts = append(parts, "only the server's packets were captured")
 	case g.Server.Segments == 0:
-		parts = append(parts, fmt.Sprintf("no answer to %s", plural(g.Client.Segments, "segment")))
-	case c.ClosedBy == trace.ByReset && c.BytesIn+c.BytesOut == 0:
-		parts = append(parts, "refused (RST)")
+		parts = append(parts, fmt.Sprintf("no answer to %s in the capture", plural(g.Client.Segments, "segment")))
+	case c.ClosedBy == trace.ByReset && c.Connected == nil && c.ResetBy == trace.ByClient && g.Server.SYNs > 0 && c.BytesIn+c.BytesOut == 0:
+		parts = append(parts, "the server accepted (SYN-ACK), and the client reset it instead of going on, as a port scan does")
+	case c.ClosedBy == trace.ByReset && c.ResetBy != "":
+		parts = append(parts, "reset by the "+string(c.ResetBy))
 	case c.ClosedBy == trace.ByReset:
 		parts = append(parts, "reset")
 	}
