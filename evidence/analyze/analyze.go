@@ -358,6 +358,7 @@ func (a *Analyzer) Trace() *trace.Trace {
 	if w := a.wire; w != nil {
 		t.Packets = append(t.Packets, w.kept...)
 		t.Copies = w.copies.n
+		t.Unread = w.unread.list()
 		if w.packets > 0 {
 			t.Account = a.total()
 		}

@@ -1,6 +1,8 @@
 package analyze
 
 import (
+	"net/netip"
+
 	"peel/evidence/capture"
 	"peel/wire/ip"
 	"peel/wire/udp"
@@ -17,6 +19,7 @@ func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 		if !mine {
 			spoken = a.recognised(&opening{datagram: true, out: d.Payload(), client: p.src.Port(), server: p.dst.Port(), waited: true})
 			if spoken == nil {
+				a.datagramNotRead(w, p, d)
 				return
 			}
 		}
@@ -47,8 +50,20 @@ func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 		dir = capture.In
 	}
 	p.conn, p.dir, p.inflow = c, dir, true
-	if p.sum == ip.Bad {
-		return // the receiver drops it
+	switch p.sum {
+	case ip.Good:
+		if w.honest == nil {
+			w.honest = map[netip.Addr]bool{}
+		}
+		if len(w.honest) < maxHosts {
+			w.honest[p.src.Addr()] = true
+		}
+	case ip.Bad:
+		if w.honest[p.src.Addr()] {
+			return // the receiver drops it
+		}
+		// No checksum of this sender is right: they are made after the packets
+		// are captured.
 	}
 	if len(d.Payload()) == 0 || int(d.Length()) > len(d) {
 		return

@@ -176,9 +176,15 @@ func PacketFields(p *trace.Packet) []trace.Field {
 			f.Children = checked(p, l, udp.Fields(b, l.Offset), "udp.checksum", ip.ProtoUDP)
 		case "icmp", "icmpv6":
 			f.Children = icmp.Fields(p.Raw[min(l.Offset, len(p.Raw)):], l.Name == "icmpv6", l.Offset)
+		case "llc":
+			f.Children = ethernet.LLCFields(b, l.Offset)
 		default:
-			if c := carrierOf(func(c *carrier) bool { return string(c.layer) == l.Name }); c != nil {
+			if c := linkNamed(l.Name, p.LinkType); c != nil {
 				f.Children = c.fields(b, l.Offset)
+			} else if c := carrierOf(func(c *carrier) bool { return string(c.layer) == l.Name }); c != nil {
+				f.Children = c.fields(b, l.Offset)
+			}
+			if len(f.Children) > 0 {
 				break
 			}
 			f.Value = strconv.Itoa(l.Length) + " bytes"

@@ -14,14 +14,17 @@ import (
 )
 
 // linkLayer reads the header that the capture's link type says.
-func (a *Analyzer) linkLayer(w *wire, p *packet) {
-	b := p.rec.Data
+func (a *Analyzer) linkLayer(w *wire, p *packet) { a.linkOf(w, p, p.rec.Link.Type, 0) }
+
+// linkOf reads a header of a link type, which stands at byte at.
+func (a *Analyzer) linkOf(w *wire, p *packet, typeOfLink pcap.LinkType, at int) {
+	b := p.rec.Data[at:]
 	var typ ethernet.Type
 	var err error
 	name := "eth"
-	switch p.rec.Link.Type {
+	switch typeOfLink {
 	case pcap.LinkEthernet:
-		a.frame(w, p, 0, b)
+		a.frame(w, p, at, b)
 		return
 	case pcap.LinkSLL:
 		name = "sll"
@@ -41,19 +44,76 @@ func (a *Analyzer) linkLayer(w *wire, p *packet) {
 			typ = ethernet.TypeIPv6
 		}
 	default:
-		if !w.unknown[p.rec.Link.Type] && len(w.unknown) < 64 {
-			w.unknown[p.rec.Link.Type] = true
-			a.aboutPacket(trace.LayerCapture, trace.EventCaptureLinkType, fmt.Sprintf("packets of link type %v are not read (first: packet %d)", p.rec.Link.Type, p.id))
+		if l := links[typeOfLink]; l != nil {
+			a.linked(w, p, l, at, b)
+			return
 		}
-		p.text = "link type " + p.rec.Link.Type.String()
+		if !w.unknown[typeOfLink] && len(w.unknown) < 64 {
+			w.unknown[typeOfLink] = true
+			a.aboutPacket(trace.LayerCapture, trace.EventCaptureLinkType, fmt.Sprintf("packets of link type %v are not read (first: packet %d)", typeOfLink, p.id))
+		}
+		p.text = "link type " + typeOfLink.String()
+		a.notRead(w, p, "of link type "+typeOfLink.String())
 		return
 	}
 	if err != nil {
-		a.malformedPacket(trace.LayerCapture, 0, err)
+		a.malformedPacket(trace.LayerCapture, at, err)
 		return
 	}
+	p.link.at = at
 	p.layer(name, p.link)
-	a.payload(w, p, typ, p.link.len, b[p.link.len:])
+	a.payload(w, p, typ, at+p.link.len, b[p.link.len:])
+}
+
+// linked reads what stands behind a link header, which stands at byte at.
+func (a *Analyzer) linked(w *wire, p *packet, l *link, at int, b []byte) {
+	in, err := l.parse(b)
+	if err == nil && in.headerLen > len(b) {
+		err = fmt.Errorf("%s: %d bytes are too few for a header of %d", l.layer, len(b), in.headerLen)
+	}
+	if err != nil {
+		a.malformedPacket(trace.LayerCapture, at, err)
+		return
+	}
+	p.link = span{at, in.headerLen}
+	p.layer(l.layer, p.link)
+	rest := b[in.headerLen:]
+	switch at += in.headerLen; {
+	case in.again != 0 && p.depth < maxDepth:
+		p.depth++
+		p.carrier += in.headerLen
+		p.link = span{}
+		a.linkOf(w, p, in.again, at)
+	case in.frame:
+		p.carrier += in.headerLen
+		a.frame(w, p, at, rest)
+	case in.llc:
+		a.llc(w, p, at, rest)
+	case in.unread != "":
+		p.text = in.unread
+		a.notRead(w, p, in.unread)
+	default:
+		a.payload(w, p, in.typ, at, rest)
+	}
+}
+
+// llc reads the header of a frame that gives no type, and what it says.
+func (a *Analyzer) llc(w *wire, p *packet, at int, b []byte) {
+	h, err := ethernet.ParseLLC(b)
+	if err != nil {
+		a.malformedPacket(trace.LayerCapture, max(at, 0), err)
+		return
+	}
+	if at >= 0 {
+		p.layer("llc", span{at, h.Len})
+	}
+	p.link.len += h.Len
+	if h.Type == 0 {
+		p.text = h.Name
+		a.notRead(w, p, h.Name)
+		return
+	}
+	a.payload(w, p, h.Type, behind(at, h.Len), b[h.Len:])
 }
 
 // frame reads an Ethernet frame, which stands at byte at; -1 when it was put
@@ -68,6 +128,10 @@ func (a *Analyzer) frame(w *wire, p *packet, at int, b []byte) {
 	p.link = span{max(at, 0), p.eth.Len}
 	if at >= 0 {
 		p.layer("eth", p.link)
+	}
+	if p.eth.Type == 0 {
+		a.llc(w, p, behind(at, p.eth.Len), b[p.eth.Len:])
+		return
 	}
 	a.payload(w, p, p.eth.Type, behind(at, p.eth.Len), b[p.eth.Len:])
 }
@@ -115,9 +179,7 @@ func (a *Analyzer) payload(w *wire, p *packet, typ ethernet.Type, at int, b []by
 			return
 		}
 		p.text = typ.String()
-		if typ == 0 {
-			p.text = "802.3 frame"
-		}
+		a.notRead(w, p, p.text)
 	}
 }
 

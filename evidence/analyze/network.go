@@ -159,7 +159,9 @@ func (a *Analyzer) transport(w *wire, p *packet, at int, b []byte, length int, w
 		if whole && d.Checksum() != 0 && int(d.Length()) == len(d) {
 			p.sum = ip.Check(p.ip.Src, p.ip.Dst, ip.ProtoUDP, d, 6)
 		}
-		if c := carrierOf(func(c *carrier) bool { return c.port != 0 && c.port == p.dst.Port() }); c != nil && p.sum != ip.Bad {
+		if c := carrierOf(func(c *carrier) bool {
+			return slices.Contains(c.ports, p.dst.Port()) || c.replies && slices.Contains(c.ports, p.src.Port())
+		}); c != nil && p.sum != ip.Bad {
 			if _, err := c.parse(d.Payload()); err == nil {
 				a.carried(w, p, c, behind(at, udp.HeaderLen), d.Payload())
 				return
@@ -183,6 +185,7 @@ func (a *Analyzer) transport(w *wire, p *packet, at int, b []byte, length int, w
 		}
 		p.payload = span{max(at, 0), len(b)}
 		p.text = fmt.Sprintf("%v → %v %v", p.ip.Src, p.ip.Dst, p.ip.Protocol)
+		a.notRead(w, p, p.ip.Protocol.String())
 	}
 	if p.sum == ip.Bad {
 		p.notes = append(p.notes, "wrong checksum")

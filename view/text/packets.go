@@ -159,7 +159,39 @@ func (s *writer) offline() {
 	if len(t.Exchanges) == 0 && !silent {
 		s.line("%s", s.dim("no request was seen"))
 	}
+	s.unread()
 	s.account()
+}
+
+// unread says what the capture holds that peel does not read.
+func (s *writer) unread() {
+	list := s.t.Unread
+	if len(list) == 0 || s.t.Account == nil {
+		return
+	}
+	const most = 12
+	s.line("")
+	for i, u := range list {
+		if i == most {
+			n := 0
+			for _, u := range list[most:] {
+				n += u.Packets
+			}
+			s.line("%s", s.dim(fmt.Sprintf("and %s of %d kinds more", plural(n, "packet"), len(list)-most)))
+			break
+		}
+		verb := "are"
+		if u.Packets == 1 {
+			verb = "is"
+		}
+		text := fmt.Sprintf("%d of %s %s %s, which peel does not read", u.Packets, plural(s.t.Account.Packets, "packet"), verb, clean(u.Protocol))
+		if u.Packets > 1 {
+			text += fmt.Sprintf(" (the first: packet %d)", u.First)
+		} else {
+			text += fmt.Sprintf(" (packet %d)", u.First)
+		}
+		s.line("%s", s.dim(text))
+	}
 }
 
 // silent lists the connections on which no request was seen.

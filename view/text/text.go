@@ -78,6 +78,7 @@ func Write(w io.Writer, t *trace.Trace, o Options) error {
 	}
 	if o.Offline {
 		s.silent()
+		s.unread()
 	}
 	if o.Blind != "" {
 		s.row("packets", "not observed: "+clean(o.Blind))
