@@ -84,6 +84,9 @@ type Rejection struct {
 	V6   bool  `json:"v6"`
 	Type uint8 `json:"type"`
 	Code uint8 `json:"code"`
+	// Local tells that the machine that wanted to connect told itself so, as it
+	// found nobody on its link to send to.
+	Local bool `json:"local,omitempty"`
 }
 
 // Process is the owner of a socket.

@@ -52,8 +52,9 @@ func (f *flow) finish(t *trace.Connection) {
 	if f.analysis.SYNTime > 0 && f.analysis.ACKTime > 0 {
 		s.HandshakeRTT = trace.Elapsed(trace.Time(f.analysis.SYNTime), trace.Time(f.analysis.ACKTime))
 	}
-	if t.Failure == nil {
-		t.Failure = f.verdict()
+	// The packets tell more exactly than the program that was told a number.
+	if v := f.verdict(); v != nil && (t.Failure == nil || t.Connected == nil && f.refused || f.rejected != nil) {
+		t.Failure = v
 	}
 	if f.rejected != nil && t.Connected == nil && !f.analysis.Sides[1].SawSYN {
 		t.Rejected = f.rejected

@@ -6,6 +6,7 @@ import (
 
 	"peel/clock"
 	"peel/evidence/capture"
+	"peel/evidence/decision"
 	words "peel/evidence/failure"
 	"peel/trace"
 	"peel/wire/icmp"
@@ -35,6 +36,7 @@ func (f *flow) refusal(dir capture.Direction, s tcp.Segment) bool {
 func (f *flow) rejects(m icmp.Message, r trace.Rejection) {
 	client, server := &f.analysis.Sides[0], &f.analysis.Sides[1]
 	if f.rejected == nil && m.EndsAttempt() && client.SawSYN && !server.SawSYN && server.Segments == 0 && f.acks[0] == 0 {
+		r.Local = r.From == f.conn.tr.LocalAddr.Addr()
 		f.rejected = &r
 	}
 }
@@ -51,7 +53,7 @@ func (f *flow) verdict() *trace.Failure {
 	case f.refused:
 		v = words.Refused(to.String())
 	case f.rejected != nil:
-		v = words.Rejected(to, *f.rejected, f.conn.tr.LocalAddr.Addr())
+		v = words.Rejected(to, *f.rejected)
 	case server.Segments > 0 || f.lastSYN.Sub(f.firstSYN) < synPatience:
 		return nil // the capture may end before the answer
 	default:
@@ -85,4 +87,26 @@ func (f *flow) tellOneWay(now clock.Time) {
 	}
 	f.oneWay = f.a.event(now, trace.LayerCapture, trace.EventTCPOneWay, fmt.Sprintf("only what the %s sent was captured; it acknowledges what the %s sent", sideName(seen), sideName(missing)))
 	f.oneWay.Connection = f.conn.tr.ID
+}
+
+// unopened takes what the program was told of why its attempt failed.
+func (c *conn) unopened(d *decision.ConnectFailed) {
+	to := c.tr.RemoteAddr
+	var v trace.Failure
+	switch {
+	case d.From.IsValid():
+		r := trace.Rejection{From: d.From, V6: d.V6, Type: d.Type, Code: d.Code, Local: d.Local}
+		c.tr.Rejected = &r
+		v = words.Rejected(to, r)
+	case d.Outcome == decision.Refused && d.Reset:
+		c.tr.ResetBy = trace.ByServer
+		v = words.Refused(to.String())
+	case d.Outcome == decision.Refused:
+		v = words.RefusedSomehow(to.String())
+	case d.Outcome == decision.Timeout && len(c.tr.Attempts) > 0:
+		v = words.Unanswered(to.String(), trace.Elapsed(c.tr.Attempts[0].Start, c.tr.Attempts[0].End).Std())
+	default:
+		return
+	}
+	c.tr.Failure = &v
 }

@@ -20,7 +20,9 @@ func attempt(c *trace.Connection) trace.AttemptOutcome {
 			return trace.AttemptRefused
 		case trace.FailConnectTimeout:
 			return trace.AttemptTimeout
-		case trace.FailRejected, trace.FailUnreachable:
+		case trace.FailRejected:
+			return trace.AttemptRejected
+		case trace.FailUnreachable:
 			return trace.AttemptUnreachable
 		}
 	}
@@ -52,7 +54,7 @@ func unopened(t *facts) []*trace.Finding {
 		switch outcome := attempt(c); {
 		case outcome == "" || outcome == trace.AttemptConnected || outcome == trace.AttemptCancelled || outcome == trace.AttemptPending:
 			continue
-		case c.Rejected != nil || outcome == trace.AttemptUnreachable:
+		case c.Rejected != nil || outcome == trace.AttemptUnreachable || outcome == trace.AttemptRejected:
 			if other != nil && target(c).Addr().Is6() && target(other).Addr().Is4() {
 				continue // ipv6Broken tells it
 			}
@@ -66,7 +68,13 @@ func unopened(t *facts) []*trace.Finding {
 					f.ID = ConnectRejected
 				}
 			}
-			f.Explanation, f.Source = "The attempt ended at once; a firewall that drops packets silently would have let it wait.", "RFC 792, RFC 4443"
+			f.Explanation, f.Source = "The system found no way to send a packet there.", "RFC 1122 §3.3.1"
+			switch r := c.Rejected; {
+			case r != nil && r.Local:
+				f.Explanation = "No packet of the connection was sent: the request for the next hop's link address (ARP, neighbour discovery) brought no answer."
+			case r != nil:
+				f.Explanation, f.Source = "An ICMP error answered the SYN; a firewall that drops packets silently would have let it wait.", "RFC 792, RFC 4443"
+			}
 		case outcome == trace.AttemptRefused && other != nil && target(c).Addr().Is6() != target(other).Addr().Is6():
 			f.ID, f.Severity = ConnectOneFamily, trace.Warning
 			f.Title = fmt.Sprintf("%s refused the connection, %s accepted it: the server listens on %s only", to, target(other), family(target(other).Addr()))

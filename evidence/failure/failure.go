@@ -40,9 +40,8 @@ func Unanswered(addr string, took time.Duration) trace.Failure {
 		"a firewall may drop the packets silently, or the machine is down; a refused port would have answered at once", "")
 }
 
-// Rejected is an ICMP error that answers a SYN (RFC 792, RFC 4443); local is the
-// address that asked.
-func Rejected(addr netip.AddrPort, r trace.Rejection, local netip.Addr) trace.Failure {
+// Rejected is an ICMP error that answers a SYN (RFC 792, RFC 4443).
+func Rejected(addr netip.AddrPort, r trace.Rejection) trace.Failure {
 	who := "a machine on the way"
 	switch {
 	case r.From == addr.Addr():
@@ -66,8 +65,8 @@ func Rejected(addr netip.AddrPort, r trace.Rejection, local netip.Addr) trace.Fa
 	case code(icmp.NetProhibited4, icmp.Prohibited6), code(icmp.HostProhibited4, icmp.SourceRefused6), code(icmp.Prohibited4, icmp.RouteRejected6):
 		return words(trace.LayerTCP, trace.FailRejected, fmt.Sprintf("the connection to %s is forbidden: %s answered with %s", addr, who, reason),
 			"a firewall there rejects it: look at its rules for this address and port", "")
-	case r.From.IsValid() && r.From == local && code(icmp.HostUnreachable4, icmp.AddressUnreachable6):
-		return words(trace.LayerTCP, trace.FailUnreachable, fmt.Sprintf("%s cannot be reached: nobody answers for the next hop on the link (%s from this machine itself)", addr, reason),
+	case r.Local:
+		return words(trace.LayerTCP, trace.FailUnreachable, fmt.Sprintf("%s cannot be reached: nobody on the link answers for it or for the router to it (%s from this machine itself)", addr, reason),
 			"check that the machine, or the router to it, is up and on this link", "")
 	case code(icmp.NetUnreachable4, icmp.NoRoute6), code(icmp.NetUnknown4, none):
 		return words(trace.LayerTCP, trace.FailUnreachable, fmt.Sprintf("%s cannot be reached: %s has no way to it (%s)", addr, who, reason), "check the routes there", "")

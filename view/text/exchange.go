@@ -228,7 +228,7 @@ func (s *writer) segments(c *trace.Connection) {
 	if g.Server.Segments > 0 {
 		parts = append(parts, fmt.Sprintf("TTL %d and %d", g.Client.TTL, g.Server.TTL))
 	}
-	if g.Client.MAC != "" && g.Client.MAC != "00:00:00:00:00:00" {
+	if g.Client.MAC != "" && g.Server.MAC != "" && g.Client.MAC != "00:00:00:00:00:00" {
 		parts = append(parts, g.Client.MAC+" → "+g.Server.MAC)
 	}
 	if g.Server.MinRTT > 0 {
