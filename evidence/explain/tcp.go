@@ -283,8 +283,8 @@ func ipv6Broken(t *facts) []*trace.Finding {
 			}
 			f.ID = IPv6Slow
 			f.Title = fmt.Sprintf("IPv6 address %s had not answered after %v; IPv4 was tried beside it, and answered", target(c), waited.Std().Round(time.Millisecond))
-			f.Explanation = "Whether it would have answered later was not waited for. A program without Happy Eyeballs waits for it."
-			f.WhatToDo = "Try it alone, to see whether it is slow or does not work."
+			f.Explanation = "Whether it is slow or does not work is not known, as an answer was not waited for. A program without Happy Eyeballs waits."
+			f.WhatToDo = "Try IPv6 alone."
 			f.Hint = trace.HintIPv6
 			out = append(out, f)
 			continue
