@@ -67,7 +67,7 @@ func (c *conn) book(t *trace.Account) {
 	}
 	x := c.account
 	c.split(&x, c.tr.BytesOut+c.tr.BytesIn)
-	t.Repeated += max(c.flow.analysis.Sides[0].Bytes+c.flow.analysis.Sides[1].Bytes-c.tr.BytesOut-c.tr.BytesIn, 0)
+	t.Repeated += max(c.flow.analysis.Sides[0].Bytes+c.flow.analysis.Sides[1].Bytes-c.tr.BytesOut-c.tr.BytesIn-c.flow.missing, 0)
 	t.TLS += x.TLS
 	t.HTTP += x.HTTP
 	t.Content += x.Content

@@ -79,7 +79,7 @@ func (f *flow) finish(t *trace.Connection) {
 	}
 	acct := f.conn.account
 	stream := t.BytesOut + t.BytesIn
-	acct.Repeated = max(s.Client.Bytes+s.Server.Bytes-stream, 0)
+	acct.Repeated = max(s.Client.Bytes+s.Server.Bytes-stream-f.missing, 0)
 	f.conn.split(&acct, stream)
 	rest(&acct)
 	s.Account = acct

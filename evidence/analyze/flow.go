@@ -31,6 +31,7 @@ type flow struct {
 	lastSYN  clock.Time
 	rejected *trace.Rejection // by ICMP
 	missing  int64
+	gaps     int
 	bad      [2]int
 	off      int
 	good     [2]int // segments with a right checksum
@@ -59,6 +60,10 @@ func (s side) Bytes(now clock.Time, b []byte) { s.f.conn.bytes(now, s.dir, b) }
 
 func (s side) Gap(now clock.Time, n int64) {
 	s.f.missing += n
+	if s.f.gaps++; s.f.gaps > maxGapEvents {
+		s.f.conn.missing(now, s.dir, n)
+		return
+	}
 	e := s.f.a.event(now, trace.LayerTCP, trace.EventTCPGap, fmt.Sprintf("%d bytes were sent and not captured", n))
 	e.Connection, e.Direction = s.f.conn.tr.ID, dirNames[s.dir]
 	s.f.conn.missing(now, s.dir, n)
@@ -70,6 +75,10 @@ func (s side) End(now clock.Time, fin bool) {
 		s.f.conn.ended(now, s.dir)
 	}
 }
+
+// maxGapEvents bounds the events about what is missing of one connection: a snap
+// length cuts every segment. All bytes are counted.
+const maxGapEvents = 64
 
 // from is the direction of what a host sent.
 func (f *flow) from(src netip.AddrPort) capture.Direction {
@@ -172,16 +181,20 @@ func (f *flow) take(p *packet, s tcp.Segment, length int) {
 		seq++ // data on a SYN begins behind it (RFC 9293 §3.4)
 	}
 	payload := s.Payload()
+	cut := max(length-len(payload), 0) // by the snap length
 	if p.note.Has(tcp.KeepAlive) {
-		payload = nil
+		payload, cut = nil, 0
 	}
 	if len(payload) > 0 {
 		f.streams[dir].Start(seq)
 		p.offset = f.streams[dir].Offset(seq)
 		f.carry(p, payload)
 	}
-	if len(payload) > 0 || flags.Has(tcp.FIN) {
-		h := held{at: now, seq: seq, data: payload, fin: flags.Has(tcp.FIN), ack: s.Ack(), acks: flags.Has(tcp.ACK)}
+	if cut > 0 {
+		f.streams[dir].Start(seq)
+	}
+	if len(payload) > 0 || cut > 0 || flags.Has(tcp.FIN) {
+		h := held{at: now, seq: seq, data: payload, cut: cut, fin: flags.Has(tcp.FIN), ack: s.Ack(), acks: flags.Has(tcp.ACK)}
 		if len(f.waiting[dir]) > 0 || f.early(dir, &h) {
 			f.hold(dir, h)
 		} else {

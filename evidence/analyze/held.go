@@ -17,6 +17,7 @@ type held struct {
 	seq  uint32
 	data []byte
 	fin  bool
+	cut  int // bytes behind data that the capture left out
 	ack  uint32
 	acks bool
 }
@@ -67,7 +68,14 @@ func (f *flow) unhold(now clock.Time) {
 func (f *flow) deliver(dir capture.Direction, h *held) {
 	st := f.streams[dir]
 	conflicts := st.Conflicts
-	st.Input(f.a.now, h.seq, h.data, h.fin)
+	st.Input(f.a.now, h.seq, h.data, h.fin && h.cut == 0)
+	if h.cut > 0 {
+		end := h.seq + uint32(len(h.data))
+		st.Lost(f.a.now, end, h.cut)
+		if h.fin {
+			st.Input(f.a.now, end+uint32(h.cut), nil, true)
+		}
+	}
 	f.conflict += st.Conflicts - conflicts
 }
 

@@ -94,6 +94,13 @@ func zeroWindow(t *facts) []*trace.Finding {
 // stall is how long a window is closed when it is worth telling.
 const stall = 200 * time.Millisecond
 
+func connections(n int) string {
+	if n == 1 {
+		return "1 connection"
+	}
+	return fmt.Sprintf("%d connections", n)
+}
+
 func segmentCount(n int) string {
 	if n == 1 {
 		return "1 segment"
@@ -128,8 +135,8 @@ func incomplete(t *facts) []*trace.Finding {
 	}
 	if missing > 0 {
 		out = append(out, &trace.Finding{ID: CaptureGap, Severity: trace.Warning, Evidence: events(t, func(e *trace.Event) bool { return e.Name == trace.EventTCPGap }),
-			Title:       fmt.Sprintf("%d bytes of %d connections are missing from the capture", missing, conns),
-			Explanation: "Their receivers acknowledged them, so they were sent: the capture dropped them, cut them off, or did not see that path.",
+			Title:       fmt.Sprintf("%d bytes of %s are missing from the capture", missing, connections(conns)),
+			Explanation: "They were sent, as their receivers acknowledged them or the capture has their packets without them: it dropped them, cut them off, or did not see that path.",
 			WhatToDo:    "Capture with a larger buffer (tcpdump -B), without a snap length (-s 0), at one end of the connection."})
 	}
 	if dropped := events(t, func(e *trace.Event) bool { return e.Name == trace.EventCaptureDropped }); len(dropped) > 0 {
