@@ -50,20 +50,8 @@ func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 		dir = capture.In
 	}
 	p.conn, p.dir, p.inflow = c, dir, true
-	switch p.sum {
-	case ip.Good:
-		if w.honest == nil {
-			w.honest = map[netip.Addr]bool{}
-		}
-		if len(w.honest) < maxHosts {
-			w.honest[p.src.Addr()] = true
-		}
-	case ip.Bad:
-		if w.honest[p.src.Addr()] {
-			return // the receiver drops it
-		}
-		// No checksum of this sender is right: they are made after the packets
-		// are captured.
+	if w.damaged(p) {
+		return // the receiver drops it
 	}
 	if len(d.Payload()) == 0 || int(d.Length()) > len(d) {
 		return
@@ -93,3 +81,21 @@ func (w *wire) carriers() []int {
 	}
 	return out
 }
+
+// checked remembers who sends right checksums.
+func (w *wire) checked(p *packet) {
+	if p.sum != ip.Good {
+		return
+	}
+	if w.honest == nil {
+		w.honest = map[netip.Addr]bool{}
+	}
+	if len(w.honest) < maxHosts {
+		w.honest[p.src.Addr()] = true
+	}
+}
+
+// damaged tells whether the current datagram was damaged on its way. Where no
+// checksum of its sender is right, they are made after the packets are captured,
+// or the capture was edited.
+func (w *wire) damaged(p *packet) bool { return p.sum == ip.Bad && w.honest[p.src.Addr()] }

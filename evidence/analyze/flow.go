@@ -27,22 +27,25 @@ type flow struct {
 	refused  bool // by RST that answers the SYN
 	oneWay   *trace.Event
 	acks     [2]int // acknowledgements that told something new
+	ackTime  [2]clock.Time
 	firstSYN clock.Time
 	lastSYN  clock.Time
-	rejected *trace.Rejection // by ICMP
-	missing  int64
-	gaps     int
-	bad      [2]int
-	off      int
-	good     [2]int // segments with a right checksum
-	doubtful [2][]doubtful
-	waiting  [2][]held
-	conflict int
-	ttl      [2]uint8
-	mac      [2]string
-	sent     [2][]sent
-	lost     int // entries of sent that were not kept
-	idle     clock.Time
+	// synWindow is that of the client's SYN, which is never scaled.
+	synWindow uint16
+	rejected  *trace.Rejection // by ICMP
+	missing   int64
+	gaps      int
+	bad       [2]int
+	off       int
+	good      [2]int // segments with a right checksum
+	doubtful  [2][]doubtful
+	waiting   [2][]held
+	conflict  int
+	ttl       [2]uint8
+	mac       [2]string
+	sent      [2][]sent
+	lost      int // entries of sent that were not kept
+	idle      clock.Time
 }
 
 type addr = struct {
@@ -165,12 +168,14 @@ func (f *flow) take(p *packet, s tcp.Segment, length int) {
 		if f.firstSYN == 0 {
 			f.firstSYN = now
 		}
-		f.lastSYN = now
+		f.lastSYN, f.synWindow = now, s.Window()
 	}
+	believed := !flags.Has(tcp.ACK) || f.believes(now, dir, s.Ack())
 	acked := f.analysis.Acked(int(dir))
 	p.note |= f.analysis.Input(now, int(dir), s, length)
 	if f.analysis.Acked(int(dir)) != acked && !flags.Has(tcp.RST) {
 		f.acks[dir]++
+		f.ackTime[dir] = now
 	}
 	if p.note != 0 {
 		p.notes = append(p.notes, f.analysis.Text(int(dir), p.note))
@@ -182,8 +187,8 @@ func (f *flow) take(p *packet, s tcp.Segment, length int) {
 	}
 	payload := s.Payload()
 	cut := max(length-len(payload), 0) // by the snap length
-	if p.note.Has(tcp.KeepAlive) {
-		payload, cut = nil, 0
+	if p.note.Has(tcp.KeepAlive) || flags.Has(tcp.RST) {
+		payload, cut = nil, 0 // what an RST carries says why (RFC 9293 §3.5.3), and is no part of the stream
 	}
 	if len(payload) > 0 {
 		f.streams[dir].Start(seq)
@@ -201,7 +206,7 @@ func (f *flow) take(p *packet, s tcp.Segment, length int) {
 			f.deliver(dir, &h)
 		}
 	}
-	if flags.Has(tcp.ACK) && !flags.Has(tcp.RST) {
+	if flags.Has(tcp.ACK) && !flags.Has(tcp.RST) && believed {
 		f.confirmed(1-dir, s.Ack())
 		f.streams[1-dir].Acked(now, s.Ack())
 	}

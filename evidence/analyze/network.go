@@ -159,9 +159,10 @@ func (a *Analyzer) transport(w *wire, p *packet, at int, b []byte, length int, w
 		if whole && d.Checksum() != 0 && int(d.Length()) == len(d) {
 			p.sum = ip.Check(p.ip.Src, p.ip.Dst, ip.ProtoUDP, d, 6)
 		}
+		w.checked(p)
 		if c := carrierOf(func(c *carrier) bool {
 			return slices.Contains(c.ports, p.dst.Port()) || c.replies && slices.Contains(c.ports, p.src.Port())
-		}); c != nil && p.sum != ip.Bad {
+		}); c != nil && !w.damaged(p) {
 			if _, err := c.parse(d.Payload()); err == nil {
 				a.carried(w, p, c, behind(at, udp.HeaderLen), d.Payload())
 				return

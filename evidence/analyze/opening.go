@@ -110,3 +110,30 @@ func (c *conn) unopened(d *decision.ConnectFailed) {
 	}
 	c.tr.Failure = &v
 }
+
+// Bounds of what an acknowledgement can be of that the capture does not have: so
+// much at once, and so much more for each nanosecond since the last, 100 Gb/s.
+const (
+	maxUnseen     = 1 << 20
+	maxUnseenRate = 12
+)
+
+// believes tells whether an acknowledgement can be right. One of more than the
+// other side can have sent says nothing of what is missing.
+func (f *flow) believes(now clock.Time, dir capture.Direction, ack uint32) bool {
+	other := &f.analysis.Sides[1-dir]
+	if other.Segments == 0 {
+		return true
+	}
+	ahead := int64(int32(ack - f.analysis.Next(int(1-dir))))
+	switch {
+	case ahead <= 0:
+		return true
+	case dir == capture.Out && f.acks[0] == 0 && other.SawSYN:
+		// The server sends nothing before this, or with Fast Open one window.
+		return ahead <= int64(f.synWindow)
+	case f.ackTime[dir] == 0:
+		return ahead <= maxUnseen
+	}
+	return ahead <= maxUnseen+maxUnseenRate*int64(max(now-f.ackTime[dir], 0))
+}
