@@ -88,14 +88,23 @@ func (w *wire) checked(p *packet) {
 		return
 	}
 	if w.honest == nil {
-		w.honest = map[netip.Addr]bool{}
+		w.honest = map[maker]bool{}
 	}
 	if len(w.honest) < maxHosts {
-		w.honest[p.src.Addr()] = true
+		w.honest[p.origin()] = true
 	}
+}
+
+// origin is who sent the current datagram, and how: checksums of what went in
+// fragments are made elsewhere than those of others.
+func (p *packet) origin() maker { return maker{p.src.Addr(), len(p.parts) > 0} }
+
+type maker struct {
+	addr  netip.Addr
+	parts bool
 }
 
 // damaged tells whether the current datagram was damaged on its way. Where no
 // checksum of its sender is right, they are made after the packets are captured,
 // or the capture was edited.
-func (w *wire) damaged(p *packet) bool { return p.sum == ip.Bad && w.honest[p.src.Addr()] }
+func (w *wire) damaged(p *packet) bool { return p.sum == ip.Bad && w.honest[p.origin()] }

@@ -34,7 +34,7 @@ type wire struct {
 	copies       copies
 	hosts        hosts
 	unread       tally
-	honest       map[netip.Addr]bool // senders of datagrams with a right checksum
+	honest       map[maker]bool // senders of datagrams with a right checksum
 	rawKept      int
 	sent         int // entries of the maps from streams to packets
 	// datagramBytes counts the payloads of DNS.

@@ -61,6 +61,10 @@ func (u *tally) list() []trace.Unread {
 // datagramNotRead counts a datagram whose protocol is not read, by its name or
 // port.
 func (a *Analyzer) datagramNotRead(w *wire, p *packet, d udp.Datagram) {
+	if w.damaged(p) {
+		a.notRead(w, p, "UDP with a wrong checksum")
+		return
+	}
 	u, key := &w.unread, p.key(p.src, p.dst)
 	name := u.spoken[key]
 	if name == "" {

@@ -17,7 +17,7 @@ const (
 
 var (
 	greCarrier   = carrier{layer: "gre", protocols: []ip.Protocol{protoGRE}, ports: []uint16{tunnel.GREPort}, parse: of(tunnel.ParseGRE), fields: tunnel.GREFields}
-	vxlanCarrier = carrier{layer: "vxlan", ports: []uint16{tunnel.VXLANPort, tunnel.VXLANLinuxPort}, parse: of(tunnel.ParseVXLAN), fields: tunnel.VXLANFields}
+	vxlanCarrier = carrier{layer: "vxlan", ports: []uint16{tunnel.VXLANPort, tunnel.VXLANLinuxPort, tunnel.VXLANNextPort}, parse: of(tunnel.ParseVXLAN), fields: tunnel.VXLANFields}
 	mplsCarrier  = carrier{layer: "mpls", types: []ethernet.Type{tunnel.TypeMPLS, tunnel.TypeMPLSMulticast}, protocols: []ip.Protocol{protoMPLS},
 		parse: of(tunnel.ParseMPLS), fields: tunnel.MPLSFields}
 	pppoeCarrier = carrier{layer: "pppoe", types: []ethernet.Type{ethernet.TypePPPoE}, parse: of(tunnel.ParsePPPoE), fields: tunnel.PPPoEFields}

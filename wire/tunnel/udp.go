@@ -19,6 +19,8 @@ const (
 	GREPort = 4754
 	// VXLANLinuxPort is what Linux took before VXLAN had a port.
 	VXLANLinuxPort = 8472
+	// VXLANNextPort is that of VXLAN whose header says what follows.
+	VXLANNextPort = 4790
 )
 
 // ParseGeneve reads a Geneve header (RFC 8926 §3.4) with its options.
