@@ -178,12 +178,12 @@ func (c *Client) lost(a attempt, winner netip.AddrPort) {
 }
 
 func (c *Client) attemptFailed(ctx context.Context, a attempt) *Error {
-	outcome, e := connectFailure(a.addr.String(), a.err, a.took)
+	d, e := connectFailure(a.addr, a.err, a.took)
 	if ctx.Err() != nil && errors.Is(context.Cause(ctx), errClosed) {
 		e = failure(trace.LayerTCP, trace.FailCancelled, "the attempt at "+a.addr.String()+" was cancelled", "", context.Cause(ctx))
-		outcome = decision.Cancelled
+		d = &decision.ConnectFailed{Outcome: decision.Cancelled, Error: e.Seen}
 	}
-	c.rec.Decide(capture.About{Socket: a.socket}, &decision.ConnectFailed{Outcome: outcome, Error: e.Seen})
+	c.rec.Decide(capture.About{Socket: a.socket}, d)
 	return e
 }
 

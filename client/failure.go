@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"syscall"
 	"time"
 
+	"peel/evidence/decision"
 	words "peel/evidence/failure"
+	"peel/internal/kernel"
 	"peel/trace"
 )
 
@@ -75,27 +78,42 @@ func cancelled(ctx context.Context, layer trace.LayerName, doing string) *Error 
 	return failure(layer, trace.FailCancelled, "cancelled while "+doing, "", cause)
 }
 
-// connectFailure says why one attempt at a TCP connection failed, and in one
-// word for the trace.
-func connectFailure(addr string, err error, took time.Duration) (outcome trace.AttemptOutcome, e *Error) {
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return trace.AttemptRefused, because(words.Refused(addr), err)
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
-		return trace.AttemptUnreachable, failure(trace.LayerTCP, trace.FailUnreachable,
-			fmt.Sprintf("%s cannot be reached from here (%s)", addr, errno(err)),
-			"check the route and, for an IPv6 address, that this machine has IPv6", err)
-	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return trace.AttemptFailed, failure(trace.LayerTCP, trace.FailNotPermitted, "this machine does not permit the connection to "+addr+" ("+errno(err)+")",
-			"a local firewall or sandbox forbids it", err)
-	case isTimeout(err):
-		return trace.AttemptTimeout, failure(trace.LayerTCP, trace.FailConnectTimeout,
-			fmt.Sprintf("%s did not answer within %s: no SYN-ACK, no refusal", addr, round(took)),
-			"a firewall may drop the packets silently, or the machine is down; a refused port would have answered at once", err)
-	case errors.Is(err, context.Canceled):
-		return trace.AttemptCancelled, failure(trace.LayerTCP, trace.FailCancelled, "the attempt at "+addr+" was cancelled", "", err)
+// connectFailure says why one attempt at a TCP connection failed: as the decision
+// that the trace keeps, and in the words of a capture of it.
+func connectFailure(addr netip.AddrPort, err error, took time.Duration) (*decision.ConnectFailed, *Error) {
+	ended := func(outcome trace.AttemptOutcome, e *Error) (*decision.ConnectFailed, *Error) {
+		return &decision.ConnectFailed{Outcome: outcome, Error: e.Seen}, e
 	}
-	return trace.AttemptFailed, failure(trace.LayerTCP, trace.FailConnect, addr+": "+errno(err), "", err)
+	var refusal *kernel.Refusal
+	if errors.As(err, &refusal) && refusal.ICMP != nil {
+		i := refusal.ICMP
+		e := because(words.Rejected(addr, trace.Rejection{From: i.From, V6: i.V6, Type: i.Type, Code: i.Code, Local: i.Local}), err)
+		outcome := trace.AttemptUnreachable
+		if e.Code == trace.FailRejected {
+			outcome = trace.AttemptRejected
+		}
+		return &decision.ConnectFailed{Outcome: outcome, Error: e.Seen, From: i.From, V6: i.V6, Type: i.Type, Code: i.Code, Local: i.Local}, e
+	}
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED) && refusal != nil:
+		d, e := ended(trace.AttemptRefused, because(words.Refused(addr.String()), err))
+		d.Reset = true
+		return d, e
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return ended(trace.AttemptRefused, because(words.RefusedSomehow(addr.String()), err))
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
+		return ended(trace.AttemptUnreachable, failure(trace.LayerTCP, trace.FailUnreachable,
+			fmt.Sprintf("%s cannot be reached from here (%s)", addr, errno(err)),
+			"check the route and, for an IPv6 address, that this machine has IPv6", err))
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		return ended(trace.AttemptFailed, failure(trace.LayerTCP, trace.FailNotPermitted, "this machine does not permit the connection to "+addr.String()+" ("+errno(err)+")",
+			"a local firewall or sandbox forbids it", err))
+	case isTimeout(err):
+		return ended(trace.AttemptTimeout, because(words.Unanswered(addr.String(), took), err))
+	case errors.Is(err, context.Canceled):
+		return ended(trace.AttemptCancelled, failure(trace.LayerTCP, trace.FailCancelled, "the attempt at "+addr.String()+" was cancelled", "", err))
+	}
+	return ended(trace.AttemptFailed, failure(trace.LayerTCP, trace.FailConnect, addr.String()+": "+errno(err), "", err))
 }
 
 // errno gives the system's words for an error without Go's wrapping.

@@ -26,6 +26,12 @@ type Connection struct {
 	Connected *Time  `json:"connected,omitempty"`
 	Closed    *Time  `json:"closed,omitempty"`
 	ClosedBy  Closer `json:"closed_by,omitempty"`
+	// ResetBy is the side that sent the RST which ended the connection, where
+	// its packet was seen.
+	ResetBy Closer `json:"reset_by,omitempty"`
+	// Rejected is the ICMP error by which the connection ended before it was
+	// open; nil when none was seen.
+	Rejected *Rejection `json:"rejected,omitempty"`
 	// BytesOut and BytesIn count the bytes of the stream, TLS included.
 	BytesOut int64 `json:"bytes_out"`
 	BytesIn  int64 `json:"bytes_in"`
@@ -76,6 +82,20 @@ type Proxy struct {
 	Target  string         `json:"target"`
 }
 
+// Rejection is an ICMP error about a packet that was to open a connection
+// (RFC 792, RFC 4443).
+type Rejection struct {
+	// From is the router or host that sent it; not valid where it is not known.
+	From netip.Addr `json:"from,omitzero"`
+	// V6 tells that Type and Code are ICMPv6's.
+	V6   bool  `json:"v6"`
+	Type uint8 `json:"type"`
+	Code uint8 `json:"code"`
+	// Local tells that the machine that wanted to connect told itself so, as it
+	// found nobody on its link to send to.
+	Local bool `json:"local,omitempty"`
+}
+
 // Process is the owner of a socket.
 type Process struct {
 	PID  int    `json:"pid"`
@@ -120,6 +140,9 @@ type Segments struct {
 	HandshakeRTT Duration `json:"handshake_rtt,omitempty"`
 	// Complete tells that the handshake was seen from the SYN on.
 	Complete bool `json:"complete"`
+	// OneWay tells that the segments of one side only are in the capture, and
+	// that they acknowledge what the other side sent.
+	OneWay bool `json:"one_way,omitempty"`
 	// Missing counts the bytes that were sent and not captured.
 	Missing int64 `json:"missing"`
 	// BadChecksums counts segments whose checksum is wrong, Offloaded those
@@ -139,25 +162,40 @@ type SegmentSide struct {
 	// TTL is the time to live, or hop limit, of its packets when captured.
 	TTL uint8 `json:"ttl"`
 	// ResetTTL is that of its RST, where it sent one.
-	ResetTTL       uint8  `json:"reset_ttl,omitempty"`
-	ISN            uint32 `json:"isn"`
-	MSS            uint16 `json:"mss,omitempty"`
-	WindowScale    int    `json:"window_scale"`
-	SACK           bool   `json:"sack_permitted"`
-	Timestamps     bool   `json:"timestamps"`
-	Segments       int    `json:"segments"`
-	Bytes          int64  `json:"bytes"`
-	LargestSegment int    `json:"largest_segment"`
+	ResetTTL    uint8  `json:"reset_ttl,omitempty"`
+	ISN         uint32 `json:"isn"`
+	MSS         uint16 `json:"mss,omitempty"`
+	WindowScale int    `json:"window_scale"`
+	SACK        bool   `json:"sack_permitted"`
+	Timestamps  bool   `json:"timestamps"`
+	Segments    int    `json:"segments"`
+	// SYNs counts the segments that were to open the connection, those sent
+	// again too.
+	SYNs           int   `json:"syns"`
+	Bytes          int64 `json:"bytes"`
+	LargestSegment int   `json:"largest_segment"`
 	// Retransmissions counts segments sent again, of which Fast were asked
 	// for by duplicate ACKs and Spurious had been acknowledged already.
 	Retransmissions int `json:"retransmissions"`
 	Fast            int `json:"fast_retransmissions"`
 	Spurious        int `json:"spurious_retransmissions"`
-	OutOfOrder      int `json:"out_of_order"`
-	DuplicateACKs   int `json:"duplicate_acks"`
-	ZeroWindows     int `json:"zero_windows"`
-	WindowFull      int `json:"window_full"`
-	KeepAlives      int `json:"keep_alives"`
+	// BadChecksums and GoodChecksums count the segments whose checksum is wrong
+	// and right; of others it was not checked.
+	BadChecksums  int `json:"bad_checksums"`
+	GoodChecksums int `json:"good_checksums"`
+	// LongestWait is the longest time from sending a segment to sending it
+	// again, of those whose first sending was seen.
+	LongestWait Duration `json:"longest_wait,omitempty"`
+	OutOfOrder  int      `json:"out_of_order"`
+	// DSACKs counts its acknowledgements that tell of bytes which had arrived
+	// already (RFC 2883).
+	DSACKs        int `json:"dsacks"`
+	DuplicateACKs int `json:"duplicate_acks"`
+	ZeroWindows   int `json:"zero_windows"`
+	// Stalled is the longest time that its window was seen closed.
+	Stalled    Duration `json:"stalled,omitempty"`
+	WindowFull int      `json:"window_full"`
+	KeepAlives int      `json:"keep_alives"`
 	// MinRTT and MeanRTT lie between its data and the acknowledgement, as
 	// seen from where the packets were captured.
 	MinRTT  Duration `json:"min_rtt,omitempty"`
@@ -174,6 +212,8 @@ type Account struct {
 	Transport int64 `json:"transport"`
 	// Repeated is payload that was sent more than once.
 	Repeated int64 `json:"repeated"`
+	// Copies is frames that are in the capture again.
+	Copies int64 `json:"copies"`
 	// TLS is handshake, record headers, tags and padding.
 	TLS int64 `json:"tls"`
 	// HTTP is framing and heads, or other application bytes that are no

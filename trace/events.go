@@ -73,6 +73,8 @@ const (
 	EventTCPRST         EventName = "tcp.rst"
 	EventTCPGap         EventName = "tcp.gap"
 	EventTCPIdle        EventName = "tcp.idle"
+	EventTCPChecksum    EventName = "tcp.bad_checksum"
+	EventTCPOneWay      EventName = "tcp.one_way"
 )
 
 // Of what carries a network.
@@ -122,4 +124,5 @@ const (
 	EventCaptureComment  EventName = "capture.comment"
 	EventCaptureClock    EventName = "capture.clock"
 	EventCaptureLinkType EventName = "capture.link_type"
+	EventCaptureCopy     EventName = "capture.copy"
 )

@@ -119,6 +119,10 @@ type Timings struct {
 	DNS     *Interval `json:"dns"`
 	Connect *Interval `json:"connect"`
 	SSL     *Interval `json:"ssl"`
+	// TCP is the part of Connect in which the network was at work: from the SYN,
+	// or the first address that was tried, to the end of the handshake. What lies
+	// between its end and SSL, or Send, is the client's own time.
+	TCP *Interval `json:"tcp,omitempty"`
 	// Send runs from the first to the last byte of the request.
 	Send *Interval `json:"send"`
 	// Wait runs from the last byte of the request to the first of the

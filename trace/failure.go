@@ -54,10 +54,13 @@ const (
 // Of connecting.
 const (
 	FailConnectionRefused FailureCode = "connection_refused"
-	FailNotPermitted      FailureCode = "not_permitted"
-	FailConnectTimeout    FailureCode = "connect_timeout"
-	FailConnect           FailureCode = "connect_failed"
-	FailProxyRefused      FailureCode = "proxy_refused"
+	// FailRejected is an ICMP error that a firewall sends instead of passing
+	// the connection on.
+	FailRejected       FailureCode = "connection_rejected"
+	FailNotPermitted   FailureCode = "not_permitted"
+	FailConnectTimeout FailureCode = "connect_timeout"
+	FailConnect        FailureCode = "connect_failed"
+	FailProxyRefused   FailureCode = "proxy_refused"
 )
 
 // Of TLS.
@@ -120,4 +123,5 @@ const (
 	HintRedirects      Hint = "redirects"        // more redirects
 	HintRaw            Hint = "raw"              // the body as it came
 	HintMoreRequests   Hint = "more_requests"    // more requests kept in a trace
+	HintIPv6           Hint = "ipv6"             // IPv6 alone
 )

@@ -28,9 +28,24 @@ type Trace struct {
 	// Packets are those that the analysis was asked to keep.
 	Packets []*Packet `json:"packets"`
 	// Account is of all packets; nil when none was seen.
-	Account  *Account   `json:"-"`
+	Account *Account `json:"-"`
+	// Unread counts the packets that were not read, by what they are.
+	Unread []Unread `json:"unread,omitempty"`
+	// Copies counts the packets that are in the capture again: each is analysed
+	// once.
+	Copies   int        `json:"copies,omitempty"`
 	Events   []*Event   `json:"events"`
 	Findings []*Finding `json:"findings"`
+}
+
+// Unread says how many packets are of a protocol that peel does not read.
+type Unread struct {
+	// Protocol is its name, with its number or port where that is all that is
+	// known of it.
+	Protocol string `json:"protocol"`
+	Packets  int    `json:"packets"`
+	// First is the ID of the first of them.
+	First int `json:"first"`
 }
 
 // Time is an instant in nanoseconds since the trace's start.
@@ -93,6 +108,11 @@ type ARP struct {
 	Sender, Target netip.Addr
 	// SenderMAC is the link address that the sender claims.
 	SenderMAC string
+	// Heard tells that packets to the sender of a request are in the capture:
+	// an answer to it would be, too.
+	Heard bool
+	// TargetSpoke tells that the capture has a packet of the target.
+	TargetSpoke bool
 }
 
 // ICMP is an ICMP message.

@@ -163,8 +163,10 @@ const (
 	AttemptRefused     AttemptOutcome = "refused"
 	AttemptTimeout     AttemptOutcome = "timeout"
 	AttemptUnreachable AttemptOutcome = "unreachable"
-	AttemptCancelled   AttemptOutcome = "cancelled"
-	AttemptFailed      AttemptOutcome = "failed"
+	// AttemptRejected is one that a firewall answered with an ICMP error.
+	AttemptRejected  AttemptOutcome = "rejected"
+	AttemptCancelled AttemptOutcome = "cancelled"
+	AttemptFailed    AttemptOutcome = "failed"
 )
 
 // Closer is who ended a connection; empty when its end was not observed.

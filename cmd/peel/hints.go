@@ -27,6 +27,7 @@ var hints = map[trace.Hint]string{
 	trace.HintRedirects:      " with --max-redirs (-v shows the chain)",
 	trace.HintRaw:            " with --raw",
 	trace.HintMoreRequests:   " with --max-requests",
+	trace.HintIPv6:           " with -6",
 }
 
 // explained is an error in one line, with the flag that helps.

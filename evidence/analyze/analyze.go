@@ -365,9 +365,14 @@ func (a *Analyzer) Trace() *trace.Trace {
 		copies[i] = *e
 		t.Events[i] = &copies[i]
 		a.carriers(t, byID[e.Connection], t.Events[i])
+		if e.ARP != nil && a.wire != nil {
+			copies[i].ARP = a.wire.arp(*e.ARP)
+		}
 	}
 	if w := a.wire; w != nil {
 		t.Packets = append(t.Packets, w.kept...)
+		t.Copies = w.copies.n
+		t.Unread = w.unread.list()
 		if w.packets > 0 {
 			t.Account = a.total()
 		}

@@ -53,7 +53,7 @@ func (a *Analyzer) total() *trace.Account {
 // claims more bytes than there are, nothing is left, and that much was not sent
 // again.
 func rest(t *trace.Account) {
-	t.Other = t.Frames - t.Link - t.Network - t.Transport - t.Repeated - t.TLS - t.HTTP - t.Content
+	t.Other = t.Frames - t.Copies - t.Link - t.Network - t.Transport - t.Repeated - t.TLS - t.HTTP - t.Content
 	if t.Other < 0 {
 		t.Repeated = max(t.Repeated+t.Other, 0)
 		t.Other = 0
@@ -67,7 +67,7 @@ func (c *conn) book(t *trace.Account) {
 	}
 	x := c.account
 	c.split(&x, c.tr.BytesOut+c.tr.BytesIn)
-	t.Repeated += max(c.flow.analysis.Sides[0].Bytes+c.flow.analysis.Sides[1].Bytes-c.tr.BytesOut-c.tr.BytesIn, 0)
+	t.Repeated += max(c.flow.analysis.Sides[0].Bytes+c.flow.analysis.Sides[1].Bytes-c.tr.BytesOut-c.tr.BytesIn-c.flow.missing, 0)
 	t.TLS += x.TLS
 	t.HTTP += x.HTTP
 	t.Content += x.Content

@@ -2,6 +2,7 @@ package analyze
 
 import (
 	"fmt"
+	"strings"
 
 	"peel/trace"
 	"peel/wire/ethernet"
@@ -13,11 +14,13 @@ import (
 type carrier struct {
 	// layer names its header among a packet's layers.
 	layer trace.LayerName
-	// types, protocols and port are where it is found: behind a link header
-	// of one of those types, in IP of one of those protocols, in UDP to that port.
+	// types, protocols and ports are where it is found: behind a link header
+	// of one of those types, in IP of one of those protocols, in UDP to one of
+	// those ports, or from one, where replies say so too.
 	types     []ethernet.Type
 	protocols []ip.Protocol
-	port      uint16
+	ports     []uint16
+	replies   bool
 	// parse reads the header at the beginning of b.
 	parse  func(b []byte) (inner, error)
 	fields func(b []byte, base int) []trace.Field
@@ -51,6 +54,9 @@ func (a *Analyzer) carried(w *wire, p *packet, c *carrier, at int, b []byte) {
 		a.malformedPacket(c.layer, max(at, 0), err)
 		return
 	}
+	if !in.frame && in.typ == 0 {
+		a.notRead(w, p, string(c.layer)+" messages")
+	}
 	if p.depth++; p.depth > maxDepth {
 		a.malformedPacket(c.layer, max(at, 0), fmt.Errorf("%s: more than %d packets inside one another", c.layer, maxDepth))
 		return
@@ -67,6 +73,10 @@ func (a *Analyzer) carried(w *wire, p *packet, c *carrier, at int, b []byte) {
 	p.isIP, p.hasEth, p.proto, p.sum, p.text = false, false, "", ip.Unchecked, ""
 	if in.frame {
 		a.frame(w, p, behind(at, in.headerLen), b[in.headerLen:])
+		return
+	}
+	if in.typ == 0 {
+		p.text = strings.ToUpper(string(c.layer))
 		return
 	}
 	a.payload(w, p, in.typ, behind(at, in.headerLen), b[in.headerLen:])

@@ -1,6 +1,8 @@
 package analyze
 
 import (
+	"net/netip"
+
 	"peel/evidence/capture"
 	"peel/wire/ip"
 	"peel/wire/udp"
@@ -17,6 +19,7 @@ func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 		if !mine {
 			spoken = a.recognised(&opening{datagram: true, out: d.Payload(), client: p.src.Port(), server: p.dst.Port(), waited: true})
 			if spoken == nil {
+				a.datagramNotRead(w, p, d)
 				return
 			}
 		}
@@ -51,8 +54,8 @@ func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 		dir = capture.In
 	}
 	p.conn, p.dir, p.inflow = c, dir, true
-	if w.dropped(p) {
-		return
+	if w.damaged(p) {
+		return // the receiver drops it
 	}
 	p.short = int(d.Length()) > len(d)
 	if _, named := c.root.dec.(*dnsConn); len(d.Payload()) == 0 || p.short && c.root.dec != nil && !named {
@@ -60,26 +63,6 @@ func (a *Analyzer) datagram(w *wire, p *packet, d udp.Datagram) {
 	}
 	w.datagramBytes += int64(len(d.Payload()))
 	c.bytes(a.now, dir, d.Payload())
-}
-
-// maxRight bounds the senders of whom it is known that their checksums are
-// right.
-const maxRight = 1 << 16
-
-// dropped tells whether the receiver drops the current datagram, as its checksum
-// is wrong. Where none of a sender is right they are made after the packets are
-// captured, or the addresses were changed for the file.
-func (w *wire) dropped(p *packet) bool {
-	switch p.sum {
-	case ip.Good:
-		if len(w.right) < maxRight {
-			w.right[p.src.Addr()] = struct{}{}
-		}
-	case ip.Bad:
-		_, right := w.right[p.src.Addr()]
-		return right
-	}
-	return false
 }
 
 // recognised returns the protocol that takes what begins so, or nil.
@@ -103,3 +86,30 @@ func (w *wire) carriers() []int {
 	}
 	return out
 }
+
+// checked remembers who sends right checksums.
+func (w *wire) checked(p *packet) {
+	if p.sum != ip.Good {
+		return
+	}
+	if w.honest == nil {
+		w.honest = map[maker]bool{}
+	}
+	if len(w.honest) < maxHosts {
+		w.honest[p.origin()] = true
+	}
+}
+
+// origin is who sent the current datagram, and how: checksums of what went in
+// fragments are made elsewhere than those of others.
+func (p *packet) origin() maker { return maker{p.src.Addr(), len(p.parts) > 0} }
+
+type maker struct {
+	addr  netip.Addr
+	parts bool
+}
+
+// damaged tells whether the current datagram was damaged on its way. Where no
+// checksum of its sender is right, they are made after the packets are captured,
+// or the capture was edited.
+func (w *wire) damaged(p *packet) bool { return p.sum == ip.Bad && w.honest[p.origin()] }

@@ -225,6 +225,7 @@ func (a *Analyzer) connectDecision(r *capture.Record) {
 	case *decision.ConnectFailed:
 		c.attemptEnded(at, d.Outcome, d.Error)
 		c.tr.Closed = &at
+		c.unopened(d)
 		event(d.Error)
 	}
 }

@@ -134,6 +134,7 @@ func (x *exchange) timings() trace.Timings {
 		// the one that won.
 		start := x.attempts[0].start
 		t.Connect = trace.Between(start, end)
+		t.TCP = x.handshake(c)
 		t.SSL = trace.Between(c.tlsStart, c.tlsDone)
 		if c.tlsDone == nil && c.tlsFailed != nil {
 			t.SSL = trace.Between(c.tlsStart, c.tlsFailed)
@@ -173,6 +174,23 @@ func (x *exchange) timings() trace.Timings {
 	}
 	t.Total = trace.Between(first, last)
 	return t
+}
+
+// handshake is how long the network took to open c: as its packets show it, else
+// as the program was told. Where other addresses were tried before, it begins
+// with the first of them.
+func (x *exchange) handshake(c *conn) *trace.Interval {
+	from, to := c.start, c.done
+	if c.established != nil {
+		to = c.established
+	}
+	switch {
+	case x.attempts[0] != c:
+		from = x.attempts[0].start
+	case c.synEvent != nil:
+		from = c.synEvent
+	}
+	return trace.Between(from, to)
 }
 
 // keep keeps the beginning of a message's content, as far as is asked for.

@@ -43,7 +43,7 @@ func TestPacketsTellTheirFacts(t *testing.T) {
 	if len(packets) != 4 || len(tr.Events) != 4 {
 		t.Fatalf("%d packets, %d events", len(packets), len(tr.Events))
 	}
-	if m := tr.Events[0].ARP; m == nil || *m != (trace.ARP{Request: true, Sender: host, Target: near, SenderMAC: mac.String()}) {
+	if m := tr.Events[0].ARP; m == nil || *m != (trace.ARP{Request: true, Sender: host, Target: near, SenderMAC: mac.String(), Heard: true}) {
 		t.Errorf("the request: %+v", m)
 	}
 	if m := tr.Events[1].ARP; m == nil || m.Request || m.Sender != near || m.SenderMAC != mac.String() {

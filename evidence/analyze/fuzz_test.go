@@ -156,7 +156,8 @@ func FuzzPackets(f *testing.F) {
 			case 4:
 				list = append(list[:i:i], list[i+1:]...)
 			case 5:
-				r.Link.Type = []pcap.LinkType{pcap.LinkNull, pcap.LinkSLL, pcap.LinkSLL2, pcap.LinkRaw, pcap.LinkLoop, 99}[at%6]
+				r.Link.Type = []pcap.LinkType{pcap.LinkNull, pcap.LinkSLL, pcap.LinkSLL2, pcap.LinkRaw, pcap.LinkLoop, 99, pcap.LinkWLAN, pcap.LinkRadiotap, pcap.LinkNFLOG, pcap.LinkPPP, pcap.LinkHDLC, pcap.LinkPPPDir,
+					pcap.LinkFrameRelay, pcap.LinkFDDI, pcap.LinkLLC, pcap.LinkMPacket, pcap.LinkPKTAP, pcap.LinkARCNET, pcap.LinkARCNETLinux, pcap.LinkPPPEthernet}[at%20]
 			case 6:
 				r.Time += 1e6 * 1 << (edits[3] % 40)
 			}

@@ -9,7 +9,7 @@ var protocols = []*protocol{&tlsProtocol, &postgreSQLProtocol, &mySQLProtocol, &
 	&quicProtocol, &dtlsProtocol, &dnsProtocol, &socksProtocol, &http2Protocol, &http1Protocol, &webSocketProtocol}
 
 // carriers are the tunnels whose packets are read.
-var carriers = []*carrier{&greCarrier, &vxlanCarrier, &mplsCarrier, &pppoeCarrier, &ipCarrier}
+var carriers = []*carrier{&greCarrier, &vxlanCarrier, &mplsCarrier, &pppoeCarrier, &ipCarrier, &geneveCarrier, &gtpCarrier, &teredoCarrier, &ayiyaCarrier, &l2tpCarrier}
 
 // upgradeTo returns the protocol that a token of HTTP's Upgrade field names.
 func (a *Analyzer) upgradeTo(token string) *protocol {

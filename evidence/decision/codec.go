@@ -76,6 +76,7 @@ func (c *codec) number(v, limit uint64) uint64 {
 
 func (c *codec) uint64(p *uint64) { *p = c.number(*p, math.MaxUint64) }
 func (c *codec) uint32(p *uint32) { *p = uint32(c.number(uint64(*p), math.MaxUint32)) }
+func (c *codec) uint8(p *uint8)   { *p = uint8(c.number(uint64(*p), math.MaxUint8)) }
 func (c *codec) uint16(p *uint16) { *p = uint16(c.number(uint64(*p), math.MaxUint16)) }
 
 // int64 folds the sign into the lowest bit, so that small numbers are short.

@@ -116,6 +116,14 @@ type ConnectFailed struct {
 	Outcome Outcome
 	// Error is what was seen, in one line.
 	Error string
+	// Reset tells that an RST answered. From, V6, Type and Code are of the ICMP
+	// error that did; From is not valid when none is known.
+	Reset      bool
+	From       netip.Addr
+	V6         bool
+	Type, Code uint8
+	// Local tells that From is this machine itself.
+	Local bool
 }
 
 // Name is trace.EventConnectFailed.
@@ -124,6 +132,12 @@ func (*ConnectFailed) Name() trace.EventName { return trace.EventConnectFailed }
 func (d *ConnectFailed) fields(c *codec) {
 	word(c, &d.Outcome)
 	c.text(&d.Error)
+	c.bool(&d.Reset)
+	c.addr(&d.From)
+	c.bool(&d.V6)
+	c.uint8(&d.Type)
+	c.uint8(&d.Code)
+	c.bool(&d.Local)
 }
 
 func (d *ConnectFailed) note() string { return d.Error }

@@ -4,6 +4,8 @@
 package explain
 
 import (
+	"net/netip"
+
 	"peel/trace"
 )
 
@@ -12,6 +14,9 @@ import (
 type facts struct {
 	*trace.Trace
 	exchanges, connections, lookups map[int][]*trace.Event
+	// Made when a rule first asks for them.
+	open  map[uint16][]*trace.Connection // those that came about, by port
+	names map[netip.Addr][]*trace.Lookup // that brought an address
 }
 
 func lay(t *trace.Trace) *facts {
@@ -35,9 +40,9 @@ type rule func(*facts) []*trace.Finding
 // rules in the order of the layers, as a request meets them.
 var rules = []rule{
 	dnsTimeout, dnsPairRace, dnsTruncated, dnsSearchStorm, dnsFailure, dnsHalf,
-	connectRefused, connectTimeout, ipv6Broken,
+	unopened, ipv6Broken,
 	certificate, handshakeFailed, noCloseNotify, helloRetry, certificateSoon, noALPN,
-	refusedSeen, unanswered, retransmissions, zeroWindow, tooBig, arpConflict, arpSilence, incomplete,
+	retransmissions, zeroWindow, tooBig, arpConflict, arpSilence, incomplete, checksums, oneWay, copies, clockSteps,
 	truncatedBody, brokenMessage, noReply, encoding, desync, notCaptured, redirectLoop, reuseRace, uncompressed, goAway, streamLimit,
 }
 

@@ -53,8 +53,20 @@ func TestEachFaultIsFound(t *testing.T) {
 		"DNS-SERVFAIL":    func(t *trace.Trace) { t.Lookups[0].Failure = fail("dns", "server_failure") },
 		"CONNECT-REFUSED": func(t *trace.Trace) { t.Connections[0].Attempts[0].Outcome = "refused" },
 		"CONNECT-TIMEOUT": func(t *trace.Trace) { t.Connections[0].Attempts[0].Outcome = "timeout" },
-		"V6-BROKEN": func(t *trace.Trace) {
+		// One that was given up after a quarter of a second may have been slow.
+		"V6-SLOW": func(t *trace.Trace) {
 			t.Connections = append(t.Connections, &trace.Connection{ID: 2, Origin: "https://example.com:443", Attempts: []trace.Attempt{{Address: netip.MustParseAddrPort("[2001:db8::1]:443"), Outcome: "cancelled", End: 250e6}}})
+		},
+		"V6-BROKEN": func(t *trace.Trace) {
+			t.Connections = append(t.Connections, &trace.Connection{ID: 2, Origin: "https://example.com:443", Attempts: []trace.Attempt{{Address: netip.MustParseAddrPort("[2001:db8::1]:443"), Outcome: "timeout", End: 250e6}}})
+		},
+		"CONNECT-ONE-FAMILY": func(t *trace.Trace) {
+			t.Connections = append(t.Connections, &trace.Connection{ID: 2, Origin: "https://example.com:443", Attempts: []trace.Attempt{{Address: netip.MustParseAddrPort("[::1]:443"), Outcome: "refused", End: 1e6}}})
+		},
+		"CONNECT-UNREACHABLE": func(t *trace.Trace) { t.Connections[0].Attempts[0].Outcome = "unreachable" },
+		"CAPTURE-DUPLICATES": func(t *trace.Trace) {
+			t.Copies, t.Account = 3, &trace.Account{Packets: 6}
+			t.Events = append(t.Events, &trace.Event{ID: 6, Name: trace.EventCaptureCopy})
 		},
 		"TLS-EXPIRED": func(t *trace.Trace) { t.Connections[0].TLS.Verdict = &trace.Verdict{Code: "expired", Reason: "why"} },
 		"TLS-CLOCK": func(t *trace.Trace) {

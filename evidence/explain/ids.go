@@ -25,7 +25,15 @@ const (
 const (
 	ConnectRefused trace.FindingID = "CONNECT-REFUSED"
 	ConnectTimeout trace.FindingID = "CONNECT-TIMEOUT"
-	IPv6Broken     trace.FindingID = "V6-BROKEN"
+	// ConnectRejected is a firewall that answers with an ICMP error, and
+	// ConnectUnreachable a router, or this machine, that knows no way.
+	ConnectRejected    trace.FindingID = "CONNECT-REJECTED"
+	ConnectUnreachable trace.FindingID = "CONNECT-UNREACHABLE"
+	// ConnectOneFamily is a server that listens on an address of one family and
+	// refuses at that of the other.
+	ConnectOneFamily trace.FindingID = "CONNECT-ONE-FAMILY"
+	IPv6Broken       trace.FindingID = "V6-BROKEN"
+	IPv6Slow         trace.FindingID = "V6-SLOW"
 )
 
 // Of TLS and certificates.
@@ -69,6 +77,9 @@ const (
 	CaptureDropped trace.FindingID = "CAPTURE-DROPPED"
 	CaptureDamaged trace.FindingID = "CAPTURE-DAMAGED"
 	ChecksumWrong  trace.FindingID = "CHECKSUM-WRONG"
+	CaptureOneWay  trace.FindingID = "CAPTURE-ONE-WAY"
+	CaptureCopies  trace.FindingID = "CAPTURE-DUPLICATES"
+	CaptureClock   trace.FindingID = "CAPTURE-CLOCK"
 )
 
 // Of HTTP.

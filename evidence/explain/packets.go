@@ -2,42 +2,12 @@ package explain
 
 import (
 	"fmt"
-	"net/netip"
+	"strings"
+	"time"
 
 	"peel/trace"
 	"peel/wire/tcp"
 )
-
-// refusedSeen and unanswered are what packets tell of connections that no
-// program told of.
-func refusedSeen(t *facts) []*trace.Finding {
-	var out []*trace.Finding
-	for _, c := range t.Connections {
-		if g := c.Segments; g == nil || len(c.Attempts) > 0 || c.ClosedBy != trace.ByReset || c.Connected != nil || g.Server.Segments == 0 || !g.Complete || c.BytesIn+c.BytesOut > 0 {
-			continue
-		}
-		out = append(out, &trace.Finding{ID: ConnectRefused, Severity: trace.Error, Connection: c.ID, Evidence: ofConnection(t, c.ID, trace.EventTCPSYN, trace.EventTCPRST),
-			Title:       c.RemoteAddr.String() + " refused the connection (RST to the SYN)",
-			Explanation: "The reset came instead of a SYN-ACK: nothing listens on that port, or a firewall rejects it.",
-			WhatToDo:    "Check the port, and that the server runs and listens on this address.", Source: "RFC 9293 §3.10.7.1"})
-	}
-	return out
-}
-
-func unanswered(t *facts) []*trace.Finding {
-	var out []*trace.Finding
-	for _, c := range t.Connections {
-		g := c.Segments
-		if g == nil || len(c.Attempts) > 0 || !g.Complete || g.Server.Segments > 0 || g.Client.Retransmissions == 0 {
-			continue
-		}
-		out = append(out, &trace.Finding{ID: ConnectTimeout, Severity: trace.Error, Connection: c.ID, Evidence: ofConnection(t, c.ID, trace.EventTCPSYN),
-			Title:       fmt.Sprintf("%s did not answer %d SYNs", c.RemoteAddr, g.Client.Segments),
-			Explanation: "Neither a SYN-ACK nor a reset nor an ICMP error came. A firewall that drops silently looks like this, and so does a machine that is down.",
-			WhatToDo:    "Capture nearer to the server, to see how far the SYNs come.", Source: "RFC 9293 §3.8.3"})
-	}
-	return out
-}
 
 // lossy is the share of segments sent again from which it is worth telling.
 const lossy = 0.005
@@ -50,18 +20,33 @@ func retransmissions(t *facts) []*trace.Finding {
 			continue
 		}
 		for _, s := range []struct {
-			who  string
-			side *trace.SegmentSide
-		}{{"client", &g.Client}, {"server", &g.Server}} {
-			lost := s.side.Retransmissions - s.side.Spurious
-			if lost < 2 || s.side.Bytes == 0 || float64(lost) < lossy*float64(s.side.Segments) {
+			who         string
+			side, other *trace.SegmentSide
+			dir         trace.Direction
+		}{{"client", &g.Client, &g.Server, trace.Out}, {"server", &g.Server, &g.Client, trace.In}} {
+			// What the receiver had already was not lost.
+			lost := s.side.Retransmissions - max(s.side.Spurious, s.other.DSACKs)
+			evidence := pick(t.connections[c.ID], func(e *trace.Event) bool {
+				return e.Name == tcp.Retransmission.Event() && e.Direction == s.dir
+			})
+			if lost < 2 || s.side.Bytes == 0 || float64(lost) < lossy*float64(s.side.Segments) || len(evidence) == 0 {
 				continue
 			}
-			f := &trace.Finding{ID: TCPLoss, Severity: trace.Warning, Connection: c.ID, Evidence: ofConnection(t, c.ID, tcp.Retransmission.Event(), tcp.LostSegment.Event()),
+			var how []string
+			if s.side.Fast > 0 {
+				how = append(how, fmt.Sprintf("%d of them were asked for by duplicate ACKs", s.side.Fast))
+			}
+			if s.side.LongestWait > 0 {
+				how = append(how, fmt.Sprintf("the longest time from sending a segment to sending it again was %v", s.side.LongestWait))
+			}
+			why := "A sender sends again what is not acknowledged in time."
+			if len(how) > 0 {
+				why = sentence(strings.Join(how, "; "))
+			}
+			out = append(out, &trace.Finding{ID: TCPLoss, Severity: trace.Warning, Connection: c.ID, Evidence: evidence,
 				Title:       fmt.Sprintf("%.1f %% of the %s's segments on connection #%d were sent again (%d of %d)", 100*float64(lost)/float64(s.side.Segments), s.who, c.ID, lost, s.side.Segments),
-				Explanation: fmt.Sprintf("%d of them were asked for by duplicate ACKs; the others waited for a timeout, which costs 200 ms and more each.", s.side.Fast),
-				WhatToDo:    "Look for a full queue, a bad cable or radio link, or a policer between the two.", Source: "RFC 5681 §3.2, RFC 6298 §5"}
-			out = append(out, f)
+				Explanation: why,
+				WhatToDo:    "Look for a full queue, a bad cable or radio link, or a policer between the two.", Source: "RFC 5681 §3.2, RFC 6298 §5"})
 		}
 		if n := g.Client.OutOfOrder + g.Server.OutOfOrder; n >= 3 && float64(n) > 0.01*float64(g.Client.Segments+g.Server.Segments) {
 			out = append(out, &trace.Finding{ID: Reordered, Severity: trace.Warning, Connection: c.ID, Evidence: ofConnection(t, c.ID, tcp.OutOfOrder.Event(), tcp.DSACK.Event()),
@@ -88,12 +73,17 @@ func zeroWindow(t *facts) []*trace.Finding {
 			if s.side.ZeroWindows == 0 {
 				continue
 			}
-			first, last, n := stalled(t, c.ID, s.dir)
-			if n == 0 || last.Time-first.Time < trace.Time(200e6) {
+			if s.side.Stalled < trace.Duration(stall) {
 				continue // a window closes for a moment in any fast transfer
 			}
-			out = append(out, &trace.Finding{ID: ZeroWindow, Severity: trace.Warning, Connection: c.ID, Evidence: ofConnection(t, c.ID, tcp.ZeroWindow.Event(), tcp.ZeroWindowProbe.Event()),
-				Title:       fmt.Sprintf("the %s of connection #%d stopped reading: window 0 %d times, over %v", s.who, c.ID, s.side.ZeroWindows, trace.Duration(last.Time-first.Time).Std()),
+			evidence := pick(t.connections[c.ID], func(e *trace.Event) bool {
+				return e.Direction == s.dir && e.Name == tcp.ZeroWindow.Event() || e.Direction != s.dir && e.Name == tcp.ZeroWindowProbe.Event()
+			})
+			if len(evidence) == 0 {
+				continue
+			}
+			out = append(out, &trace.Finding{ID: ZeroWindow, Severity: trace.Warning, Connection: c.ID, Evidence: evidence,
+				Title:       fmt.Sprintf("the %s of connection #%d stopped reading: its window was closed for %v (window 0 in %s)", s.who, c.ID, s.side.Stalled, segmentCount(s.side.ZeroWindows)),
 				Explanation: "Its receive buffer was full: the slow side is the " + s.who + "'s program, not the network.",
 				WhatToDo:    "Look at what the " + s.who + " does with the data; a larger buffer only puts it off.", Source: "RFC 9293 §3.8.6"})
 		}
@@ -101,17 +91,21 @@ func zeroWindow(t *facts) []*trace.Finding {
 	return out
 }
 
-func stalled(t *facts, connection int, direction trace.Direction) (first, last *trace.Event, n int) {
-	for _, e := range t.connections[connection] {
-		if e.Direction == direction && e.Name == tcp.ZeroWindow.Event() {
-			if first == nil {
-				first = e
-			}
-			last = e
-			n++
-		}
+// stall is how long a window is closed when it is worth telling.
+const stall = 200 * time.Millisecond
+
+func connections(n int) string {
+	if n == 1 {
+		return "1 connection"
 	}
-	return first, last, n
+	return fmt.Sprintf("%d connections", n)
+}
+
+func segmentCount(n int) string {
+	if n == 1 {
+		return "1 segment"
+	}
+	return fmt.Sprintf("%d segments", n)
 }
 
 // tooBig: a router told that packets do not fit.
@@ -126,80 +120,23 @@ func tooBig(t *facts) []*trace.Finding {
 		WhatToDo:    "Nothing, as long as the sender obeys. See to it that no firewall drops these messages.", Source: "RFC 1191, RFC 8201"}}
 }
 
-// arpConflict: two machines claim one address.
-func arpConflict(t *facts) []*trace.Finding {
-	type claim struct {
-		mac   string
-		event int
-	}
-	owner := map[netip.Addr]claim{}
-	var out []*trace.Finding
-	told := map[netip.Addr]bool{}
-	for _, e := range t.Events {
-		m := e.ARP
-		if m == nil || m.Request {
-			continue
-		}
-		if was := owner[m.Sender]; was.mac != "" && was.mac != m.SenderMAC && !told[m.Sender] {
-			told[m.Sender] = true
-			out = append(out, &trace.Finding{ID: ARPConflict, Severity: trace.Warning, Evidence: []int{was.event, e.ID},
-				Title:       m.Sender.String() + " is claimed by two machines: " + was.mac + " and " + m.SenderMAC,
-				Explanation: "Packets for the address reach one or the other by chance. After a failover of a shared address, one such change is right.",
-				WhatToDo:    "Find the second machine by its MAC address; give it an address of its own.", Source: "RFC 5227"})
-		}
-		owner[m.Sender] = claim{m.SenderMAC, e.ID}
-	}
-	return out
-}
-
-// arpSilence: nobody answers for an address on this link.
-func arpSilence(t *facts) []*trace.Finding {
-	asked := map[netip.Addr][]int{}
-	answered := map[netip.Addr]bool{}
-	var order []netip.Addr
-	for _, e := range t.Events {
-		switch m := e.ARP; {
-		case m == nil:
-		case !m.Request:
-			answered[m.Sender] = true
-		case m.Sender != m.Target: // an announcement asks for no answer (RFC 5227 §3)
-			if asked[m.Target] == nil {
-				order = append(order, m.Target)
-			}
-			asked[m.Target] = append(asked[m.Target], e.ID)
-		}
-	}
-	var out []*trace.Finding
-	for _, ip := range order {
-		if answered[ip] || len(asked[ip]) < 2 {
-			continue
-		}
-		out = append(out, &trace.Finding{ID: ARPSilence, Severity: trace.Error, Evidence: asked[ip],
-			Title:       fmt.Sprintf("nobody answers for %s on this link (%d ARP requests)", ip, len(asked[ip])),
-			Explanation: "No packet can be sent to an address whose machine is down, or which is not on this link at all: a wrong netmask makes a distant address look near.",
-			WhatToDo:    "Check that the machine is up, and the netmask and route of this one (ip route get " + ip.String() + ").", Source: "RFC 826"})
-	}
-	return out
-}
-
 // incomplete: what the capture itself lacks.
 func incomplete(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	var missing int64
-	var conns, bad int
+	var conns int
 	for _, c := range t.Connections {
 		if g := c.Segments; g != nil {
 			if g.Missing > 0 {
 				missing += g.Missing
 				conns++
 			}
-			bad += g.BadChecksums
 		}
 	}
 	if missing > 0 {
 		out = append(out, &trace.Finding{ID: CaptureGap, Severity: trace.Warning, Evidence: events(t, func(e *trace.Event) bool { return e.Name == trace.EventTCPGap }),
-			Title:       fmt.Sprintf("%d bytes of %d connections are missing from the capture", missing, conns),
-			Explanation: "Their receivers acknowledged them, so they were sent: the capture dropped them, cut them off, or did not see that path.",
+			Title:       fmt.Sprintf("%d bytes of %s are missing from the capture", missing, connections(conns)),
+			Explanation: "They were sent, as their receivers acknowledged them or the capture has their packets without them: it dropped them, cut them off, or did not see that path.",
 			WhatToDo:    "Capture with a larger buffer (tcpdump -B), without a snap length (-s 0), at one end of the connection."})
 	}
 	if dropped := events(t, func(e *trace.Event) bool { return e.Name == trace.EventCaptureDropped }); len(dropped) > 0 {
@@ -210,11 +147,84 @@ func incomplete(t *facts) []*trace.Finding {
 		out = append(out, &trace.Finding{ID: CaptureDamaged, Severity: trace.Warning, Evidence: damage, Title: "the capture file is damaged: " + t.Event(damage[0]).Text,
 			Explanation: "What could be read is shown; the rest was passed over.", WhatToDo: "Copy the file again, or end the capturing program before you read it."})
 	}
-	if bad > 0 {
-		out = append(out, &trace.Finding{ID: ChecksumWrong, Severity: trace.Info, Evidence: []int{},
-			Title:       fmt.Sprintf("%d TCP segments have a wrong checksum", bad),
-			Explanation: "On the machine that captures, the network card may fill checksums in after the capture saw the packet. Elsewhere the bytes were damaged on the way, and the receiver drops them.",
-			WhatToDo:    "Compare with a capture at the other end; ethtool -K DEVICE tx off shows whether it is offloading.", Source: "RFC 9293 §3.1"})
-	}
 	return out
+}
+
+// checksums: segments that their receiver would drop, if they were so on the
+// wire.
+func checksums(t *facts) []*trace.Finding {
+	var bad, whole int
+	for _, c := range t.Connections {
+		if c.Segments == nil {
+			continue
+		}
+		for _, s := range []*trace.SegmentSide{&c.Segments.Client, &c.Segments.Server} {
+			bad += s.BadChecksums
+			if s.GoodChecksums == 0 {
+				whole += s.BadChecksums
+			}
+		}
+	}
+	evidence := events(t, func(e *trace.Event) bool { return e.Name == trace.EventTCPChecksum })
+	if bad == 0 || len(evidence) == 0 {
+		return nil
+	}
+	why := "The bytes were damaged on the way, or the capture changed them; their receivers drop such segments."
+	what := "Compare with a capture at the other end."
+	switch {
+	case whole == bad:
+		why = "Their senders have none with a right one: where a capture is made on the sender, its network card fills the checksums in afterwards, and nothing is wrong. A capture that was edited looks like this, too."
+		what = "Nothing, where the capture was made on the sender; ethtool -K DEVICE tx off shows whether it is offloading."
+	case whole > 0:
+		why = fmt.Sprintf("%d of them are of senders that have none with a right one: there the network card fills them in after the capture. The others were damaged on the way, and their receivers drop them.", whole)
+	}
+	return []*trace.Finding{{ID: ChecksumWrong, Severity: trace.Info, Evidence: evidence,
+		Title: fmt.Sprintf("the TCP checksum of %s is wrong", segmentCount(bad)), Explanation: why, WhatToDo: what, Source: "RFC 9293 §3.1"}}
+}
+
+// oneWay: what the other side sent was captured of no connection, or not of some.
+func oneWay(t *facts) []*trace.Finding {
+	n, all := 0, 0
+	for _, c := range t.Connections {
+		if c.Segments != nil {
+			all++
+			if c.Segments.OneWay {
+				n++
+			}
+		}
+	}
+	evidence := events(t, func(e *trace.Event) bool { return e.Name == trace.EventTCPOneWay })
+	if n == 0 || len(evidence) == 0 {
+		return nil
+	}
+	title := "only one direction was captured"
+	if n < all {
+		title = fmt.Sprintf("of %d of %d connections only one direction was captured", n, all)
+	}
+	return []*trace.Finding{{ID: CaptureOneWay, Severity: trace.Warning, Evidence: evidence, Title: title,
+		Explanation: "The packets that were captured acknowledge others that were not: they took another way, or the capture's filter or mirror port passes one direction only. Answers, and what happened to the requests, are not in it.",
+		WhatToDo:    "Capture on the client or the server itself, or mirror both directions."}}
+}
+
+// copies: packets that are in the capture more than once.
+func copies(t *facts) []*trace.Finding {
+	evidence := events(t, func(e *trace.Event) bool { return e.Name == trace.EventCaptureCopy })
+	if t.Copies < 3 || t.Account == nil || len(evidence) == 0 {
+		return nil
+	}
+	return []*trace.Finding{{ID: CaptureCopies, Severity: trace.Info, Evidence: evidence,
+		Title:       fmt.Sprintf("%d of %d packets are in the capture a second time", t.Copies, t.Account.Packets),
+		Explanation: "They have the same bytes, and came within moments: the capture saw them at two places (two interfaces, a bridge and its port, before and after a router). They were not sent again; each is analysed once.",
+		WhatToDo:    "Capture on one interface, to see them once."}}
+}
+
+// clockSteps: times of the capture that do not fit together.
+func clockSteps(t *facts) []*trace.Finding {
+	evidence := events(t, func(e *trace.Event) bool { return e.Name == trace.EventCaptureClock })
+	if len(evidence) == 0 {
+		return nil
+	}
+	return []*trace.Finding{{ID: CaptureClock, Severity: trace.Info, Evidence: evidence, Title: t.Event(evidence[0]).Text,
+		Explanation: "The clock of the machine that captured was set, or the file was joined from several. Durations across such a step mean nothing, and are left out.",
+		WhatToDo:    "Read the parts of the capture by themselves."}}
 }

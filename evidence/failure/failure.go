@@ -7,11 +7,14 @@ package failure
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
+	"time"
 
 	"peel/trace"
 	"peel/wire/http1"
 	"peel/wire/http2"
+	"peel/wire/icmp"
 	"peel/wire/tlswire"
 )
 
@@ -23,6 +26,66 @@ func words(layer trace.LayerName, code trace.FailureCode, seen, try string, hint
 func Refused(addr string) trace.Failure {
 	return words(trace.LayerTCP, trace.FailConnectionRefused, addr+" refused the connection (RST): the machine answers, but nothing listens on that port",
 		"check the port and that the server runs", "")
+}
+
+// RefusedSomehow is a refusal of which it was not seen whether an RST or an ICMP
+// error brought it.
+func RefusedSomehow(addr string) trace.Failure {
+	return words(trace.LayerTCP, trace.FailConnectionRefused, addr+" refused the connection (by an RST or an ICMP error; which was not seen): nothing listens on that port, or a firewall rejects it",
+		"check the port and that the server runs", "")
+}
+
+// Unanswered is a SYN to which nothing came within took.
+func Unanswered(addr string, took time.Duration) trace.Failure {
+	return words(trace.LayerTCP, trace.FailConnectTimeout, fmt.Sprintf("%s did not answer within %s: no SYN-ACK, no refusal", addr, rounded(took)),
+		"a firewall may drop the packets silently, or the machine is down; a refused port would have answered at once", "")
+}
+
+// Rejected is an ICMP error that answers a SYN (RFC 792, RFC 4443).
+func Rejected(addr netip.AddrPort, r trace.Rejection) trace.Failure {
+	who := "a machine on the way"
+	switch {
+	case r.From == addr.Addr():
+		who = r.From.String()
+	case r.From.IsValid():
+		who = "a machine on the way, " + r.From.String() + ","
+	}
+	reason := "ICMP " + icmp.Reason(r.V6, r.Type, r.Code)
+	unreachable := uint8(icmp.Unreachable4)
+	if r.V6 {
+		unreachable = icmp.Unreachable6
+	}
+	code := func(v4, v6 uint8) bool {
+		return r.Type == unreachable && (!r.V6 && r.Code == v4 || r.V6 && r.Code == v6)
+	}
+	const none = 255
+	switch {
+	case code(icmp.PortUnreachable4, icmp.PortUnreachable6), code(icmp.ProtocolUnreachable4, none):
+		return words(trace.LayerTCP, trace.FailRejected, fmt.Sprintf("the connection to %s was rejected: %s answered with %s", addr, who, reason),
+			"a closed port answers with an RST, so this is a firewall: look at its rules for this port", "")
+	case code(icmp.NetProhibited4, icmp.Prohibited6), code(icmp.HostProhibited4, icmp.SourceRefused6), code(icmp.Prohibited4, icmp.RouteRejected6):
+		return words(trace.LayerTCP, trace.FailRejected, fmt.Sprintf("the connection to %s is forbidden: %s answered with %s", addr, who, reason),
+			"a firewall there rejects it: look at its rules for this address and port", "")
+	case r.Local:
+		return words(trace.LayerTCP, trace.FailUnreachable, fmt.Sprintf("%s cannot be reached: nobody on the link answers for it or for the router to it (%s from this machine itself)", addr, reason),
+			"check that the machine, or the router to it, is up and on this link", "")
+	case code(icmp.NetUnreachable4, icmp.NoRoute6), code(icmp.NetUnknown4, none):
+		return words(trace.LayerTCP, trace.FailUnreachable, fmt.Sprintf("%s cannot be reached: %s has no way to it (%s)", addr, who, reason), "check the routes there", "")
+	}
+	return words(trace.LayerTCP, trace.FailUnreachable, fmt.Sprintf("%s cannot be reached: %s answered with %s", addr, who, reason), "check the way there, and that the machine is up", "")
+}
+
+// rounded shortens a duration to three digits or so, for a person.
+func rounded(d time.Duration) time.Duration {
+	switch {
+	case d > 10*time.Second:
+		return d.Round(time.Second)
+	case d > time.Second:
+		return d.Round(10 * time.Millisecond)
+	case d > time.Millisecond:
+		return d.Round(10 * time.Microsecond)
+	}
+	return d
 }
 
 // Closed is an end of the connection that came too early. Doing says when, as

@@ -19,15 +19,34 @@ type Network struct {
 	Watch func(port uint16) error
 }
 
-// DialTCP connects to addr. The context bounds the attempt.
+// DialTCP connects to addr. The context bounds the attempt. Where the kernel
+// tells what ended it, the error is a *Refusal.
 func (n Network) DialTCP(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 	// Go's own Happy Eyeballs and keep-alive probes are switched off: the
 	// race is ours and visible, and probes would be packets nobody asked for.
 	d := net.Dialer{FallbackDelay: -1, KeepAlive: -1}
-	if n.Watch != nil {
-		d.ControlContext = n.bind
+	var w *witness
+	d.ControlContext = func(ctx context.Context, network, address string, c syscall.RawConn) error {
+		w.close() // of a try before
+		w = watch(c, network == "tcp6")
+		if n.Watch != nil {
+			return n.bind(ctx, network, address, c)
+		}
+		return nil
 	}
-	return d.DialContext(ctx, "tcp", addr.String())
+	conn, err := d.DialContext(ctx, "tcp", addr.String())
+	if w == nil {
+		return conn, err
+	}
+	defer w.close()
+	if err == nil {
+		return conn, nil
+	}
+	// Without an ICMP error the refusal was an RST.
+	if icmp := w.told(); icmp != nil || errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, &Refusal{Err: err, ICMP: icmp}
+	}
+	return nil, err
 }
 
 type onBound struct{}

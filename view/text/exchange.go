@@ -101,22 +101,49 @@ func phases(x *trace.Exchange) []phase {
 	add("blocked", t.Blocked)
 	add("dns", t.DNS)
 	if c := t.Connect; c != nil {
-		tcp := *c
-		if t.SSL != nil {
-			tcp.End, tcp.ToEvent = t.SSL.Start, t.SSL.FromEvent
+		tcp := t.TCP
+		if tcp == nil {
+			whole := *c
+			if tcp = &whole; t.SSL != nil {
+				tcp.End, tcp.ToEvent = t.SSL.Start, t.SSL.FromEvent
+			}
 		}
-		add("tcp", &tcp)
+		add("client", between(c.Start, c.FromEvent, tcp.Start, tcp.FromEvent))
+		add("tcp", tcp)
+		next := t.SSL
+		if next == nil {
+			next = t.Send
+		}
+		if next != nil {
+			name := "client"
+			if x.Proxy != nil {
+				name = "proxy" // which was asked meanwhile
+			}
+			add(name, between(tcp.End, tcp.ToEvent, next.Start, next.FromEvent))
+		}
 	}
 	add("tls", t.SSL)
+	if t.SSL != nil && t.Send != nil {
+		add("client", between(t.SSL.End, t.SSL.ToEvent, t.Send.Start, t.Send.FromEvent))
+	}
 	add("send", t.Send)
 	add("wait", t.Wait)
 	add("receive", t.Receive)
 	return out
 }
 
+// between is the stretch between two phases, which the client took for itself;
+// nil where there is none.
+func between(start trace.Time, from int, end trace.Time, to int) *trace.Interval {
+	if end <= start {
+		return nil
+	}
+	return &trace.Interval{Start: start, End: end, Duration: trace.Elapsed(start, end), FromEvent: from, ToEvent: to}
+}
+
 // tiny is what is not worth a bar: less than a five-hundredth of the whole.
 func tiny(p phase, total trace.Duration) bool {
-	return trace.Duration(p.end-p.start)*500 < total && (p.name == "blocked" || p.name == "send" || p.name == "receive")
+	return trace.Duration(p.end-p.start)*500 < total && (p.name == "blocked" || p.name == "client" || p.name == "send" || p.name == "receive")
 }
 
 func (s *writer) waterfall(x *trace.Exchange) {
@@ -234,7 +261,7 @@ func (s *writer) segments(c *trace.Connection) {
 	if g.Server.Segments > 0 {
 		parts = append(parts, fmt.Sprintf("TTL %d and %d", g.Client.TTL, g.Server.TTL))
 	}
-	if g.Client.MAC != "" && g.Client.MAC != "00:00:00:00:00:00" {
+	if g.Client.MAC != "" && g.Server.MAC != "" && g.Client.MAC != "00:00:00:00:00:00" {
 		parts = append(parts, g.Client.MAC+" → "+g.Server.MAC)
 	}
 	if g.Server.MinRTT > 0 {
@@ -405,7 +432,7 @@ func (s *writer) largest(x *trace.Exchange) {
 }
 
 var phaseWords = map[string]string{
-	"blocked": "waiting on this side", "dns": "the name lookup", "tcp": "opening the connection", "tls": "the TLS handshake",
+	"blocked": "waiting on this side", "dns": "the name lookup", "tcp": "opening the connection", "client": "the client's own time, in which it sent nothing", "proxy": "asking the proxy", "tls": "the TLS handshake",
 	"send": "sending the request", "wait": "waiting for the server", "receive": "receiving the response",
 }
 

@@ -125,7 +125,7 @@ func (s *writer) account() {
 		name string
 		n    int64
 	}
-	shares := []share{{"content", a.Content}, {"http/dns", a.HTTP}, {"tls", a.TLS}, {"tcp/udp", a.Transport}, {"ip", a.Network}, {"link", a.Link}, {"sent again", a.Repeated}, {"other", a.Other}}
+	shares := []share{{"content", a.Content}, {"http/dns", a.HTTP}, {"tls", a.TLS}, {"tcp/udp", a.Transport}, {"ip", a.Network}, {"link", a.Link}, {"sent again", a.Repeated}, {"copies", a.Copies}, {"other", a.Other}}
 	if !s.o.Offline && s.o.Verbose == 0 {
 		var parts []string
 		for _, l := range shares {
@@ -163,7 +163,39 @@ func (s *writer) offline() {
 	if len(t.Exchanges) == 0 && !silent && !named {
 		s.line("%s", s.dim("no request was seen"))
 	}
+	s.unread()
 	s.account()
+}
+
+// unread says what the capture holds that peel does not read.
+func (s *writer) unread() {
+	list := s.t.Unread
+	if len(list) == 0 || s.t.Account == nil {
+		return
+	}
+	const most = 12
+	s.line("")
+	for i, u := range list {
+		if i == most {
+			n := 0
+			for _, u := range list[most:] {
+				n += u.Packets
+			}
+			s.line("%s", s.dim(fmt.Sprintf("and %s of %d kinds more", plural(n, "packet"), len(list)-most)))
+			break
+		}
+		verb := "are"
+		if u.Packets == 1 {
+			verb = "is"
+		}
+		text := fmt.Sprintf("%d of %s %s %s, which peel does not read", u.Packets, plural(s.t.Account.Packets, "packet"), verb, clean(u.Protocol))
+		if u.Packets > 1 {
+			text += fmt.Sprintf(" (the first: packet %d)", u.First)
+		} else {
+			text += fmt.Sprintf(" (packet %d)", u.First)
+		}
+		s.line("%s", s.dim(text))
+	}
 }
 
 // silent lists the connections on which no request was seen.
@@ -219,12 +251,19 @@ func silence(c *trace.Connection) string {
 		parts = append(parts, string(c.Protocol))
 	}
 	switch g := c.Segments; {
-	case g == nil:
+	case g == nil || c.Failure != nil && c.Connected == nil && c.BytesIn+c.BytesOut == 0: // the failure tells
+	case g.OneWay && g.Server.Segments == 0:
+		parts = append(parts, "only the client's packets were captured")
+	case g.OneWay:
+		parts = append(parts, "only the server's packets were captured")
 	case g.Server.Segments == 0:
-		parts = append(parts, fmt.Sprintf("no answer to %s", plural(g.Client.Segments, "segment")))
-	case c.ClosedBy == trace.ByReset && c.BytesIn+c.BytesOut == 0:
-		parts = append(parts, "refused (RST)")
-	case c.ClosedBy == trace.ByReset && !failedTLS(c):
+		parts = append(parts, fmt.Sprintf("no answer to %s in the capture", plural(g.Client.Segments, "segment")))
+	case c.ClosedBy == trace.ByReset && c.Connected == nil && c.ResetBy == trace.ByClient && g.Server.SYNs > 0 && c.BytesIn+c.BytesOut == 0:
+		parts = append(parts, "the server accepted (SYN-ACK), and the client reset it instead of going on, as a port scan does")
+	case c.ClosedBy == trace.ByReset && failedTLS(c): // the failure says so
+	case c.ClosedBy == trace.ByReset && c.ResetBy != "":
+		parts = append(parts, "reset by the "+string(c.ResetBy))
+	case c.ClosedBy == trace.ByReset:
 		parts = append(parts, "reset")
 	}
 	if c.Failure != nil {

@@ -79,6 +79,7 @@ func Write(w io.Writer, t *trace.Trace, o Options) error {
 	if o.Offline {
 		s.silent()
 		s.lookups()
+		s.unread()
 	}
 	if o.Blind != "" {
 		s.row("packets", "not observed: "+clean(o.Blind))

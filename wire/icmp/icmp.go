@@ -126,6 +126,38 @@ var codes6 = map[uint64]string{
 
 var exceeded = map[uint64]string{HopsExceeded: "hop limit exceeded in transit", ReassemblyExceeded: "fragment reassembly time exceeded"}
 
+// EndsAttempt tells whether the message ends an attempt to connect: it says that
+// the packet did not and will not arrive.
+func (m Message) EndsAttempt() bool {
+	if m.V6 {
+		return m.Type == Unreachable6 || m.Type == TimeExceeded6 && m.Code == HopsExceeded
+	}
+	return m.Type == Unreachable4 && m.Code != NeedFragment4 || m.Type == TimeExceeded4 && m.Code == HopsExceeded
+}
+
+// Reason says in words what an error of that type and code reports.
+func Reason(v6 bool, typ, code uint8) string {
+	types, codes := types4, codes4
+	unreachable, exceeds := uint8(Unreachable4), uint8(TimeExceeded4)
+	if v6 {
+		types, codes, unreachable, exceeds = types6, codes6, Unreachable6, TimeExceeded6
+	}
+	var word string
+	switch typ {
+	case unreachable:
+		word = codes[uint64(code)]
+	case exceeds:
+		word = exceeded[uint64(code)]
+	}
+	if word == "" {
+		word = types[uint64(typ)]
+	}
+	if word == "" {
+		return fmt.Sprintf("type %d, code %d", typ, code)
+	}
+	return word
+}
+
 // IsError tells whether the message is about a packet that it quotes.
 func (m Message) IsError() bool {
 	if m.V6 {

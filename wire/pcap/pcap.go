@@ -26,11 +26,36 @@ const (
 	LinkIPv4     LinkType = 228 // raw IPv4
 	LinkIPv6     LinkType = 229 // raw IPv6
 	LinkSLL2     LinkType = 276 // Linux cooked capture v2
+
+	LinkARCNET      LinkType = 7 // BSD's
+	LinkPPP         LinkType = 9
+	LinkFDDI        LinkType = 10
+	LinkPPPSerial   LinkType = 50 // in HDLC framing
+	LinkPPPEthernet LinkType = 51
+	LinkLLC         LinkType = 100 // RFC 1483
+	LinkHDLC        LinkType = 104 // Cisco's
+	LinkWLAN        LinkType = 105 // IEEE 802.11
+	LinkFrameRelay  LinkType = 107
+	LinkRadiotap    LinkType = 127 // IEEE 802.11 behind radiotap
+	LinkARCNETLinux LinkType = 129
+	LinkPKTAP       LinkType = 149 // Apple's, as LINKTYPE_USER2
+	LinkPPPDir      LinkType = 204 // with a byte of direction
+	LinkNFLOG       LinkType = 239 // what Linux's netfilter logs
+	LinkPKTAPNew    LinkType = 258
+	LinkMPacket     LinkType = 274 // Ethernet with its preamble
 )
 
 var linkNames = map[LinkType]string{
 	LinkNull: "NULL", LinkEthernet: "ETHERNET", LinkRawBSD: "RAW", LinkRawOther: "RAW", LinkRaw: "RAW", LinkLoop: "LOOP",
 	LinkSLL: "LINUX_SLL", LinkIPv4: "IPV4", LinkIPv6: "IPV6", LinkSLL2: "LINUX_SLL2",
+	LinkARCNET: "ARCNET_BSD", LinkPPP: "PPP", LinkFDDI: "FDDI", LinkPPPSerial: "PPP_HDLC", LinkPPPEthernet: "PPP_ETHER", LinkLLC: "ATM_RFC1483", LinkHDLC: "C_HDLC",
+	LinkWLAN: "IEEE802_11", LinkFrameRelay: "FRELAY", LinkRadiotap: "IEEE802_11_RADIOTAP", LinkARCNETLinux: "ARCNET_LINUX", LinkPKTAP: "USER2", LinkPPPDir: "PPP_WITH_DIR",
+	LinkNFLOG: "NFLOG", LinkPKTAPNew: "PKTAP", LinkMPacket: "ETHERNET_MPACKET",
+	// Of those that are not read.
+	6: "IEEE802_5", 8: "SLIP", 19: "ATM_CLIP", 117: "PFLOG", 119: "IEEE802_11_PRISM", 122: "IP_OVER_FC", 123: "SUNATM", 138: "APPLE_IP_OVER_IEEE1394", 143: "DOCSIS", 144: "LINUX_IRDA",
+	163: "IEEE802_11_AVS", 177: "LINUX_LAPD", 187: "BLUETOOTH_HCI_H4", 189: "USB_LINUX", 192: "PPI", 195: "IEEE802_15_4_WITHFCS", 201: "BLUETOOTH_HCI_H4_WITH_PHDR",
+	220: "USB_LINUX_MMAPPED", 226: "IPNET", 227: "CAN_SOCKETCAN", 230: "IEEE802_15_4_NOFCS", 231: "DBUS", 240: "NETANALYZER", 242: "IPOIB", 249: "USBPCAP", 253: "NETLINK",
+	251: "BLUETOOTH_LE_LL", 256: "BLUETOOTH_LE_LL_WITH_PHDR", 266: "USB_DARWIN", 271: "VSOCK", 281: "DSA_TAG_BRCM", 282: "DSA_TAG_BRCM_PREPEND", 284: "DSA_TAG_DSA", 285: "DSA_TAG_EDSA",
 }
 
 func (l LinkType) String() string {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -399,4 +400,47 @@ func BenchmarkReader(b *testing.B) {
 			}
 		}
 	}
+}
+
+// A packet whose time is wrong is a packet: where it ends the next begins.
+func TestTimesThatAreNone(t *testing.T) {
+	file := unhexFile("d4c3b2a1 02000400 00000000 00000000 00000400 01000000")
+	record := func(sec, frac uint32, data string) {
+		for _, v := range []uint32{sec, frac, uint32(len(data)), uint32(len(data))} {
+			file = binary.LittleEndian.AppendUint32(file, v)
+		}
+		file = append(file, data...)
+	}
+	record(1000, 5, "one")
+	record(1000, 0x80000000, "two")
+	record(1001, 0xffffffff, "three")
+	record(1002, 7, "four")
+	record(1003, 0x80000000, "five")
+	r, err := NewReader(bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for {
+		b, err := r.Next()
+		if err != nil {
+			break
+		}
+		if b.Kind == KindDamage {
+			t.Errorf("%v", b.Err)
+			continue
+		}
+		got = append(got, fmt.Sprintf("%s %v %d", b.Data, time.Duration(b.Time), len(b.Comments)))
+	}
+	if want := "one 16m40.000005s 0, two 16m40s 1, three 16m41s 1, four 16m42.000007s 0, five 16m43s 1"; strings.Join(got, ", ") != want {
+		t.Errorf("%s", strings.Join(got, ", "))
+	}
+}
+
+func unhexFile(s string) []byte {
+	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
+	if err != nil {
+		panic(err)
+	}
+	return b
 }

@@ -187,7 +187,9 @@ func (r *Reader) nextRecord() (Block, error) {
 	}
 	i := &r.ifaces[0]
 	caplen := r.order.Uint32(h[8:])
-	if why := r.recordWrong(h); why != "" {
+	why := r.recordWrong(h)
+	odd := why != "" && r.onlyTimeWrong(h, head)
+	if why != "" && !odd {
 		return r.resync(why, head, func(b []byte) bool { return r.recordWrong(b) == "" && r.near(b) })
 	}
 	n := head + int(caplen)
@@ -201,9 +203,30 @@ func (r *Reader) nextRecord() (Block, error) {
 	}
 	blk := Block{Kind: KindPacket, Offset: r.Offset(), DataOffset: r.Offset() + int64(head), Length: int(r.order.Uint32(b[12:])), Data: b[head:n:n],
 		Time: clock.Time(uint64(r.order.Uint32(b))*nanoseconds + uint64(r.order.Uint32(b[4:]))*(nanoseconds/i.perSecond))}
+	if odd {
+		blk.Time = clock.Time(uint64(r.order.Uint32(b)) * nanoseconds)
+		blk.Comments = []string{why + ": its time is that of the second"}
+	}
 	r.last = blk.Time
 	r.r += n
 	return blk, nil
+}
+
+// onlyTimeWrong tells whether a record whose fraction of a second is none is one
+// all the same: where it ends another begins, or the file ends.
+func (r *Reader) onlyTimeWrong(h []byte, head int) bool {
+	i := &r.ifaces[0]
+	caplen := r.order.Uint32(h[8:])
+	sane := func(h []byte) bool {
+		kept, length := r.order.Uint32(h[8:]), r.order.Uint32(h[12:])
+		return kept <= length && length <= 1<<18 && (i.Snap == 0 || kept <= max(i.Snap, 1<<16))
+	}
+	if !sane(h) {
+		return false
+	}
+	n := head + int(caplen)
+	b := r.need(n + head)
+	return len(b) == n || len(b) == n+head && sane(b[n:])
 }
 
 // recordWrong says why bytes cannot be the header of a pcap record.

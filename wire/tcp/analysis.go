@@ -117,12 +117,19 @@ type Side struct {
 	Options  Options
 	SawSYN   bool
 	Segments int
+	// SYNs counts the segments with that flag.
+	SYNs int
 	// Retransmissions, OutOfOrder, DupAcks and ZeroWindows count segments.
 	Retransmissions, OutOfOrder, DupAcks, ZeroWindows int
 	// KeepAlives, WindowFulls, DSACKs and Lost count segments, too.
 	KeepAlives, WindowFulls, DSACKs, Lost int
 	// Timeouts, Fast and Spurious are the kinds of retransmissions.
 	Timeouts, Fast, Spurious int
+	// LongestWait is the longest time from sending a segment to sending it
+	// again, of those that were remembered.
+	LongestWait clock.Time
+	// Stalled is the longest time that the window was seen closed.
+	Stalled clock.Time
 	// Bytes counts the payload, and MaxSegment is the largest one.
 	Bytes      int64
 	MaxSegment int
@@ -137,6 +144,7 @@ type Side struct {
 	acked    bool
 	dups     int
 	window   uint32
+	closed   clock.Time // since when the window is closed; 0 when it is open
 	lastNote Note
 	samples  []sample // sent and not acknowledged yet
 	holes    []Block  // not captured (yet)
@@ -147,6 +155,10 @@ type sample struct {
 	at  clock.Time
 	re  bool // sent again: no RTT from it (Karn)
 }
+
+// maxRTT is what no round trip takes: twice the time that a segment lives
+// (RFC 9293 §3.4.2), and much more.
+const maxRTT = clock.Time(time.Hour)
 
 // maxSamples bounds the segments in flight that RTT is measured from.
 const maxSamples = 256
@@ -174,6 +186,9 @@ func (f *Flow) Scale(d int) int {
 	}
 	return 0
 }
+
+// Acked is the highest acknowledgement that side d has sent.
+func (f *Flow) Acked(d int) uint32 { return f.Sides[d].ack }
 
 // Next is the sequence number that side d has sent up to.
 func (f *Flow) Next(d int) uint32 { return f.Sides[d].next }
@@ -204,6 +219,7 @@ func (f *Flow) Input(now clock.Time, d int, s Segment, length int) Note {
 		}
 	}
 	if flags.Has(SYN) {
+		fwd.SYNs++
 		n |= f.syn(now, d, seq, flags, opts)
 	}
 	control := flags.Any(SYN | FIN | RST)
@@ -219,6 +235,9 @@ func (f *Flow) Input(now clock.Time, d int, s Segment, length int) Note {
 		n |= LostSegment
 		fwd.Lost++
 		fwd.hole(fwd.next, seq)
+	case length > 0 && Before(seq, fwd.next) && rev.known && rev.window == 0 && rev.acked && rev.ack == seq && !control:
+		// Bytes that do not fit: sent to learn whether the window has opened.
+		n |= ZeroWindowProbe
 	case length > 0 && Before(seq, fwd.next):
 		n |= f.again(now, fwd, rev, seq, end)
 	case flags.Has(FIN) && fwd.FIN && Before(seq, fwd.next):
@@ -229,9 +248,8 @@ func (f *Flow) Input(now clock.Time, d int, s Segment, length int) Note {
 		n |= WindowFull
 		fwd.WindowFulls++
 	}
-	if window == 0 && !control && fwd.known {
-		n |= ZeroWindow
-		fwd.ZeroWindows++
+	if !control && fwd.known {
+		n |= fwd.opening(now, window)
 	}
 	if flags.Has(ACK) && !flags.Any(RST) {
 		n |= f.ackOf(now, d, seq, ack, window, length, control, rev.lastNote)
@@ -252,11 +270,27 @@ func (f *Flow) Input(now clock.Time, d int, s Segment, length int) Note {
 	return n
 }
 
+// opening follows whether the window is open.
+func (s *Side) opening(now clock.Time, window uint32) Note {
+	if s.closed > 0 {
+		s.Stalled = max(s.Stalled, now-s.closed)
+	}
+	if window > 0 {
+		s.closed = 0
+		return 0
+	}
+	s.ZeroWindows++
+	if s.closed == 0 {
+		s.closed = now
+	}
+	return ZeroWindow
+}
+
 func (f *Flow) syn(now clock.Time, d int, seq uint32, flags Flags, opts Options) Note {
 	s := &f.Sides[d]
 	if s.SawSYN && s.ISN == seq {
 		s.Retransmissions++
-		if !flags.Has(ACK) {
+		if !flags.Has(ACK) && f.ACKTime == 0 {
 			f.SYNTime = max(f.SYNTime, now) // RTT is measured from the last
 		}
 		return SYNRetransmission
@@ -267,7 +301,7 @@ func (f *Flow) syn(now clock.Time, d int, seq uint32, flags Flags, opts Options)
 	}
 	if flags.Has(ACK) {
 		f.SYNACKTime = now
-	} else {
+	} else if f.ACKTime == 0 {
 		f.SYNTime = now
 	}
 	return 0
@@ -281,6 +315,7 @@ func (f *Flow) again(now clock.Time, fwd, rev *Side, seq, end uint32) Note {
 		fwd.Spurious++
 		return Retransmission | SpuriousRetransmission
 	}
+	fwd.waited(now, seq)
 	// Three duplicate acknowledgements ask for it at once.
 	if rev.dups >= 2 && rev.acked && rev.ack == seq && now-rev.ackTime < clock.Time(fastWithin) {
 		fwd.Retransmissions++
@@ -300,6 +335,17 @@ func (f *Flow) again(now clock.Time, fwd, rev *Side, seq, end uint32) Note {
 	fwd.Retransmissions++
 	fwd.Timeouts++
 	return Retransmission
+}
+
+// waited measures how long after its first sending a segment is sent again.
+func (s *Side) waited(now clock.Time, seq uint32) {
+	for i := range s.samples {
+		if x := &s.samples[i]; Before(seq, x.end) {
+			s.LongestWait = max(s.LongestWait, now-x.at)
+			x.at = now // the round trip is not measured by it any more
+			return
+		}
+	}
 }
 
 // fill tells whether the bytes from seq to end were missing so far, and takes
@@ -344,7 +390,7 @@ func (f *Flow) ackOf(now clock.Time, d int, seq, ack, window uint32, length int,
 	fwd, rev := &f.Sides[d], &f.Sides[1-d]
 	var n Note
 	if d == 0 && f.ACKTime == 0 && f.SYNACKTime > 0 && ack == f.Sides[1].ISN+1 {
-		f.ACKTime = now
+		f.ACKTime = max(now, f.SYNTime) // clocks step back
 	}
 	if rev.known && Before(rev.next, ack) {
 		n |= AckedUnseen
@@ -381,11 +427,14 @@ func (f *Flow) measure(now clock.Time, d int, ack uint32) {
 	}
 	if last := s.samples[n-1]; !last.re && last.end == ack {
 		rtt := now - last.at
-		if f.NRTT[d] == 0 || rtt < f.MinRTT[d] {
-			f.MinRTT[d] = rtt
+		// Else the clock was set, or the capture is joined from several.
+		if rtt >= 0 && rtt <= maxRTT {
+			if f.NRTT[d] == 0 || rtt < f.MinRTT[d] {
+				f.MinRTT[d] = rtt
+			}
+			f.SumRTT[d] += rtt
+			f.NRTT[d]++
 		}
-		f.SumRTT[d] += rtt
-		f.NRTT[d]++
 	}
 	s.samples = append(s.samples[:0], s.samples[n:]...)
 }
@@ -406,8 +455,8 @@ func (f *Flow) advance(now clock.Time, s *Side, seq, end uint32, length int, fla
 	}
 	if n.Has(Retransmission) {
 		for i := range s.samples {
-			if Before(seq, s.samples[i].end) {
-				s.samples[i].re = true
+			if x := &s.samples[i]; Before(seq, x.end) {
+				x.re = true
 			}
 		}
 	}

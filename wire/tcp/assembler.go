@@ -57,10 +57,18 @@ type Assembler struct {
 	acked   int64      // highest offset the receiver acknowledged
 	waiting clock.Time // since when an acknowledged hole has been waited for
 	mark    uint32     // of the bytes being handed on
+	gone    []stretch  // not captured, and not reached yet
 	// Overlaps counts segments whose bytes overlapped others that waited;
 	// Conflicts those among them whose bytes differed.
 	Overlaps, Conflicts int
 }
+
+// stretch is bytes from one offset of the stream to another.
+type stretch struct{ from, to int64 }
+
+// maxGone bounds the stretches remembered that are known to be missing. What is
+// past it is found missing in the end.
+const maxGone = 4096
 
 type piece struct {
 	off  int64
@@ -147,7 +155,7 @@ func (a *Assembler) InputMarked(now clock.Time, seq uint32, b []byte, fin bool, 
 	}
 	switch {
 	case len(b) == 0:
-	case off <= a.next && len(a.queue) == 0:
+	case off <= a.next && len(a.queue) == 0 && len(a.gone) == 0:
 		if skip := a.next - off; skip < int64(len(b)) {
 			a.deliver(now, b[skip:], mark)
 		}
@@ -162,6 +170,47 @@ func (a *Assembler) InputMarked(now clock.Time, seq uint32, b []byte, fin bool, 
 		a.giveUp(now)
 	}
 	a.checkEnd(now)
+}
+
+// Lost says that the n bytes from seq on were in a segment that the capture cut
+// off: nobody will bring them.
+func (a *Assembler) Lost(now clock.Time, seq uint32, n int) {
+	if a.ended || !a.started || n <= 0 {
+		return
+	}
+	from := a.Offset(seq)
+	s := stretch{max(from, a.next), from + int64(n)}
+	if s.to <= a.next || s.from > a.next+1<<30 || len(a.gone) >= maxGone {
+		return
+	}
+	i := sort.Search(len(a.gone), func(i int) bool { return a.gone[i].from >= s.from })
+	a.gone = append(a.gone, stretch{})
+	copy(a.gone[i+1:], a.gone[i:])
+	a.gone[i] = s
+	a.drain(now, true)
+	a.checkEnd(now)
+}
+
+// pass goes past what is known to be missing at the next byte, as far as no
+// segment brought it after all.
+func (a *Assembler) pass(now clock.Time) bool {
+	for len(a.gone) > 0 && a.gone[0].to <= a.next {
+		a.gone = a.gone[1:]
+	}
+	if len(a.gone) == 0 || a.gone[0].from > a.next {
+		return false
+	}
+	to := a.gone[0].to
+	if len(a.queue) > 0 {
+		to = min(to, a.queue[0].off)
+	}
+	if to <= a.next {
+		return false
+	}
+	n := to - a.next
+	a.next = to
+	a.sink.Gap(now, n)
+	return true
 }
 
 func (a *Assembler) deliver(now clock.Time, b []byte, mark uint32) {
@@ -220,32 +269,49 @@ func (a *Assembler) insert(i int, p piece) {
 // has it now; behind one in the capture alone it had it when it came.
 func (a *Assembler) drain(now clock.Time, hole bool) {
 	n := 0
-	for n < len(a.queue) && a.queue[n].off <= a.next {
-		p := a.queue[n]
-		n++
-		a.queued -= len(p.data)
-		if skip := a.next - p.off; skip < int64(len(p.data)) {
-			at := now
-			if hole {
-				at = p.came
+	for {
+		for ; n < len(a.queue) && a.queue[n].off <= a.next; n++ {
+			p := a.queue[n]
+			a.queued -= len(p.data)
+			if skip := a.next - p.off; skip < int64(len(p.data)) {
+				at := now
+				if hole {
+					at = p.came
+				}
+				a.deliver(at, p.data[skip:], p.mark)
 			}
-			a.deliver(at, p.data[skip:], p.mark)
 		}
-	}
-	if n > 0 {
-		a.queue = append(a.queue[:0], a.queue[n:]...)
-		a.waiting = 0
+		if n > 0 {
+			a.queue = append(a.queue[:0], a.queue[n:]...)
+			a.waiting, n = 0, 0
+		}
+		if len(a.gone) == 0 || !a.pass(now) {
+			return
+		}
 	}
 }
 
-// giveUp passes over the hole before the queue.
+// giveUp passes over the hole before what waits, or before what is known to be
+// missing.
 func (a *Assembler) giveUp(now clock.Time) {
-	if len(a.queue) == 0 {
+	for len(a.gone) > 0 && a.gone[0].to <= a.next {
+		a.gone = a.gone[1:]
+	}
+	var to int64
+	switch {
+	case len(a.queue) > 0 && len(a.gone) > 0:
+		to = min(a.queue[0].off, a.gone[0].from)
+	case len(a.queue) > 0:
+		to = a.queue[0].off
+	case len(a.gone) > 0:
+		to = a.gone[0].from
+	default:
 		return
 	}
-	n := a.queue[0].off - a.next
-	a.next = a.queue[0].off
-	a.sink.Gap(now, n)
+	if n := to - a.next; n > 0 {
+		a.next = to
+		a.sink.Gap(now, n)
+	}
 	a.drain(now, true)
 }
 
@@ -288,7 +354,7 @@ func (a *Assembler) Close(now clock.Time) {
 	if a.ended {
 		return
 	}
-	for len(a.queue) > 0 {
+	for len(a.queue) > 0 || len(a.gone) > 0 {
 		a.giveUp(now)
 	}
 	if a.started && a.acked > a.next {

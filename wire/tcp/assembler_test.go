@@ -267,6 +267,9 @@ func FuzzAssembler(f *testing.F) {
 			n := int(b[i+2])
 			now := clock.Time(i) * 3
 			a.Input(now, seq, payload[:n], b[i+3]&1 != 0)
+			if b[i+3]&16 != 0 {
+				a.Lost(now, seq+uint32(n), 300)
+			}
 			if b[i+3]&2 != 0 {
 				a.Acked(now, seq)
 			}
@@ -313,4 +316,52 @@ func BenchmarkAnalysis(b *testing.B) {
 	for b.Loop() {
 		f.Input(1, 0, s, 1448)
 	}
+}
+
+// What a snap length cut off is a gap at its place, at once and in whatever order
+// the segments come; what another segment brings of it is no gap.
+func TestAssemblerOfCutSegments(t *testing.T) {
+	type segment struct {
+		at   int
+		data string
+		cut  int
+	}
+	for _, c := range []struct {
+		name string
+		in   []segment
+		got  string
+		gaps int64
+	}{
+		{"in order", []segment{{0, "ab", 3}, {5, "fg", 0}}, "ab[3]fg", 3},
+		{"the last one", []segment{{0, "ab", 3}}, "ab[3]", 3},
+		{"out of order", []segment{{0, "ab", 3}, {10, "kl", 2}, {5, "fg", 3}}, "ab[3]fg[3]kl[2]", 8},
+		{"early", []segment{{5, "fg", 3}, {0, "abcde", 0}}, "abcdefg[3]", 3},
+		{"sent again, whole", []segment{{0, "abcde", 0}, {0, "ab", 3}, {5, "fg", 0}}, "abcdefg", 0},
+		{"brought by another meanwhile", []segment{{5, "fg", 3}, {7, "hij", 0}, {0, "abcde", 0}}, "abcdefghij", 0},
+		{"behind a hole", []segment{{0, "ab", 0}, {5, "fg", 3}}, "ab[3]fg[3]", 6},
+		{"of nothing but a head", []segment{{0, "", 5}, {5, "fg", 0}}, "[5]fg", 5},
+	} {
+		var s marked
+		a := NewAssembler(Limits{}, &s)
+		a.Start(1000)
+		end := 0
+		for i, g := range c.in {
+			a.Input(clock.Time(i), uint32(1000+g.at), []byte(g.data), false)
+			a.Lost(clock.Time(i), uint32(1000+g.at+len(g.data)), g.cut)
+			end = max(end, g.at+len(g.data)+g.cut)
+		}
+		a.Input(9, uint32(1000+end), nil, true)
+		a.Close(10)
+		if string(s.got) != c.got || s.gaps != c.gaps || !s.ended {
+			t.Errorf("%s: %s, %d missing, FIN %v; want %s", c.name, s.got, s.gaps, s.fin, c.got)
+		}
+	}
+}
+
+// marked is a stream whose gaps stand in what it got.
+type marked struct{ stream }
+
+func (m *marked) Gap(now clock.Time, n int64) {
+	m.got = fmt.Appendf(m.got, "[%d]", n)
+	m.gaps += n
 }

@@ -115,3 +115,57 @@ var pppoeFields = []layout.Field{
 // PPPoEFields returns the fields of a PPPoE header and of the PPP header behind
 // it.
 func PPPoEFields(b []byte, base int) []trace.Field { return layout.Tree(b, base, pppoeFields) }
+
+var geneveFields = []layout.Field{
+	{Name: "geneve.version", Bit: 0, Bits: 2},
+	{Name: "geneve.option.length", Bit: 2, Bits: 6, Scale: 4},
+	{Name: "geneve.flags", Bit: 8, Bits: 8, Kind: layout.Hex},
+	{Name: "geneve.proto_type", Bit: 16, Bits: 16, Kind: layout.Hex, Meaning: typeName},
+	{Name: "geneve.vni", Bit: 32, Bits: 24, Kind: layout.Hex},
+}
+
+// GeneveFields returns the fields of a Geneve header.
+func GeneveFields(b []byte, base int) []trace.Field { return layout.Tree(b, base, geneveFields) }
+
+var gtpFields = []layout.Field{
+	{Name: "gtp.flags", Bit: 0, Bits: 8, Kind: layout.Hex},
+	{Name: "gtp.message", Bit: 8, Bits: 8, Kind: layout.Hex},
+	{Name: "gtp.length", Bit: 16, Bits: 16},
+	{Name: "gtp.teid", Bit: 32, Bits: 32, Kind: layout.Hex},
+}
+
+// GTPFields returns the fields of a GTP-U header.
+func GTPFields(b []byte, base int) []trace.Field { return layout.Tree(b, base, gtpFields) }
+
+var ayiyaFields = []layout.Field{
+	{Name: "ayiya.idlen", Bit: 0, Bits: 4},
+	{Name: "ayiya.idtype", Bit: 4, Bits: 4},
+	{Name: "ayiya.siglen", Bit: 8, Bits: 4, Scale: 4},
+	{Name: "ayiya.hashmethod", Bit: 12, Bits: 4},
+	{Name: "ayiya.authmethod", Bit: 16, Bits: 4},
+	{Name: "ayiya.opcode", Bit: 20, Bits: 4},
+	{Name: "ayiya.nextheader", Bit: 24, Bits: 8},
+}
+
+// AYIYAFields returns the fields of an AYIYA header.
+func AYIYAFields(b []byte, base int) []trace.Field { return layout.Tree(b, base, ayiyaFields) }
+
+var l2tpFields = []layout.Field{
+	{Name: "l2tp.type", Bit: 0, Bits: 1, Kind: layout.Flag},
+	{Name: "l2tp.length_bit", Bit: 1, Bits: 1, Kind: layout.Flag},
+	{Name: "l2tp.seq_bit", Bit: 4, Bits: 1, Kind: layout.Flag},
+	{Name: "l2tp.offset_bit", Bit: 6, Bits: 1, Kind: layout.Flag},
+	{Name: "l2tp.version", Bit: 12, Bits: 4},
+}
+
+// L2TPFields returns the flags of an L2TP header.
+func L2TPFields(b []byte, base int) []trace.Field { return layout.Tree(b, base, l2tpFields) }
+
+var hdlcFields = []layout.Field{
+	{Name: "chdlc.address", Bit: 0, Bits: 8, Kind: layout.Hex},
+	{Name: "chdlc.control", Bit: 8, Bits: 8, Kind: layout.Hex},
+	{Name: "chdlc.protocol", Bit: 16, Bits: 16, Kind: layout.Hex},
+}
+
+// HDLCFields returns the fields of a header of HDLC framing.
+func HDLCFields(b []byte, base int) []trace.Field { return layout.Tree(b, base, hdlcFields) }

@@ -169,17 +169,28 @@ func ParsePPPoE(b []byte) (Payload, error) {
 	return ppp("pppoe", b, pppoeHeader)
 }
 
-// ParseVXLAN reads a VXLAN header (RFC 7348 §5). It fails without the flag that
-// says that the network identifier is valid, and on reserved bits: then the
-// datagram is something else.
+// VXLAN flags: the network identifier is valid, and (draft-ietf-nvo3-vxlan-gpe)
+// the last byte before it says what follows.
+const (
+	vxlanValid = 0x08
+	vxlanNext  = 0x04
+)
+
+// ParseVXLAN reads a VXLAN header (RFC 7348 §5), of whose reserved bits others have
+// made use. It fails without the flag that says that the network identifier is
+// valid, and where the last byte is not 0: then the datagram is something else.
 func ParseVXLAN(b []byte) (Payload, error) {
 	switch {
 	case len(b) < vxlanHeader:
 		return Payload{}, short("vxlan", len(b), vxlanHeader)
-	case b[0] != 0x08 || b[1]|b[2]|b[3] != 0 || b[7] != 0:
-		return Payload{}, fmt.Errorf("vxlan: flags %#02x and reserved bytes are not those of RFC 7348", b[0])
+	case b[0]&vxlanValid == 0 || b[7] != 0:
+		return Payload{}, fmt.Errorf("vxlan: flags %#02x and last byte %#02x are not those of RFC 7348", b[0], b[7])
 	}
-	p := of(vxlanHeader, TypeTEB)
+	typ := TypeTEB
+	if b[0]&vxlanNext != 0 {
+		typ = map[byte]ethernet.Type{1: ethernet.TypeIPv4, 2: ethernet.TypeIPv6, 3: TypeTEB}[b[3]]
+	}
+	p := of(vxlanHeader, typ)
 	p.Network = binary.BigEndian.Uint32(b[4:]) >> 8
 	return p, nil
 }

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"encoding/hex"
+	"strings"
 	"testing"
 
 	"peel/trace"
@@ -10,7 +11,7 @@ import (
 
 func unhex(t testing.TB, s string) []byte {
 	t.Helper()
-	b, err := hex.DecodeString(s)
+	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,6 +36,20 @@ func TestHeaders(t *testing.T) {
 		{"PPTP, an acknowledgement alone", ParseGRE, "2081880b" + "00000001" + "00000007", Payload{HeaderLen: 12}, false},
 		{"ERSPAN II", ParseGRE, "100088be" + "00000001" + "1001000000000000", Payload{HeaderLen: 16, Type: TypeTEB, Frame: true}, false},
 		{"VXLAN", ParseVXLAN, "0800000000002a00", Payload{HeaderLen: 8, Type: TypeTEB, Frame: true, Network: 42}, false},
+		{"VXLAN-GPE, IPv4", ParseVXLAN, "0c00000100002a00", Payload{HeaderLen: 8, Type: ethernet.TypeIPv4, Network: 42}, false},
+		{"Geneve with an option (RFC 8926)", ParseGeneve, "01000800 00002a00 00000000", Payload{HeaderLen: 12, Type: ethernet.TypeIPv4, Network: 42}, false},
+		{"Geneve of another version", ParseGeneve, "40000800 00002a00", Payload{}, true},
+		{"GTP-U with an extension (TS 29.281)", ParseGTP, "34ff0001 00000007 00000085 01100000 45", Payload{HeaderLen: 16, Type: ethernet.TypeIPv4}, false},
+		{"GTP-U, an echo", ParseGTP, "32010004 00000000 00000000", Payload{HeaderLen: 8}, false},
+		{"GTP-U with an extension of no length", ParseGTP, "34ff0001 00000007 00000085 00100000 45", Payload{}, true},
+		{"L2TP, control", ParseL2TP, "c8020014 00010000 00000000 80080000", Payload{HeaderLen: 12}, false},
+		{"L2TP, data with an offset", ParseL2TP, "0202 0001 0001 0002 0000 0021", Payload{HeaderLen: 12, Type: ethernet.TypeIPv4}, false},
+		{"no Teredo", ParseTeredo, "0102030405060708", Payload{}, true},
+		{"AYIYA, a heartbeat", ParseAYIYA, "44 52 10 3b 00000000", Payload{HeaderLen: 8}, false},
+		{"Cisco's HDLC, its own", ParseHDLC, "8f008035", Payload{HeaderLen: 4, Type: 0x8035}, false},
+		{"no HDLC", ParseHDLC, "31000800", Payload{}, true},
+		{"PPP, its number in a byte", ParsePPP, "21", Payload{HeaderLen: 1, Type: ethernet.TypeIPv4}, false},
+		{"Frame Relay, SNAP", ParseFrameRelay, "18410300 80 000000 0800", Payload{HeaderLen: 10, Type: ethernet.TypeIPv4}, false},
 		{"no VXLAN", ParseVXLAN, "0800000000002a01", Payload{}, true},
 		{"one label", ParseMPLS, "0001d1ff" + "45", Payload{HeaderLen: 4, Type: ethernet.TypeIPv4}, false},
 		{"two labels, IPv6", ParseMPLS, "0001d0ff" + "0001d1ff" + "60", Payload{HeaderLen: 8, Type: ethernet.TypeIPv6}, false},
@@ -57,12 +72,13 @@ func FuzzHeaders(f *testing.F) {
 		f.Add(unhex(f, s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, parse := range []func([]byte) (Payload, error){ParseGRE, ParseVXLAN, ParseMPLS, ParsePPPoE, ParseIP} {
+		for _, parse := range []func([]byte) (Payload, error){ParseGRE, ParseVXLAN, ParseMPLS, ParsePPPoE, ParseIP,
+			ParseGeneve, ParseGTP, ParseTeredo, ParseAYIYA, ParseL2TP, ParsePPP, ParseHDLC, ParseFrameRelay} {
 			if p, err := parse(b); err == nil && (p.HeaderLen < 0 || p.HeaderLen > len(b)) {
 				t.Fatalf("a header of %d bytes in %d", p.HeaderLen, len(b))
 			}
 		}
-		for _, fields := range []func([]byte, int) []trace.Field{GREFields, VXLANFields, MPLSFields, PPPoEFields} {
+		for _, fields := range []func([]byte, int) []trace.Field{GREFields, VXLANFields, MPLSFields, PPPoEFields, GeneveFields, GTPFields, AYIYAFields, L2TPFields, HDLCFields} {
 			for _, x := range fields(b, 7) {
 				if x.Offset < 7 || x.Offset+x.Length > 7+len(b) {
 					t.Fatalf("%s outside of the header", x.Name)
