@@ -2,6 +2,7 @@ package trace
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -10,6 +11,30 @@ type Duration int64
 
 // Std returns d as a time.Duration.
 func (d Duration) Std() time.Duration { return time.Duration(d) }
+
+// Elapsed is the time from a to b, and 0 where b is earlier: clocks step back,
+// and captures are merged from several. What shows or sums up times takes it
+// from here.
+func Elapsed(a, b Time) Duration {
+	switch d := Duration(b - a); {
+	case b <= a:
+		return 0
+	case d < 0: // more than an int64 holds
+		return math.MaxInt64
+	default:
+		return d
+	}
+}
+
+// Share returns how much of a whole a part is, from 0 to 1, and 0 where there is
+// no whole. A part that is more than the whole, as a packet can claim to be, is
+// all of it.
+func Share[N ~int64](part, whole N) float64 {
+	if part <= 0 || whole <= 0 {
+		return 0
+	}
+	return min(float64(part)/float64(whole), 1)
+}
 
 // String returns d with three digits and a unit, such as "1.52 ms".
 func (d Duration) String() string {
@@ -23,7 +48,14 @@ func (d Duration) String() string {
 	case v < time.Second:
 		return Three(float64(d)/1e6) + " ms"
 	}
-	return Three(float64(d)/1e9) + " s"
+	switch s := d.Std().Seconds(); {
+	case s < 1e5:
+		return Three(s) + " s"
+	case s < 1e7:
+		return Three(s/3600) + " h"
+	default:
+		return Three(s/86400) + " days"
+	}
 }
 
 // Three returns a number with three digits, which is what a person reads of a

@@ -406,6 +406,12 @@ const maxSentInAll = 4 << 20
 func (f *flow) carry(p *packet, payload []byte) {
 	list := &f.sent[p.dir]
 	add := func(offset int64, packet, at, n int) {
+		if offset < 0 { // older than what the capture of this stream begins with
+			skip := int(min(-offset, int64(n)))
+			if offset, at, n = offset+int64(skip), at+skip, n-skip; n == 0 {
+				return
+			}
+		}
 		if len(*list) >= maxSent || f.a.wire.sent >= maxSentInAll {
 			f.lost++
 			return

@@ -92,7 +92,7 @@ func (c *conn) unattributed(t clock.Time, dir capture.Direction, msg []byte, e *
 	l := as.lookup
 	e.Lookup = l.tr.ID
 	rcode := m.Header.Rcode.String()
-	s := trace.Step{Time: a.time(as.at), Duration: trace.Duration(t - as.at), Source: trace.SourceDNS, Question: trace.Question{Name: q.Name.String(), Type: q.Type.String()}, Server: c.tr.RemoteAddr,
+	s := trace.Step{Time: a.time(as.at), Duration: trace.Elapsed(trace.Time(as.at), trace.Time(t)), Source: trace.SourceDNS, Question: trace.Question{Name: q.Name.String(), Type: q.Type.String()}, Server: c.tr.RemoteAddr,
 		Transport: c.tr.Network, Attempt: as.attempt, Outcome: trace.StepAnswer, Rcode: rcode}
 	var ips []string
 	for _, r := range m.Answers {

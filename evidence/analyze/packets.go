@@ -513,7 +513,7 @@ func (a *Analyzer) describe(w *wire, p *packet) *trace.Packet {
 	if a.hook == nil {
 		t.Layers = append([]trace.Layer{}, t.Layers...)
 	}
-	if p.inflow && p.tcp != nil && p.payload.len > 0 {
+	if p.inflow && p.tcp != nil && p.payload.len > 0 && p.offset >= 0 {
 		t.Bytes = &trace.Range{Space: trace.SpaceStream, Connection: p.conn.tr.ID, Direction: dirNames[p.dir], Offset: p.offset, Length: int64(p.payload.len)}
 	}
 	t.Text, t.Lead = a.packetText(p)

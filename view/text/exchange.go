@@ -21,6 +21,7 @@ func (s *writer) exchange(x *trace.Exchange) {
 		answer += "  in " + duration(x.Timings.Total.Duration)
 	}
 	s.line("%s", answer)
+	s.verdict(x)
 	s.line("")
 	s.waterfall(x)
 	c := s.t.Connection(x.Connection)
@@ -39,16 +40,6 @@ func (s *writer) exchange(x *trace.Exchange) {
 	s.tls(c, x)
 	s.http(x, c)
 	s.largest(x)
-	if x.Failure != nil {
-		s.line("")
-		text := fmt.Sprintf("%s: %s", x.Failure.Layer, clean(x.Failure.Seen))
-		for _, l := range fold(text, s.o.Width) {
-			s.line("%s", s.bad(l))
-		}
-		if x.Failure.Try != "" {
-			s.row("try", clean(s.advice(x.Failure.Try, x.Failure.Hint)))
-		}
-	}
 }
 
 // attempted finds a connection that was tried for an exchange that got none.
@@ -110,7 +101,7 @@ func phases(x *trace.Exchange) []phase {
 
 // tiny is what is not worth a bar: less than a five-hundredth of the whole.
 func tiny(p phase, total trace.Duration) bool {
-	return trace.Duration(p.end-p.start)*500 < total && (p.name == "blocked" || p.name == "send" || p.name == "receive")
+	return trace.Elapsed(p.start, p.end) < total/500 && (p.name == "blocked" || p.name == "send" || p.name == "receive")
 }
 
 func (s *writer) waterfall(x *trace.Exchange) {
@@ -123,7 +114,7 @@ func (s *writer) waterfall(x *trace.Exchange) {
 		if tiny(p, total.Duration) {
 			continue
 		}
-		s.line("%s%9s  %s", s.dim(fmt.Sprintf("%-9s", p.name)), duration(trace.Duration(p.end-p.start)),
+		s.line("%s%9s  %s", s.dim(fmt.Sprintf("%-9s", p.name)), duration(trace.Elapsed(p.start, p.end)),
 			s.bar(p.start-total.Start, p.end-total.Start, trace.Time(total.Duration), width))
 	}
 	s.line("")
@@ -174,8 +165,7 @@ func (s *writer) tcp(c *trace.Connection, x *trace.Exchange) {
 			continue
 		}
 		if o := s.t.Connection(e.Connection); o != nil && o != c && len(o.Attempts) > 0 {
-			a := o.Attempts[0]
-			s.row("tcp", clean(fmt.Sprintf("%s %s after %s: %s", addr(a.Address), a.Outcome, duration(trace.Duration(a.End-a.Start)), a.Error)))
+			s.row("tcp", clean(loser(o)))
 		}
 	}
 	text := ""
@@ -187,7 +177,7 @@ func (s *writer) tcp(c *trace.Connection, x *trace.Exchange) {
 		}
 	case len(c.Attempts) > 0:
 		a := c.Attempts[0]
-		text = fmt.Sprintf("#%d %s: %s after %s", c.ID, addr(a.Address), a.Outcome, duration(trace.Duration(a.End-a.Start)))
+		text = fmt.Sprintf("#%d %s: %s after %s", c.ID, addr(a.Address), a.Outcome, duration(trace.Elapsed(a.Start, a.End)))
 	default:
 		text = fmt.Sprintf("#%d %s", c.ID, addr(c.RemoteAddr))
 	}
@@ -202,6 +192,22 @@ func (s *writer) tcp(c *trace.Connection, x *trace.Exchange) {
 	}
 	s.row("tcp", clean(text))
 	s.segments(c)
+}
+
+// loser is a connection that was opened for a request which another one
+// served.
+func loser(c *trace.Connection) string {
+	a := c.Attempts[0]
+	text := fmt.Sprintf("%s %s after %s", addr(a.Address), a.Outcome, duration(trace.Elapsed(a.Start, a.End)))
+	switch {
+	case len(c.Exchanges) > 0:
+		return fmt.Sprintf("#%d %s: it served %s", c.ID, text, numbered("request", c.Exchanges))
+	case a.Outcome == trace.AttemptConnected:
+		return fmt.Sprintf("#%d %s: a spare connection, unused", c.ID, text)
+	case a.Error != "":
+		return text + ": " + a.Error
+	}
+	return text
 }
 
 // segments tells what the packets of a connection show.
@@ -369,21 +375,21 @@ func (s *writer) largest(x *trace.Exchange) {
 	}
 	var top phase
 	for _, p := range phases(x) {
-		if p.end-p.start > top.end-top.start {
+		if trace.Elapsed(p.start, p.end) > trace.Elapsed(top.start, top.end) {
 			top = p
 		}
 	}
 	if top.name == "" {
 		return
 	}
-	d := trace.Duration(top.end - top.start)
+	d := trace.Elapsed(top.start, top.end)
 	if top.start < total.Start || top.end > total.End {
 		// Nothing is said of a cause that was not seen: shares would be nonsense.
 		s.row("time", fmt.Sprintf("the times do not fit together: %s took %s, and the whole %s; a clock that steps back does that",
 			phaseWords[top.name], duration(d), duration(total.Duration)))
 		return
 	}
-	text := fmt.Sprintf("%d %% is %s", int(float64(d)*100/float64(total.Duration)), phaseWords[top.name])
+	text := fmt.Sprintf("%d %% is %s", int(100*trace.Share(d, total.Duration)), phaseWords[top.name])
 	if a, b := s.t.Event(top.from), s.t.Event(top.to); a != nil && b != nil {
 		text += fmt.Sprintf(": %s, from %q (event %d) to %q (event %d)", duration(d), clip(clean(a.Text), 32), a.ID, clip(clean(b.Text), 32), b.ID)
 	}
@@ -397,6 +403,15 @@ var phaseWords = map[string]string{
 
 // duration shows a length of time with three digits.
 func duration(d trace.Duration) string { return d.String() }
+
+// instant shows a time since the trace's start. What a clock that was set back
+// puts before it has a minus sign.
+func instant(t trace.Time) string {
+	if t < 0 {
+		return "−" + duration(trace.Elapsed(t, 0))
+	}
+	return duration(trace.Elapsed(0, t))
+}
 
 // three shows a number with three digits.
 func three(v float64, unit string) string { return trace.Three(v) + " " + unit }

@@ -148,6 +148,10 @@ type sample struct {
 	re  bool // sent again: no RTT from it (Karn)
 }
 
+// maxRTT is what no round trip takes: twice the time that a segment lives
+// (RFC 9293 §3.4.2), and much more.
+const maxRTT = clock.Time(time.Hour)
+
 // maxSamples bounds the segments in flight that RTT is measured from.
 const maxSamples = 256
 
@@ -256,7 +260,7 @@ func (f *Flow) syn(now clock.Time, d int, seq uint32, flags Flags, opts Options)
 	s := &f.Sides[d]
 	if s.SawSYN && s.ISN == seq {
 		s.Retransmissions++
-		if !flags.Has(ACK) {
+		if !flags.Has(ACK) && f.ACKTime == 0 {
 			f.SYNTime = max(f.SYNTime, now) // RTT is measured from the last
 		}
 		return SYNRetransmission
@@ -267,7 +271,7 @@ func (f *Flow) syn(now clock.Time, d int, seq uint32, flags Flags, opts Options)
 	}
 	if flags.Has(ACK) {
 		f.SYNACKTime = now
-	} else {
+	} else if f.ACKTime == 0 {
 		f.SYNTime = now
 	}
 	return 0
@@ -344,7 +348,7 @@ func (f *Flow) ackOf(now clock.Time, d int, seq, ack, window uint32, length int,
 	fwd, rev := &f.Sides[d], &f.Sides[1-d]
 	var n Note
 	if d == 0 && f.ACKTime == 0 && f.SYNACKTime > 0 && ack == f.Sides[1].ISN+1 {
-		f.ACKTime = now
+		f.ACKTime = max(now, f.SYNTime) // clocks step back
 	}
 	if rev.known && Before(rev.next, ack) {
 		n |= AckedUnseen
@@ -381,11 +385,14 @@ func (f *Flow) measure(now clock.Time, d int, ack uint32) {
 	}
 	if last := s.samples[n-1]; !last.re && last.end == ack {
 		rtt := now - last.at
-		if f.NRTT[d] == 0 || rtt < f.MinRTT[d] {
-			f.MinRTT[d] = rtt
+		// Else the clock was set, or the capture is joined from several.
+		if rtt >= 0 && rtt <= maxRTT {
+			if f.NRTT[d] == 0 || rtt < f.MinRTT[d] {
+				f.MinRTT[d] = rtt
+			}
+			f.SumRTT[d] += rtt
+			f.NRTT[d]++
 		}
-		f.SumRTT[d] += rtt
-		f.NRTT[d]++
 	}
 	s.samples = append(s.samples[:0], s.samples[n:]...)
 }
