@@ -255,14 +255,15 @@ func (g *get) report(ctx context.Context, t *trace.Trace, err error) int {
 	case g.o.failOn != "" && severity(t) >= trace.Severity(g.o.failOn).Rank():
 		code = exitLimit
 	}
+	shown := redact.Apply(t, g.mode())
 	if g.o.json != "" {
-		if werr := g.writeJSON(t); werr != nil {
+		if werr := g.writeJSON(shown); werr != nil {
 			fmt.Fprintf(g.std.err, "peel: --json: %v\n", werr)
 			return exitFailed
 		}
 	}
 	if g.o.har != "" {
-		if werr := writeHAR(g.std.out, g.o.har, redact.Apply(t, g.mode())); werr != nil {
+		if werr := writeHAR(g.std.out, g.o.har, shown); werr != nil {
 			fmt.Fprintf(g.std.err, "peel: --har: %v\n", werr)
 			return exitFailed
 		}
@@ -272,14 +273,14 @@ func (g *get) report(ctx context.Context, t *trace.Trace, err error) int {
 		if g.storyOnStdout() {
 			w = g.std.out
 		}
-		g.writeStory(w, t)
+		g.writeStory(w, shown)
 	}
 	// The story tells a failure of the request itself; what is wrong on this
 	// side of it, or silently, is told here in one line.
 	var e *client.Error
 	told := errors.As(err, &e) && !g.o.silent && g.o.json != "-"
 	if err != nil && (!told || errors.As(err, &status)) {
-		fmt.Fprintf(g.std.err, "peel: %s\n", explained(err))
+		fmt.Fprintf(g.std.err, "peel: %s\n", redact.Words(t, g.mode())(explained(err)))
 	}
 	return code
 }
@@ -305,7 +306,7 @@ func (g *get) writeJSON(t *trace.Trace) error {
 	if g.o.verbose > 1 {
 		o.Fields, o.PacketFields = analyze.Fields, analyze.PacketFields
 	}
-	return jsontrace.Write(w, redact.Apply(t, g.mode()), o)
+	return jsontrace.Write(w, t, o)
 }
 
 func (g *get) writeStory(w *os.File, t *trace.Trace) {

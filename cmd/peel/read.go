@@ -274,10 +274,7 @@ func (r *read) report(t *trace.Trace) int {
 		}
 		t = t.Only(x.ID)
 	}
-	shown := t
-	if r.har != "" || r.json != "" {
-		shown = redact.Apply(t, r.mode())
-	}
+	shown := redact.Apply(t, r.mode())
 	if r.har != "" {
 		if err := writeHAR(r.std.out, r.har, shown); err != nil {
 			fmt.Fprintf(r.std.err, "peel: --har: %v\n", err)
@@ -296,7 +293,7 @@ func (r *read) report(t *trace.Trace) int {
 	}
 	if r.json != "-" && r.har != "-" {
 		w := bufio.NewWriter(r.std.out)
-		text.Write(w, t, r.textOptions(t))
+		text.Write(w, shown, r.textOptions(shown))
 		w.Flush()
 	}
 	return r.code(t)
