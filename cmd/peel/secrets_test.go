@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -152,55 +151,5 @@ func TestNoSecretInUsage(t *testing.T) {
 			t.Errorf("exit code %d: %s", r.code, r.stderr)
 		}
 		leaks(t, url, r.stderr, []string{secret("userinfo"), secret("query")})
-	}
-}
-
-// A secret that goes over packets is masked in each of them.
-func TestSecretOverManyPackets(t *testing.T) {
-	needs.Root(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		c.(*net.TCPConn).SetReadBuffer(1 << 12)
-		http.ReadRequest(bufio.NewReader(c))
-		// One byte a packet.
-		for _, b := range []byte("HTTP/1.1 200 OK\r\nSet-Cookie: sid=" + secret("set-cookie") + "\r\nContent-Length: 0\r\n\r\n") {
-			c.Write([]byte{b})
-		}
-	}()
-	dir := t.TempDir()
-	file := filepath.Join(dir, "f.pcapng")
-	plain(t, "-s", "--packets=on", "--pcap", file, "http://"+l.Addr().String()+"/")
-	joined := func(json string) string {
-		var out strings.Builder
-		for _, m := range regexp.MustCompile(`"hex": ?"([0-9a-f]*)"`).FindAllStringSubmatch(json, -1) {
-			b, _ := hex.DecodeString(m[1])
-			if len(b) > 0 && b[len(b)-1] >= ' ' { // an ACK has none
-				out.WriteByte(b[len(b)-1])
-			}
-		}
-		return out.String()
-	}
-	stars := strings.Repeat("*", len(secret("set-cookie")))
-	plain(t, "read", file, "-vv", "--json="+filepath.Join(dir, "t.json"))
-	b, err := os.ReadFile(filepath.Join(dir, "t.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, packets, _ := strings.Cut(string(b), `"packets": [`)
-	packets, _, _ = strings.Cut(packets, `"events": [`)
-	if got := joined(packets); !strings.Contains(got, "="+stars) {
-		t.Errorf("--json: %q", got)
-	}
-	if got := joined(plain(t, "read", file, "--packets", "--json", "-vv").stdout); !strings.Contains(got, "="+stars) {
-		t.Errorf("--packets --json: %q", got)
 	}
 }
