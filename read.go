@@ -164,7 +164,7 @@ func (r *Reading) Open(ctx context.Context, captures ...io.Reader) error {
 			name = f.Name() + ": "
 		}
 		if r.o.Follow {
-			src = &following{ctx: ctx, r: in}
+			src = &following{ctx: ctx, r: in, idle: r.story.analyzer.Idle}
 		}
 		f, err := capture.NewFileReader(bufio.NewReaderSize(src, 1<<20))
 		if err != nil {
@@ -282,15 +282,23 @@ func (r *Reading) Close() error {
 
 // following reads a file that grows.
 type following struct {
-	ctx context.Context
-	r   io.Reader
+	ctx  context.Context
+	r    io.Reader
+	idle func(silence time.Duration) // is told that nothing came for so long
 }
 
 func (f *following) Read(p []byte) (int, error) {
+	var begin time.Time
 	for {
 		n, err := f.r.Read(p)
 		if n > 0 || err != nil && err != io.EOF {
 			return n, err
+		}
+		if begin.IsZero() {
+			begin = time.Now()
+			f.idle(0)
+		} else {
+			f.idle(time.Since(begin))
 		}
 		select {
 		case <-f.ctx.Done():

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,7 @@ func (g *get) run(ctx context.Context) int {
 		ctx, cancel = context.WithTimeout(ctx, seconds(g.o.maxTime))
 		defer cancel()
 	}
+	g.warnOfProxy()
 	recording, err := peel.Record(peel.RecordOptions{Evidence: evidence, Whole: true, Packets: g.packets(), Limits: g.limits()})
 	if err != nil {
 		fmt.Fprintf(g.std.err, "peel: %v\n", err)
@@ -204,14 +206,19 @@ func headText(r *client.Response) string {
 }
 
 // sink is where a body goes: a file, stdout, or nowhere when stdout is the
-// terminal on which the story is told.
+// terminal on which the story is told. A terminal gets no binary content
+// unless that is asked for by name.
 func (g *get) sink(t target) (io.Writer, func() error, error) {
 	switch {
 	case t.output == "" && (g.jsonToStdout() || g.storyOnStdout() && !g.o.include && !g.o.head):
 		return io.Discard, func() error { return nil }, nil
 	case t.output == "" || t.output == "-":
 		g.output.Lock()
-		return g.std.out, func() error { g.output.Unlock(); return nil }, nil
+		w := io.Writer(g.std.out)
+		if t.output == "" && term.IsTerminal(int(g.std.out.Fd())) {
+			w = &textOnly{w: w}
+		}
+		return w, func() error { g.output.Unlock(); return nil }, nil
 	}
 	f, err := os.Create(t.output)
 	if err != nil {
@@ -220,12 +227,22 @@ func (g *get) sink(t target) (io.Writer, func() error, error) {
 	return f, f.Close, nil
 }
 
+// textOnly passes on what a terminal can show.
+type textOnly struct{ w io.Writer }
+
+func (t *textOnly) Write(p []byte) (int, error) {
+	if bytes.IndexByte(p, 0) >= 0 {
+		return 0, errors.New("the body is binary, which a terminal cannot show; -o FILE keeps it, -o - shows it all the same")
+	}
+	return t.w.Write(p)
+}
+
 func (g *get) jsonToStdout() bool { return g.o.json == "-" || g.o.har == "-" }
 
 // storyOnStdout tells whether the story is what stdout is for: when a person
 // looks at it and the body goes nowhere or elsewhere.
 func (g *get) storyOnStdout() bool {
-	return len(g.o.outputs) == 0 && term.IsTerminal(int(g.std.out.Fd()))
+	return !g.o.silent && len(g.o.outputs) == 0 && term.IsTerminal(int(g.std.out.Fd()))
 }
 
 func (g *get) saveCookies() error {

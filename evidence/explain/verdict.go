@@ -6,28 +6,48 @@ import (
 	"peel/trace"
 )
 
-// verdicts are the findings that say what a failure's code says, beside those
-// of the tables by which the rules make them.
-var verdicts = map[trace.FailureCode][]trace.FindingID{
-	trace.FailConnectionRefused: {ConnectRefused},
-	trace.FailConnectTimeout:    {ConnectTimeout},
-	trace.FailTimeout:           {ConnectTimeout, DNSTimeout},
-	trace.FailBodyTruncated:     {HTTPTruncated},
-	trace.FailMalformed:         {HTTPTruncated},
-	trace.FailStreamReset:       {HTTPTruncated, HTTP2GoAway},
-	trace.FailReset:             {HTTPTruncated},
-	trace.FailConnectionClosed:  {HTTP2GoAway},
-	trace.FailTooManyRedirects:  {HTTPRedirectLoop},
+// verdicts are the findings that say what a failure of a layer says by its code,
+// beside those of the tables by which the rules make them.
+var verdicts = map[verdict][]trace.FindingID{
+	{trace.LayerTCP, trace.FailConnectionRefused}:  {ConnectRefused},
+	{trace.LayerTCP, trace.FailConnectTimeout}:     {ConnectTimeout},
+	{trace.LayerTCP, trace.FailTimeout}:            {ConnectTimeout},
+	{trace.LayerDNS, trace.FailTimeout}:            {DNSTimeout},
+	{trace.LayerHTTP1, trace.FailBodyTruncated}:    {HTTPTruncated},
+	{trace.LayerHTTP1, trace.FailMalformed}:        {HTTPTruncated},
+	{trace.LayerHTTP1, trace.FailReset}:            {HTTPTruncated, HTTPReuseRace},
+	{trace.LayerHTTP1, trace.FailClosedEarly}:      {HTTPReuseRace},
+	{trace.LayerHTTP2, trace.FailBodyTruncated}:    {HTTPTruncated},
+	{trace.LayerHTTP2, trace.FailReset}:            {HTTPTruncated, HTTPReuseRace},
+	{trace.LayerHTTP2, trace.FailClosedEarly}:      {HTTPReuseRace},
+	{trace.LayerHTTP2, trace.FailStreamReset}:      {HTTPTruncated, HTTP2GoAway},
+	{trace.LayerHTTP2, trace.FailConnectionClosed}: {HTTP2GoAway},
+	{trace.LayerHTTP, trace.FailTooManyRedirects}:  {HTTPRedirectLoop},
+}
+
+type verdict struct {
+	layer trace.LayerName
+	code  trace.FailureCode
 }
 
 // Says tells whether a finding says the same as the failure of the exchange or
 // connection that it is about, so that a view tells both as one.
 func Says(f *trace.Finding, fail *trace.Failure) bool {
-	if fail == nil || f.Severity != trace.Error {
+	if fail == nil {
 		return false
 	}
-	if slices.Contains(verdicts[fail.Code], f.ID) || alertIDs[fail.Code] == f.ID || unresolved[fail.Code].id == f.ID {
+	if slices.Contains(verdicts[verdict{fail.Layer, fail.Code}], f.ID) {
 		return true
+	}
+	switch fail.Layer {
+	case trace.LayerTLS:
+		if alertIDs[fail.Code] == f.ID {
+			return true
+		}
+	case trace.LayerDNS:
+		return unresolved[fail.Code].id == f.ID
+	default:
+		return false
 	}
 	for code, id := range certificateIDs {
 		if id == f.ID {

@@ -3,6 +3,7 @@ package text
 import (
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 
 	"peel/trace"
@@ -126,23 +127,35 @@ type Rows struct{ s *writer }
 // NewRows returns one that writes to w.
 func NewRows(w io.Writer, o Options) *Rows { return &Rows{newWriter(w, &trace.Trace{}, o)} }
 
-// Write writes the requests of a part of a trace, or what is wrong with a
+// Write writes the requests of a part of a trace, and what is wrong with a
 // connection or a lookup that ended.
 func (r *Rows) Write(part *trace.Trace) error {
 	s := r.s
-	s.t, s.told, s.attempts, s.errors = part, map[*trace.Finding]bool{}, nil, nil
-	c, marks := columns{id: 3, method: 7}, marks(part)
-	c.url = max(s.o.Width-fixedColumns-c.id-c.method, shortestURL)
+	widths, marks := columns{id: 3, method: 7}, marks(part)
+	widths.url = max(s.o.Width-fixedColumns-widths.id-widths.method, shortestURL)
+	// What is said of a row stands below it, set in.
+	var below strings.Builder
+	o := s.o
+	o.Width -= rowIndent
+	about := newWriter(&below, part, o)
 	for _, x := range part.Exchanges {
-		s.listed(x, marks[x.ID], c, "")
-		if x.Failure != nil {
-			s.verdict(x)
+		s.listed(x, marks[x.ID], widths, "")
+		about.verdict(x)
+	}
+	for _, c := range part.Connections {
+		if quiet(c) {
+			s.line("%*s %s", widths.id, "", quietLine(c))
 		}
 	}
 	for _, f := range part.Findings {
-		if !s.told[f] && f.Severity != trace.Info {
-			s.finding(group{f, []int{f.Exchange}})
+		if !about.told[f] && f.Severity != trace.Info {
+			about.finding(group{f, []int{f.Exchange}})
 		}
+	}
+	for l := range strings.Lines(below.String()) {
+		s.line("%*s%s", rowIndent, "", strings.TrimSuffix(l, "\n"))
 	}
 	return s.err
 }
+
+const rowIndent = 4

@@ -2,10 +2,19 @@ package text
 
 import (
 	"fmt"
+	"io"
 	"strings"
 
 	"peel/trace"
 )
+
+// Messages lists the events of a trace in their order, as Write does before the
+// story when Verbose is set.
+func Messages(w io.Writer, t *trace.Trace, o Options) error {
+	s := newWriter(w, t, o)
+	s.messages()
+	return s.err
+}
 
 // messages lists each event of the trace in order.
 func (s *writer) messages() {

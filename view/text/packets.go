@@ -164,7 +164,7 @@ func (s *writer) silent() bool {
 	t := s.t
 	first := true
 	for _, c := range t.Connections {
-		if c.Network != "tcp" || len(c.Exchanges) > 0 || c.Protocol == trace.ProtocolDNS {
+		if !quiet(c) {
 			continue
 		}
 		if first {
@@ -174,9 +174,18 @@ func (s *writer) silent() bool {
 			s.line("%s", s.dim("connections without a request that could be read:"))
 			first = false
 		}
-		s.line("  #%d %s → %s  %s", c.ID, addr(c.LocalAddr), addr(c.RemoteAddr), clean(silence(c)))
+		s.line("  %s", quietLine(c))
 	}
 	return !first
+}
+
+// quiet tells a connection on which no request was seen.
+func quiet(c *trace.Connection) bool {
+	return c.Network == "tcp" && len(c.Exchanges) == 0 && c.Protocol != trace.ProtocolDNS
+}
+
+func quietLine(c *trace.Connection) string {
+	return fmt.Sprintf("#%d %s → %s  %s", c.ID, addr(c.LocalAddr), addr(c.RemoteAddr), clean(silence(c)))
 }
 
 // silence says why no request was seen on a connection.

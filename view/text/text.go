@@ -44,7 +44,7 @@ type writer struct {
 	told map[*trace.Finding]bool // in a verdict
 
 	attempts map[int][]int // by exchange, the connections opened for it
-	errors   map[subject][]*trace.Finding
+	about    map[subject][]*trace.Finding
 }
 
 func newWriter(w io.Writer, t *trace.Trace, o Options) *writer {

@@ -40,12 +40,9 @@ func (s *writer) verdict(x *trace.Exchange) {
 // sameAs are the findings that say what an exchange's failure says: those about
 // it, its connections or its lookup.
 func (s *writer) sameAs(x *trace.Exchange) []*trace.Finding {
-	if s.errors == nil {
-		s.errors = map[subject][]*trace.Finding{}
+	if s.about == nil {
+		s.about = map[subject][]*trace.Finding{}
 		for _, f := range s.t.Findings {
-			if f.Severity != trace.Error {
-				continue
-			}
 			of := subject{exchange: f.Exchange}
 			if f.Exchange == 0 {
 				of = subject{connection: f.Connection}
@@ -53,7 +50,7 @@ func (s *writer) sameAs(x *trace.Exchange) []*trace.Finding {
 					of = subject{lookup: f.Lookup}
 				}
 			}
-			s.errors[of] = append(s.errors[of], f)
+			s.about[of] = append(s.about[of], f)
 		}
 	}
 	of := []subject{{exchange: x.ID}}
@@ -65,7 +62,7 @@ func (s *writer) sameAs(x *trace.Exchange) []*trace.Finding {
 	}
 	var out []*trace.Finding
 	for _, about := range of {
-		for _, f := range s.errors[about] {
+		for _, f := range s.about[about] {
 			if explain.Says(f, x.Failure) {
 				out = append(out, f)
 			}
