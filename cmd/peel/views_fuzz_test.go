@@ -3,11 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +26,9 @@ import (
 	"peel/view/jsontrace"
 	"peel/view/redact"
 	"peel/view/text"
+	"peel/wire/ip"
 	"peel/wire/pcap"
+	"peel/wire/tcp"
 )
 
 // viewed is a capture file as what it holds, so that it can be changed and
@@ -78,6 +84,75 @@ func viewedSeeds(t testing.TB) []viewed {
 		}
 		r.Close()
 		out = append(out, v)
+	}
+	return append(out, built()...)
+}
+
+// conversation is a connection of which the two sides say things in turn, in
+// packets without a link header; a reset ends it if there is none to say.
+func conversation(port uint16, at clock.Time, says ...string) []pcap.Block {
+	ends := [2]netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), port), netip.MustParseAddrPort("192.0.2.2:80")}
+	next := [2]uint32{1000, 2000}
+	var out []pcap.Block
+	segment := func(from int, flags tcp.Flags, data string) {
+		to := 1 - from
+		t := tcp.Header{Seq: next[from], Ack: next[to], Flags: flags, Window: 60000}
+		h := ip.Header{Src: ends[from].Addr(), Dst: ends[to].Addr(), Protocol: ip.ProtoTCP, TTL: 64}
+		b := make([]byte, h.Len()+t.Len()+len(data))
+		h.Put(b, t.Len()+len(data))
+		segment := b[h.Len():]
+		t.Put(segment, ends[from].Port(), ends[to].Port())
+		copy(segment[t.Len():], data)
+		binary.BigEndian.PutUint16(segment[tcp.ChecksumAt:], ^ip.Sum(ip.PseudoSum(h.Src, h.Dst, h.Protocol, len(segment)), segment))
+		at += 1e6
+		out = append(out, pcap.Block{Kind: pcap.KindPacket, Time: at, Length: len(b), Data: b})
+		if next[from] += uint32(len(data)); flags.Has(tcp.SYN) || flags.Has(tcp.FIN) {
+			next[from]++
+		}
+	}
+	segment(0, tcp.SYN, "")
+	segment(1, tcp.SYN|tcp.ACK, "")
+	segment(0, tcp.ACK, "")
+	for i, s := range says {
+		for len(s) > 1400 {
+			segment(i%2, tcp.ACK, s[:1400])
+			s = s[1400:]
+		}
+		segment(i%2, tcp.ACK|tcp.PSH, s)
+	}
+	segment(len(says)%2, tcp.FIN|tcp.ACK, "")
+	segment(1-len(says)%2, tcp.RST|tcp.ACK, "")
+	return out
+}
+
+// built are conversations that show what views have to say.
+func built() []viewed {
+	const at = clock.Time(1_700_000_000_000_000_000)
+	get := func(method, path, more string) string {
+		return method + " " + path + " HTTP/1.1\r\nHost: www.example.com\r\n" + more + "\r\n"
+	}
+	ok := func(more, body string) string {
+		return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%s\r\n%s", len(body), more, body)
+	}
+	var many []pcap.Block
+	for i := range 12 {
+		many = append(many, conversation(uint16(5000+i), at+clock.Time(i)*1e9, get("GET", fmt.Sprintf("/%d?token=geheimnis", i), ""), ok("Set-Cookie: a=geheimer\r\n", "x"), get("GET", "/again", "Cookie: a=geheimer\r\n"))...)
+	}
+	list := map[string][]pcap.Block{
+		"methods": conversation(4000, at, get("VERSION-CONTROL", "/a", ""), ok("", "yes"), get("PROPFIND", "/"+strings.Repeat("long/", 50), ""), ok("", ""), get("OPTIONS", "*", "Authorization: Bearer geheimnis\r\n"), "HTTP/1.0 500 Oops\r\n\r\n"),
+		"bodies": conversation(4001, at, get("POST", "/a", "Content-Length: 25\r\n")+"password=geheim&user=ada!", ok("Content-Encoding: gzip\r\n", "no gzip"), get("GET", "/b", ""),
+			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n", get("GET", "/c", ""), "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nshort"),
+		"interim": conversation(4002, at, get("PUT", "/a", "Expect: 100-continue\r\nContent-Length: 3\r\n"), "HTTP/1.1 100 Continue\r\n\r\n", "abc", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"+ok("", ""), get("GET", "/b", "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"),
+			"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n", "\x81\x85\x01\x02\x03\x04ijomn"),
+		"tunnel": conversation(4003, at, get("CONNECT", "www.example.com:443", "Proxy-Authorization: Basic YWRhOmdlaGVpbQ==\r\n"), "HTTP/1.1 200 OK\r\n\r\n", get("GET", "http://www.example.com/a", ""), ok("", "in it")),
+		"http2": conversation(4004, at, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x0f\x01\x05\x00\x00\x00\x01\x82\x86\x84\x41\x01x\x0f\x0d\x06a=geheim", "\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x01\x01\x04\x00\x00\x00\x01\x88\x00\x00\x02\x00\x01\x00\x00\x00\x01hi",
+			"\x00\x00\x08\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x0b"),
+		"other": conversation(4005, at, "SSH-2.0-OpenSSH_9.2\r\n", "\x15\x03\x01\x00\x02\x02\x28", "\x05\x01\x00", "\x05\x00"),
+		"many":  many,
+	}
+	var out []viewed
+	for _, name := range slices.Sorted(maps.Keys(list)) {
+		out = append(out, viewed{name: name, links: []pcap.LinkType{pcap.LinkRaw}, packets: list[name]})
 	}
 	return out
 }
@@ -229,13 +304,17 @@ func everyView(t testing.TB, file []byte, width int, color bool) {
 	}
 
 	// In parts, as --follow shows it.
+	var followed strings.Builder
+	rows := text.NewRows(&followed, o)
 	_, err := peel.Read(context.Background(), peel.ReadOptions{OnEnd: func(part *trace.Trace) {
 		numbers(t, reflect.ValueOf(part).Elem(), "part")
 		judge(t, "a part", story(t, part, o), len(file), o)
+		rows.Write(redact.Apply(part, redact.On))
 	}}, bytes.NewReader(file))
 	if err != nil {
 		t.Fatal(err)
 	}
+	judge(t, "--follow", followed.String(), len(file), o)
 }
 
 func story(t testing.TB, tr *trace.Trace, o text.Options) string {

@@ -162,7 +162,7 @@ var reasons = map[int]string{200: "OK", 201: "Created", 202: "Accepted", 204: "N
 
 // bar draws the stretch from a to b on an axis that ends at end.
 func (s *writer) bar(a, b, end trace.Time, width int) string {
-	if end <= 0 {
+	if end <= 0 || width <= 0 {
 		return ""
 	}
 	// Captures span years, and their clocks step back: what lies outside of

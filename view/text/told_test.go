@@ -1,0 +1,97 @@
+package text
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"peel/evidence/explain"
+	"peel/trace"
+)
+
+func wantIn(t *testing.T, out string, parts ...string) {
+	t.Helper()
+	for _, p := range parts {
+		if !strings.Contains(out, p) {
+			t.Errorf("%q is missing in\n%s", p, out)
+		}
+	}
+}
+
+// A finding that says what the failure says is told with it; what it adds stands
+// there, and what the failure lacks. Findings about something else stay below.
+func TestVerdict(t *testing.T) {
+	tr := sample()
+	x := tr.Exchanges[0]
+	x.Response = nil
+	x.Failure = &trace.Failure{Layer: trace.LayerTLS, Code: trace.FailVersion, Seen: "no version suits"}
+	tr.Findings = []*trace.Finding{
+		{ID: explain.TLSVersion, Severity: trace.Error, Connection: 3, Title: "no version suits", Explanation: "It is old.", WhatToDo: "Mend it."},
+		{ID: explain.TLSVersion, Severity: trace.Error, Connection: 9, Title: "elsewhere", WhatToDo: "Mend that."},
+		{ID: explain.TCPLoss, Severity: trace.Warning, Connection: 3, Title: "some were lost", WhatToDo: "Look."},
+	}
+	out := render(t, tr, Options{Width: 100})
+	wantIn(t, out, "GET https://example.com/a\nfailed  in 80.0 ms\ntls: no version suits\nwhy      It is old. (TLS-VERSION)\ntry      Mend it.\n\ndns ",
+		"error TLS-VERSION: elsewhere", "warning TCP-LOSS: some were lost")
+	if strings.Count(out, "no version suits") != 1 || strings.Count(out, "Mend it.") != 1 {
+		t.Errorf("said again:\n%s", out)
+	}
+}
+
+// Of several requests each that has something wrong is marked, by what is worst;
+// findings name theirs, and the same finding of many is told once.
+func TestListOfWhatIsWrong(t *testing.T) {
+	tr := &trace.Trace{}
+	for id := 1; id <= 9; id++ {
+		x := &trace.Exchange{ID: id, Method: "GET", URL: fmt.Sprintf("http://x/%d", id), Connection: id, End: 10, Response: &trace.Response{Status: 200}}
+		tr.Exchanges = append(tr.Exchanges, x)
+		tr.Connections = append(tr.Connections, &trace.Connection{ID: id, Network: "tcp", Exchanges: []int{id}})
+	}
+	closed := &trace.Failure{Layer: trace.LayerHTTP1, Code: trace.FailClosedEarly, Seen: "closed", Try: "try again"}
+	tr.Exchanges[1].Response, tr.Exchanges[1].Failure = nil, closed
+	again := *closed
+	tr.Exchanges[5].Response, tr.Exchanges[5].Failure = nil, &again
+	tr.Exchanges[6].Method = "VERSION-CONTROL"
+	tr.Exchanges[7].Method = "PROPFIND"
+	tr.Findings = []*trace.Finding{{ID: "A", Severity: trace.Warning, Exchange: 3, Title: "same"}, {ID: "A", Severity: trace.Warning, Exchange: 4, Title: "same"}, {ID: "B", Severity: trace.Info, Exchange: 5, Title: "note"},
+		{ID: "C", Severity: trace.Error, Connection: 9, Title: "of connection 9"}}
+	for _, width := range []int{60, 80, 100, 160} {
+		out := render(t, tr, Options{Width: width, Offline: true})
+		wantIn(t, out, "\n  2 failed ✗ GET ", "  3 200 !    GET", "  4 200 !    GET", "  5 200      GET", "\n  6 failed ✗ GET ", " VERSION-CON… ", " PROPFIND     ", "  9 200 ✗    GET",
+			"\nfailed requests 2, 6: http1: closed\n  Try again.\n", "warning A: requests 3–4: same", "note B: request 5: note", "error C: of connection 9")
+		for _, l := range strings.Split(out, "\n") {
+			if n := utf8.RuneCountInString(l); n > width {
+				t.Errorf("width %d: a line of %d: %q", width, n, l)
+			}
+		}
+	}
+}
+
+// A connection that was opened and lost the race is told without words that are
+// missing.
+func TestSpareConnection(t *testing.T) {
+	tr := sample()
+	attempt := tr.Connections[0].RemoteAddr
+	spare := func(id int, change func(*trace.Connection)) {
+		c := &trace.Connection{ID: id, Network: "tcp", Attempts: []trace.Attempt{{Address: attempt, Start: 0, End: 1_300_000, Outcome: trace.AttemptConnected}}}
+		change(c)
+		tr.Connections = append(tr.Connections, c)
+		tr.Events = append(tr.Events, &trace.Event{ID: len(tr.Events) + 1, Name: trace.EventConnectStart, Exchange: 1, Connection: id})
+	}
+	spare(4, func(c *trace.Connection) {})
+	spare(5, func(c *trace.Connection) { c.Exchanges = []int{7} })
+	spare(6, func(c *trace.Connection) { c.Attempts[0].Outcome, c.Attempts[0].Error = trace.AttemptRefused, "nobody" })
+	spare(7, func(c *trace.Connection) { c.Attempts[0].Outcome, c.Attempts[0].End = trace.AttemptCancelled, -5 })
+	wantIn(t, render(t, tr, Options{Width: 120}), "tcp      #4 192.0.2.1:443 connected after 1.30 ms: a spare connection, unused\n", "#5 192.0.2.1:443 connected after 1.30 ms: it served request 7\n",
+		"tcp      192.0.2.1:443 refused after 1.30 ms: nobody\n", "tcp      192.0.2.1:443 cancelled after 0 ns\n")
+}
+
+// An instant before the first record has its sign.
+func TestInstants(t *testing.T) {
+	for at, want := range map[trace.Time]string{0: "0 ns", 1500: "1.50 µs", -122e9: "−122 s", 4e17: "4630 days", -1 << 63: "−106752 days"} {
+		if got := instant(at); got != want {
+			t.Errorf("%d is %q, want %q", at, got, want)
+		}
+	}
+}
