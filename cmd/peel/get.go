@@ -295,7 +295,7 @@ func (g *get) report(ctx context.Context, t *trace.Trace, err error) int {
 	// The story tells a failure of the request itself; what is wrong on this
 	// side of it, or silently, is told here in one line.
 	var e *client.Error
-	told := errors.As(err, &e) && !g.o.silent && g.o.json != "-"
+	told := errors.As(err, &e) && !g.o.silent && g.o.json != "-" && g.o.har != "-"
 	if err != nil && (!told || errors.As(err, &status)) {
 		fmt.Fprintf(g.std.err, "peel: %s\n", redact.Words(t, g.mode())(explained(err)))
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"peel/evidence/explain"
 	"peel/trace"
 )
 
@@ -287,6 +288,9 @@ func (s *writer) tls(c *trace.Connection, x *trace.Exchange) {
 	}
 	if v := t.Verdict; v != nil && !(x.Reused && v.OK) {
 		text := clean(v.Reason)
+		if told := s.toldOf(c, x, v); told != "" {
+			text = told
+		}
 		switch {
 		case v.Ignored:
 			text = s.warn("not valid, ignored as asked: ") + text
@@ -303,6 +307,24 @@ func (s *writer) tls(c *trace.Connection, x *trace.Exchange) {
 	if t.Undecryptable != "" {
 		s.row("tls", s.warn("not decrypted: ")+clean(t.Undecryptable))
 	}
+}
+
+// toldOf says where a verdict about a chain that is not valid is told in whole:
+// in that of the exchange, or by a finding. It is empty where nothing tells it.
+func (s *writer) toldOf(c *trace.Connection, x *trace.Exchange, v *trace.Verdict) string {
+	fail := trace.Failure{Layer: trace.LayerTLS, Code: trace.FailCertificate(v.Code)}
+	if v.OK {
+		return ""
+	}
+	if x.Failure != nil && x.Failure.Code == fail.Code {
+		return "as told above"
+	}
+	for _, f := range s.t.Findings {
+		if f.Connection == c.ID && explain.Says(f, &fail) {
+			return string(f.ID) + ", as told below"
+		}
+	}
+	return ""
 }
 
 func (s *writer) http(x *trace.Exchange, c *trace.Connection) {

@@ -95,3 +95,22 @@ func TestInstants(t *testing.T) {
 		}
 	}
 }
+
+// A chain that is not valid is told once, too: in the verdict, or by a finding.
+func TestCertificateIsToldOnce(t *testing.T) {
+	tr := sample()
+	tr.Connections[0].TLS.Verdict = &trace.Verdict{Code: "expired", Reason: "it ended in May"}
+	tr.Findings = []*trace.Finding{{ID: explain.TLSExpired, Severity: trace.Error, Connection: 3, Title: "it ended in May"}}
+	tr.Exchanges[0].Failure = &trace.Failure{Layer: trace.LayerTLS, Code: trace.FailCertificate("expired"), Seen: "it ended in May", Try: "renew it"}
+	if out := render(t, tr, Options{Width: 100}); strings.Count(out, "it ended in May") != 1 || !strings.Contains(out, "cert     not valid: as told above\n") {
+		t.Errorf("%s", out)
+	}
+	tr.Exchanges[0].Failure, tr.Connections[0].TLS.Verdict.Ignored = nil, true
+	if out := render(t, tr, Options{Width: 100}); strings.Count(out, "it ended in May") != 1 || !strings.Contains(out, "cert     not valid, ignored as asked: TLS-EXPIRED, as told below\n") {
+		t.Errorf("%s", out)
+	}
+	tr.Findings = nil
+	if out := render(t, tr, Options{Width: 100}); !strings.Contains(out, "cert     not valid, ignored as asked: it ended in May\n") {
+		t.Errorf("%s", out)
+	}
+}
