@@ -115,10 +115,20 @@ func (s *writer) waterfall(x *trace.Exchange) {
 		if tiny(p, total.Duration) {
 			continue
 		}
-		s.line("%s%9s  %s", s.dim(fmt.Sprintf("%-9s", p.name)), duration(trace.Elapsed(p.start, p.end)),
-			s.bar(p.start-total.Start, p.end-total.Start, trace.Time(total.Duration), width))
+		bar := s.bar(p.start-total.Start, p.end-total.Start, trace.Time(total.Duration), width)
+		if outside(p, total) {
+			bar = s.warn("not within the request's time: the clock stepped")
+		}
+		s.line("%s%9s  %s", s.dim(fmt.Sprintf("%-9s", p.name)), duration(trace.Elapsed(p.start, p.end)), bar)
 	}
 	s.line("")
+}
+
+// outside tells whether a phase begins before the request or behind its end, as
+// a clock that was set makes it seem. A lookup can have been begun for another
+// request, and a request can go on when its response has ended.
+func outside(p phase, total *trace.Interval) bool {
+	return p.start < total.Start && p.name != "dns" || p.start > total.End
 }
 
 func (s *writer) url(x *trace.Exchange) {
@@ -396,18 +406,20 @@ func (s *writer) largest(x *trace.Exchange) {
 		return
 	}
 	var top phase
+	stepped := false
 	for _, p := range phases(x) {
 		if trace.Elapsed(p.start, p.end) > trace.Elapsed(top.start, top.end) {
 			top = p
 		}
+		stepped = stepped || outside(p, total)
 	}
 	if top.name == "" {
 		return
 	}
 	d := trace.Elapsed(top.start, top.end)
-	if top.start < total.Start || top.end > total.End {
+	if stepped {
 		// Nothing is said of a cause that was not seen: shares would be nonsense.
-		s.row("time", fmt.Sprintf("the times do not fit together: %s took %s, and the whole %s; a clock that steps back does that",
+		s.row("time", fmt.Sprintf("the times do not fit together: %s took %s, and the whole %s; a clock that was set does that",
 			phaseWords[top.name], duration(d), duration(total.Duration)))
 		return
 	}

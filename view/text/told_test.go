@@ -114,3 +114,23 @@ func TestCertificateIsToldOnce(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 }
+
+// A clock that steps back within a request leaves no phase outside of it, and no
+// share.
+func TestClockThatSteps(t *testing.T) {
+	tr := sample()
+	x := tr.Exchanges[0]
+	x.Timings.Wait = &trace.Interval{Start: x.Timings.Total.Start - 122e9, End: x.Timings.Total.Start + 1e6, Duration: 122e9 + 1e6}
+	out := render(t, tr, Options{Width: 100})
+	wantIn(t, out, "wait         122 s  not within the request's time: the clock stepped\n", "time     the times do not fit together: waiting for the server took 122 s, and the whole 80.0 ms;")
+	if strings.Contains(out, "% is") {
+		t.Errorf("%s", out)
+	}
+	// A lookup that was begun for another request, and a body that goes on when
+	// the response has ended, are no such thing.
+	tr = sample()
+	x = tr.Exchanges[0]
+	x.Timings.DNS.Start -= 5e6
+	x.Timings.Send.End = x.Timings.Total.End + 5e6
+	wantIn(t, render(t, tr, Options{Width: 100}), "% is")
+}
