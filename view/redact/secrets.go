@@ -77,8 +77,12 @@ type secrets struct {
 // as a secret it is redacted all the same.
 const shortest = 4
 
-// plainLength is how long a value must be that is a number or a word.
-const plainLength = 6
+// How long a value must be that is a word, or a number: counts and sizes have
+// as many digits.
+const (
+	wordLength   = 6
+	numberLength = 9
+)
 
 // shortestToken is the length from which what stands before the @ of a URL,
 // without a password, is taken for a token and not for a person's name.
@@ -87,15 +91,14 @@ const shortestToken = 12
 // searchable tells whether a value stands out enough to be a secret wherever it
 // stands.
 func searchable(v string) bool {
-	if len(v) < shortest {
-		return false
+	least := shortest
+	switch {
+	case strings.Trim(v, "0123456789") == "":
+		least = numberLength
+	case strings.Trim(strings.ToLower(v), "abcdefghijklmnopqrstuvwxyz") == "":
+		least = wordLength
 	}
-	if len(v) >= plainLength {
-		return true
-	}
-	digits := strings.Trim(v, "0123456789") == ""
-	letters := strings.Trim(strings.ToLower(v), "abcdefghijklmnopqrstuvwxyz") == ""
-	return !digits && !letters
+	return len(v) >= least
 }
 
 // add takes a value, and what stands before it, such as "token=": the two
