@@ -263,6 +263,14 @@ type stdin struct{ io.Reader }
 
 func (stdin) Name() string { return "-" }
 
+// Stat tells what standard input is, where it is a file.
+func (s stdin) Stat() (os.FileInfo, error) {
+	if f, ok := s.Reader.(*os.File); ok {
+		return f.Stat()
+	}
+	return nil, os.ErrInvalid
+}
+
 // report shows the trace.
 func (r *read) report(t *trace.Trace) int {
 	if whyPacket(r.why) > 0 || r.why != "" {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -281,5 +282,50 @@ func TestFollowTellsRequestsAsTheyEnd(t *testing.T) {
 	rest, _ := io.ReadAll(out)
 	if bytes.Contains(rest, []byte("second")) {
 		t.Errorf("told again:\n%s", rest)
+	}
+}
+
+// So is a pipe, in which nothing more comes either; and the end of the reading
+// does not wait for it.
+func TestFollowTellsRequestsOfAPipe(t *testing.T) {
+	url := answering(t, says("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\ngood"))
+	file := filepath.Join(t.TempDir(), "f.pcapng")
+	plain(t, "-s", "--packets=off", "-o", os.DevNull, "--pcap", file, url+"first")
+	capture, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, end := range map[string]func(c *exec.Cmd, in io.Closer){
+		"interrupted": func(c *exec.Cmd, _ io.Closer) { c.Process.Signal(os.Interrupt) },
+		"ended":       func(_ *exec.Cmd, in io.Closer) { in.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := peelCommand(t, "read", "--follow", "-")
+			in, err := c.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer in.Close()
+			out, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Stdout = w
+			time.AfterFunc(patience, func() { out.Close() })
+			r := finish(t, c, func() {
+				in.Write(capture)
+				lines := bufio.NewScanner(out)
+				for lines.Scan() && !strings.Contains(lines.Text(), "first") {
+				}
+				if !strings.Contains(lines.Text(), "1 200 ") {
+					t.Errorf("%q", lines.Text())
+				}
+				end(c, in)
+			})
+			w.Close()
+			if r.code != 0 {
+				t.Errorf("exit %d: %s", r.code, r.stderr)
+			}
+		})
 	}
 }
