@@ -215,7 +215,7 @@ func loser(c *trace.Connection) string {
 		return fmt.Sprintf("#%d %s: it served %s", c.ID, text, numbered("request", c.Exchanges))
 	case a.Outcome == trace.AttemptConnected:
 		return fmt.Sprintf("#%d %s: a spare connection, unused", c.ID, text)
-	case a.Error != "":
+	case a.Error != "" && a.Outcome != trace.AttemptCancelled:
 		return text + ": " + a.Error
 	}
 	return text
