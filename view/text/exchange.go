@@ -460,13 +460,14 @@ func addr(a netip.AddrPort) string {
 
 // bytesText shows a size.
 func bytesText(n int64) string {
-	switch {
-	case n < 1000:
+	if n < 1000 {
 		return fmt.Sprintf("%d B", n)
-	case n < 1000_000:
-		return three(float64(n)/1e3, "kB")
-	case n < 1000_000_000:
-		return three(float64(n)/1e6, "MB")
 	}
-	return three(float64(n)/1e9, "GB")
+	v, units := float64(n), "kMGTPE"
+	for i := range units {
+		if v /= 1000; v < 999.5 || i == len(units)-1 {
+			return three(v, units[i:i+1]+"B")
+		}
+	}
+	return ""
 }

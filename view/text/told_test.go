@@ -89,7 +89,7 @@ func TestSpareConnection(t *testing.T) {
 
 // An instant before the first record has its sign.
 func TestInstants(t *testing.T) {
-	for at, want := range map[trace.Time]string{0: "0 ns", 1500: "1.50 µs", -122e9: "−122 s", 4e17: "4630 days", -1 << 63: "−106752 days"} {
+	for at, want := range map[trace.Time]string{0: "0 ns", 1500: "1.50 µs", -122e9: "−122 s", 4e17: "4630 d", -1 << 63: "−106752 d"} {
 		if got := instant(at); got != want {
 			t.Errorf("%d is %q, want %q", at, got, want)
 		}
@@ -133,4 +133,13 @@ func TestClockThatSteps(t *testing.T) {
 	x.Timings.DNS.Start -= 5e6
 	x.Timings.Send.End = x.Timings.Total.End + 5e6
 	wantIn(t, render(t, tr, Options{Width: 100}), "% is")
+}
+
+// A size has three digits, and fits its column, whatever it is.
+func TestSizes(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1.00 kB", 999_499: "999 kB", 999_500: "1.00 MB", 12_345_678: "12.3 MB", 1 << 40: "1.10 TB", 1<<63 - 1: "9.22 EB"} {
+		if got := bytesText(n); got != want || len(got) > sizeWidth {
+			t.Errorf("%d is %q, want %q", n, got, want)
+		}
+	}
 }
