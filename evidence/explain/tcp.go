@@ -31,7 +31,7 @@ func connectRefused(t *facts) []*trace.Finding {
 func connectTimeout(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range attempts(t, trace.AttemptTimeout) {
-		d := trace.Elapsed(c.Attempts[0].Start, c.Attempts[0].End).Std().Round(time.Millisecond)
+		d := trace.Duration(c.Attempts[0].End - c.Attempts[0].Start).Std().Round(time.Millisecond)
 		out = append(out, &trace.Finding{ID: ConnectTimeout, Severity: trace.Error, Connection: c.ID, Evidence: ofConnection(t, c.ID, trace.EventConnectStart, trace.EventConnectFailed),
 			Title:       fmt.Sprintf("%s did not answer within %v", c.Attempts[0].Address, d),
 			Explanation: "Neither a SYN-ACK nor a refusal came. A firewall that drops silently looks like this, and so does a machine that is down; one that rejects would have answered at once.",
@@ -48,7 +48,7 @@ func ipv6Broken(t *facts) []*trace.Finding {
 			continue
 		}
 		// A loser that was given up after a short race is how it should be.
-		lost := trace.Elapsed(c.Attempts[0].Start, c.Attempts[0].End)
+		lost := trace.Duration(c.Attempts[0].End - c.Attempts[0].Start)
 		if c.Attempts[0].Outcome == trace.AttemptCancelled && lost.Std() < 200*time.Millisecond {
 			continue
 		}
