@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -164,7 +165,7 @@ func (r *Reading) Open(ctx context.Context, captures ...io.Reader) error {
 			name = f.Name() + ": "
 		}
 		if r.o.Follow {
-			src = &following{ctx: ctx, r: in}
+			src = follow(ctx, in, r.story.analyzer.Idle)
 		}
 		f, err := capture.NewFileReader(bufio.NewReaderSize(src, 1<<20))
 		if err != nil {
@@ -280,22 +281,92 @@ func (r *Reading) Close() error {
 	return r.err
 }
 
-// following reads a file that grows.
+// following reads a file that grows, or a pipe.
 type following struct {
-	ctx context.Context
-	r   io.Reader
+	ctx  context.Context
+	r    io.Reader
+	idle func(silence time.Duration) // is told that nothing came for so long
+	// come is what a pipe gives, which is read elsewhere: nobody can wait there
+	// and look at the time; nil for a file. rest is what was not taken of it.
+	come chan chunk
+	rest []byte
+	err  error // after it
+}
+
+// chunk is what one read gave.
+type chunk struct {
+	b   []byte
+	err error
+}
+
+// pause is how long is waited for more before the time is looked at.
+const pause = 100 * time.Millisecond
+
+func follow(ctx context.Context, in io.Reader, idle func(time.Duration)) *following {
+	f := &following{ctx: ctx, r: in, idle: idle}
+	s, ok := in.(interface{ Stat() (fs.FileInfo, error) })
+	if !ok {
+		return f
+	}
+	if i, err := s.Stat(); err != nil || i.Mode().IsRegular() {
+		return f
+	}
+	f.come = make(chan chunk)
+	go func() {
+		for {
+			b := make([]byte, 64<<10)
+			n, err := in.Read(b)
+			select {
+			case f.come <- chunk{b[:n], err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return f
 }
 
 func (f *following) Read(p []byte) (int, error) {
+	var begin time.Time
 	for {
+		n, err := f.next(p)
+		if n > 0 || err != nil {
+			return n, err
+		}
+		if begin.IsZero() {
+			begin = time.Now()
+			f.idle(0)
+		} else {
+			f.idle(time.Since(begin))
+		}
+	}
+}
+
+// next reads what is there, or waits a little for more.
+func (f *following) next(p []byte) (int, error) {
+	if f.come == nil {
 		n, err := f.r.Read(p)
 		if n > 0 || err != nil && err != io.EOF {
 			return n, err
 		}
+	}
+	if len(f.rest) == 0 {
+		if f.err != nil {
+			return 0, f.err
+		}
 		select {
 		case <-f.ctx.Done():
 			return 0, io.EOF
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(pause):
+			return 0, nil
+		case c := <-f.come:
+			f.rest, f.err = c.b, c.err
 		}
 	}
+	n := copy(p, f.rest)
+	f.rest = f.rest[n:]
+	return n, nil
 }

@@ -54,7 +54,7 @@ func (d Duration) String() string {
 	case s < 1e7:
 		return Three(s/3600) + " h"
 	default:
-		return Three(s/86400) + " days"
+		return Three(s/86400) + " d"
 	}
 }
 

@@ -97,9 +97,9 @@ type Body struct {
 	// Content is the content as transferred, when the analysis was asked to
 	// keep it; shorter than WireSize where only the beginning was kept.
 	Content []byte `json:"-"`
-	// Redacted is by how many bytes Content became shorter (or longer, below 0)
-	// when secrets were taken out.
-	Redacted int64 `json:"-"`
+	// Plain is the content without its coding, where redaction had to look
+	// behind it and masked something; nil elsewhere.
+	Plain []byte `json:"-"`
 	// Pieces say where the content stood, as transferred.
 	Pieces []Piece `json:"-"`
 }

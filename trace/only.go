@@ -1,7 +1,10 @@
 package trace
 
+import "slices"
+
 // Only returns the part of the trace that belongs to some exchanges: those
-// that led to them, their connections, lookups and packets, and their events.
+// that led to them, their connections, lookups and packets, their events, and
+// the findings about any of these: by what they name, or by their evidence.
 // IDs stay as they are in t, so references keep their meaning. It returns nil
 // if there is no such exchange.
 func (t *Trace) Only(wanted ...int) *Trace {
@@ -60,11 +63,9 @@ func (t *Trace) Only(wanted ...int) *Trace {
 		}
 	}
 	for _, f := range t.Findings {
-		for _, id := range f.Evidence {
-			if kept[id] {
-				out.Findings = append(out.Findings, f)
-				break
-			}
+		about := f.Exchange == 0 && (conns[f.Connection] || lookups[f.Lookup] || slices.ContainsFunc(f.Evidence, func(id int) bool { return kept[id] }))
+		if exchanges[f.Exchange] || about {
+			out.Findings = append(out.Findings, f)
 		}
 	}
 	return out

@@ -96,6 +96,8 @@ type Event struct {
 	// payloads its beginning. RawLength is its whole length.
 	Raw       []byte `json:"-"`
 	RawLength int    `json:"raw_length,omitempty"`
+	// Masked tells that secrets in Raw were masked in their places.
+	Masked bool `json:"masked,omitempty"`
 	// ARP and ICMP hold what rules ask of such messages, so that none has to
 	// read it out of Text; nil in other events.
 	ARP  *ARP  `json:"-"`
@@ -190,6 +192,9 @@ type Packet struct {
 	Hex    string  `json:"hex,omitempty"`
 	// Raw is the packet itself, where it was kept.
 	Raw []byte `json:"-"`
+	// Masked tells that secrets in Raw were masked in their places; checksums
+	// are those of the packet as it was.
+	Masked bool `json:"masked,omitempty"`
 }
 
 // Layer is one protocol's share of a packet.

@@ -1,6 +1,10 @@
 package trace
 
-import "testing"
+import (
+	"math"
+	"strings"
+	"testing"
+)
 
 func sample() *Trace {
 	return &Trace{
@@ -46,5 +50,39 @@ func TestBetweenNamesItsEvents(t *testing.T) {
 	}
 	if Between(b, a) != nil || Between(nil, a) != nil {
 		t.Error("an interval that was not observed")
+	}
+}
+
+func TestOnlyKeepsFindingsByWhatTheyName(t *testing.T) {
+	tr := sample()
+	tr.Findings = []*Finding{{ID: "of 2", Exchange: 2}, {ID: "of 3", Exchange: 3}, {ID: "of another, by an event of this connection", Exchange: 2, Evidence: []int{2}}, {ID: "of connection 1", Connection: 1},
+		{ID: "of connection 2", Connection: 2}, {ID: "of the lookup", Lookup: 1}, {ID: "of none"}, {ID: "by evidence", Evidence: []int{9, 1}}}
+	var got []string
+	for _, f := range tr.Only(1).Findings {
+		got = append(got, string(f.ID))
+	}
+	if want := "of connection 1, of the lookup, by evidence"; strings.Join(got, ", ") != want {
+		t.Errorf("%q, want %s", got, want)
+	}
+}
+
+// Lengths of time and shares are never below nothing, and never more than there
+// is.
+func TestElapsedAndShare(t *testing.T) {
+	for _, c := range []struct {
+		a, b Time
+		want Duration
+	}{{0, 5, 5}, {5, 5, 0}, {5, 0, 0}, {-5, 5, 10}, {math.MinInt64, math.MaxInt64, math.MaxInt64}, {math.MaxInt64, math.MinInt64, 0}} {
+		if got := Elapsed(c.a, c.b); got != c.want {
+			t.Errorf("from %d to %d: %d", c.a, c.b, got)
+		}
+	}
+	for _, c := range []struct {
+		part, whole int64
+		want        float64
+	}{{1, 4, 0.25}, {-1, 4, 0}, {5, 4, 1}, {1, 0, 0}, {1, -4, 0}, {math.MaxInt64, math.MaxInt64, 1}} {
+		if got := Share(c.part, c.whole); got != c.want {
+			t.Errorf("%d of %d: %v", c.part, c.whole, got)
+		}
 	}
 }

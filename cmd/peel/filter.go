@@ -127,7 +127,8 @@ func (f *filter) exchange(t *trace.Trace, x *trace.Exchange) bool {
 		}
 	}
 	if f.status != "" {
-		if x.Response == nil != f.failed || x.Response != nil && (x.Response.Status < f.low || x.Response.Status > f.high) {
+		bad := x.Response == nil || x.Failure != nil
+		if f.failed && !bad || !f.failed && (x.Response == nil || x.Response.Status < f.low || x.Response.Status > f.high) {
 			return false
 		}
 	}

@@ -98,9 +98,9 @@ func newFlags() (*options, *pflag.FlagSet) {
 	f.Lookup("json").NoOptDefVal = "-"
 	f.StringVar(&o.har, "har", "", "write the requests as HAR 1.2 to that file (- is stdout)")
 	f.StringVar(&o.packets, "packets", "auto", "capture this run's packets: auto (when it may), on, off")
-	f.StringVar(&o.pcap, "pcap", "", "store the capture as pcapng in that file, which peel read and Wireshark open")
+	f.StringVar(&o.pcap, "pcap", "", "store the capture as pcapng in that file, which peel read and Wireshark open; what went unencrypted is in it")
 	f.BoolVar(&o.pcapSecrets, "pcap-secrets", false, "store the TLS secrets in it too: whoever has the file can read all")
-	f.StringVar(&o.redact, "redact", "on", "hide secrets in stored output; off shows them")
+	f.StringVar(&o.redact, "redact", "on", "hide secrets in what is shown and stored; off shows them")
 	f.StringVar(&o.failOn, "fail-on", "", "exit with 4 when there is a finding of that level: info, warning, error")
 	f.StringVar(&o.color, "color", "auto", "colour: auto, always, never (NO_COLOR is honoured)")
 	f.BoolVar(&o.lab, "lab", false, "do it inside the lab: an origin and a name server in this process")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,7 @@ func (g *get) run(ctx context.Context) int {
 		ctx, cancel = context.WithTimeout(ctx, seconds(g.o.maxTime))
 		defer cancel()
 	}
+	g.warnOfProxy()
 	recording, err := peel.Record(peel.RecordOptions{Evidence: evidence, Whole: true, Packets: g.packets(), Limits: g.limits()})
 	if err != nil {
 		fmt.Fprintf(g.std.err, "peel: %v\n", err)
@@ -204,14 +206,19 @@ func headText(r *client.Response) string {
 }
 
 // sink is where a body goes: a file, stdout, or nowhere when stdout is the
-// terminal on which the story is told.
+// terminal on which the story is told. A terminal gets no binary content
+// unless that is asked for by name.
 func (g *get) sink(t target) (io.Writer, func() error, error) {
 	switch {
 	case t.output == "" && (g.jsonToStdout() || g.storyOnStdout() && !g.o.include && !g.o.head):
 		return io.Discard, func() error { return nil }, nil
 	case t.output == "" || t.output == "-":
 		g.output.Lock()
-		return g.std.out, func() error { g.output.Unlock(); return nil }, nil
+		w := io.Writer(g.std.out)
+		if t.output == "" && term.IsTerminal(int(g.std.out.Fd())) {
+			w = &textOnly{w: w}
+		}
+		return w, func() error { g.output.Unlock(); return nil }, nil
 	}
 	f, err := os.Create(t.output)
 	if err != nil {
@@ -220,12 +227,22 @@ func (g *get) sink(t target) (io.Writer, func() error, error) {
 	return f, f.Close, nil
 }
 
+// textOnly passes on what a terminal can show.
+type textOnly struct{ w io.Writer }
+
+func (t *textOnly) Write(p []byte) (int, error) {
+	if bytes.IndexByte(p, 0) >= 0 {
+		return 0, errors.New("the body is binary, which a terminal cannot show; -o FILE keeps it, -o - shows it all the same")
+	}
+	return t.w.Write(p)
+}
+
 func (g *get) jsonToStdout() bool { return g.o.json == "-" || g.o.har == "-" }
 
 // storyOnStdout tells whether the story is what stdout is for: when a person
 // looks at it and the body goes nowhere or elsewhere.
 func (g *get) storyOnStdout() bool {
-	return len(g.o.outputs) == 0 && term.IsTerminal(int(g.std.out.Fd()))
+	return !g.o.silent && len(g.o.outputs) == 0 && term.IsTerminal(int(g.std.out.Fd()))
 }
 
 func (g *get) saveCookies() error {
@@ -255,14 +272,15 @@ func (g *get) report(ctx context.Context, t *trace.Trace, err error) int {
 	case g.o.failOn != "" && severity(t) >= trace.Severity(g.o.failOn).Rank():
 		code = exitLimit
 	}
+	shown := redact.Apply(t, g.mode())
 	if g.o.json != "" {
-		if werr := g.writeJSON(t); werr != nil {
+		if werr := g.writeJSON(shown); werr != nil {
 			fmt.Fprintf(g.std.err, "peel: --json: %v\n", werr)
 			return exitFailed
 		}
 	}
 	if g.o.har != "" {
-		if werr := writeHAR(g.std.out, g.o.har, redact.Apply(t, g.mode())); werr != nil {
+		if werr := writeHAR(g.std.out, g.o.har, shown); werr != nil {
 			fmt.Fprintf(g.std.err, "peel: --har: %v\n", werr)
 			return exitFailed
 		}
@@ -272,14 +290,14 @@ func (g *get) report(ctx context.Context, t *trace.Trace, err error) int {
 		if g.storyOnStdout() {
 			w = g.std.out
 		}
-		g.writeStory(w, t)
+		g.writeStory(w, shown)
 	}
 	// The story tells a failure of the request itself; what is wrong on this
 	// side of it, or silently, is told here in one line.
 	var e *client.Error
-	told := errors.As(err, &e) && !g.o.silent && g.o.json != "-"
+	told := errors.As(err, &e) && !g.o.silent && g.o.json != "-" && g.o.har != "-"
 	if err != nil && (!told || errors.As(err, &status)) {
-		fmt.Fprintf(g.std.err, "peel: %s\n", explained(err))
+		fmt.Fprintf(g.std.err, "peel: %s\n", redact.Words(t, g.mode())(explained(err)))
 	}
 	return code
 }
@@ -305,7 +323,7 @@ func (g *get) writeJSON(t *trace.Trace) error {
 	if g.o.verbose > 1 {
 		o.Fields, o.PacketFields = analyze.Fields, analyze.PacketFields
 	}
-	return jsontrace.Write(w, redact.Apply(t, g.mode()), o)
+	return jsontrace.Write(w, t, o)
 }
 
 func (g *get) writeStory(w *os.File, t *trace.Trace) {

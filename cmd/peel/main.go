@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"peel/view/jsontrace"
+	"peel/view/redact"
 )
 
 // Exit codes: a contract with scripts.
@@ -106,6 +107,6 @@ func run(ctx context.Context, args []string, std streams) int {
 
 // bad reports wrong usage.
 func bad(std streams, err error) int {
-	fmt.Fprintf(std.err, "peel: %v\n      see peel help\n", err)
+	fmt.Fprintf(std.err, "peel: %s\n      see peel help\n", redact.Text(err.Error()))
 	return exitUsage
 }

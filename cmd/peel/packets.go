@@ -9,6 +9,7 @@ import (
 	"peel/evidence/analyze"
 	"peel/trace"
 	"peel/view/jsontrace"
+	"peel/view/redact"
 	"peel/view/text"
 )
 
@@ -23,6 +24,8 @@ type packetLines struct {
 	err   error
 	begin func() time.Time // of the capture, known when there is a packet
 	start time.Time
+
+	secrets redact.Stream
 }
 
 func (r *read) newPacketLines(begin func() time.Time) *packetLines {
@@ -41,6 +44,13 @@ func (l *packetLines) packet(p *trace.Packet) {
 	}
 	if l.err != nil || !l.r.filter.packet(l.start, p) {
 		return
+	}
+	if l.r.mode() == redact.On {
+		masked := *p
+		if p = &masked; l.r.verbose > 1 {
+			l.secrets.Packet(p)
+		}
+		p.Text = redact.Text(p.Text)
 	}
 	if l.json {
 		fields := analyze.PacketFields(p)

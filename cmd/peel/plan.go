@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -56,13 +54,17 @@ func (o *options) plan(flags *pflag.FlagSet, std streams) (*get, error) {
 		r := &session.Request{Method: "GET", URL: u, Input: arg, Header: header.Clone(), KeepMethod: o.method != ""}
 		switch {
 		case o.get && body != nil:
-			if r.URL, err = withQuery(u, string(body)); err != nil {
+			query, err := body.all()
+			if err != nil {
+				return nil, err
+			}
+			if r.URL, err = withQuery(u, string(query)); err != nil {
 				return nil, err
 			}
 		case body != nil:
 			r.Method = "POST"
-			r.ContentLength = int64(len(body))
-			r.Body = func() (io.Reader, error) { return bytes.NewReader(body), nil }
+			r.ContentLength = body.size()
+			r.Body = body.open
 			if contentType != "" && !header.Has("Content-Type") {
 				r.Header.Add("Content-Type", contentType)
 			}
@@ -124,71 +126,6 @@ func (o *options) header() (httpfield.List, error) {
 		}
 	}
 	return l, nil
-}
-
-// maxInput bounds a body read from a file or stdin, which is kept so that it
-// can be sent again.
-const maxInput = 1 << 30
-
-func (o *options) body(std streams) (body []byte, contentType string, err error) {
-	if o.jsonBody != "" {
-		if len(o.data)+len(o.dataRaw)+len(o.dataBinary) > 0 {
-			return nil, "", errors.New("--json-body and --data exclude each other; give one")
-		}
-		b, err := fileOrText(o.jsonBody, std)
-		return b, "application/json", err
-	}
-	var parts [][]byte
-	for _, d := range o.data {
-		b, err := fileOrText(d, std)
-		if err != nil {
-			return nil, "", err
-		}
-		if strings.HasPrefix(d, "@") {
-			// As curl does: line ends of a file are taken out of form data.
-			b = bytes.ReplaceAll(bytes.ReplaceAll(b, []byte("\n"), nil), []byte("\r"), nil)
-		}
-		parts = append(parts, b)
-	}
-	for _, d := range o.dataRaw {
-		parts = append(parts, []byte(d))
-	}
-	for _, d := range o.dataBinary {
-		b, err := fileOrText(d, std)
-		if err != nil {
-			return nil, "", err
-		}
-		parts = append(parts, b)
-	}
-	if parts == nil {
-		return nil, "", nil
-	}
-	return bytes.Join(parts, []byte("&")), "application/x-www-form-urlencoded", nil
-}
-
-// fileOrText gives the text, or with @ what the file holds.
-func fileOrText(s string, std streams) ([]byte, error) {
-	name, ok := strings.CutPrefix(s, "@")
-	if !ok {
-		return []byte(s), nil
-	}
-	r := std.in
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, fmt.Errorf("the body: %w", err)
-		}
-		defer f.Close()
-		r = f
-	}
-	b, err := io.ReadAll(io.LimitReader(r, maxInput+1))
-	if err == nil && len(b) > maxInput {
-		err = errors.New("larger than 1 GiB")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the body from %s: %w", name, err)
-	}
-	return b, nil
 }
 
 func (o *options) clientOptions(c *client.Options) error {

@@ -73,9 +73,9 @@ func newReadFlags(r *read) *pflag.FlagSet {
 	f.IntVar(&r.open, "open", 0, "tell the story of that request")
 	f.BoolVar(&r.packets, "packets", false, "list the packets, a line each")
 	f.StringVar(&r.why, "why", "", "N: what packet N was for; X/NAME, X/body:BYTE: which packets carried a header or a byte of request X")
-	f.BoolVar(&r.follow, "follow", false, "go on when the file grows, until interrupted")
+	f.BoolVar(&r.follow, "follow", false, "go on when the file grows, until interrupted; requests are told as they end")
 	f.StringVar(&r.filter.host, "host", "", "only requests to that host; *.example.com is every name below it")
-	f.StringVar(&r.filter.status, "status", "", "only responses with that status: 404, 5xx, 400-499, failed")
+	f.StringVar(&r.filter.status, "status", "", "only responses with that status: 404, 5xx, 400-499; failed: those that are missing or not whole")
 	f.StringVar(&r.filter.method, "method", "", "only requests with that method")
 	f.StringVar(&r.filter.address, "address", "", "only what an address took part in: IP, IP:PORT or prefix")
 	f.IntVar(&r.filter.stream, "stream", 0, "only connection N")
@@ -90,7 +90,7 @@ func newReadFlags(r *read) *pflag.FlagSet {
 	f.BoolVar(&r.pcapSecrets, "pcap-secrets", false, "store the TLS secrets in it too, those of --keylog among them")
 	f.IntVar(&r.most, "max-requests", 50_000, "at most that many requests; the ones past it are counted")
 	f.IntVar(&r.limit, "max-packets", 10_000, "at most that many packets in --json")
-	f.StringVar(&r.redact, "redact", "on", "hide secrets in stored output; off shows them")
+	f.StringVar(&r.redact, "redact", "on", "hide secrets in what is shown and stored; off shows them")
 	f.StringVar(&r.failOn, "fail-on", "", "exit with 4 when there is a finding of that level: info, warning, error")
 	f.StringVar(&r.color, "color", "auto", "colour: auto, always, never (NO_COLOR is honoured)")
 	return f
@@ -142,7 +142,12 @@ func (r *read) run(ctx context.Context) int {
 	if limits.Roots, err = r.roots(); err != nil {
 		return bad(r.std, err)
 	}
-	rd := peel.NewReading(peel.ReadOptions{Limits: limits, Follow: r.follow})
+	o := peel.ReadOptions{Limits: limits, Follow: r.follow}
+	rows := r.newRows()
+	if rows != nil {
+		o.OnEnd = rows.part
+	}
+	rd := peel.NewReading(o)
 	file, err := createPcap(r.pcap, r.pcapSecrets, r.mode(), rd.Store)
 	if err != nil {
 		return bad(r.std, err)
@@ -205,7 +210,10 @@ func (r *read) run(ctx context.Context) int {
 		if err := lines.flush(); err != nil {
 			return exitFailed
 		}
-		return r.code(nil)
+		return r.code(0)
+	}
+	if rows != nil {
+		return rows.end(rd.Trace())
 	}
 	return r.report(rd.Trace())
 }
@@ -282,6 +290,14 @@ type stdin struct{ io.Reader }
 
 func (stdin) Name() string { return "-" }
 
+// Stat tells what standard input is, where it is a file.
+func (s stdin) Stat() (os.FileInfo, error) {
+	if f, ok := s.Reader.(*os.File); ok {
+		return f.Stat()
+	}
+	return nil, os.ErrInvalid
+}
+
 // report shows the trace.
 func (r *read) report(t *trace.Trace) int {
 	if whyPacket(r.why) > 0 || r.why != "" {
@@ -291,7 +307,7 @@ func (r *read) report(t *trace.Trace) int {
 		if err != nil {
 			return bad(r.std, err)
 		}
-		return r.code(t)
+		return r.code(severity(t))
 	}
 	t = r.filter.apply(t)
 	if r.open > 0 {
@@ -301,10 +317,7 @@ func (r *read) report(t *trace.Trace) int {
 		}
 		t = t.Only(x.ID)
 	}
-	shown := t
-	if r.har != "" || r.json != "" {
-		shown = redact.Apply(t, r.mode())
-	}
+	shown := redact.Apply(t, r.mode())
 	if r.har != "" {
 		if err := writeHAR(r.std.out, r.har, shown); err != nil {
 			fmt.Fprintf(r.std.err, "peel: --har: %v\n", err)
@@ -323,10 +336,10 @@ func (r *read) report(t *trace.Trace) int {
 	}
 	if r.json != "-" && r.har != "-" {
 		w := bufio.NewWriter(r.std.out)
-		text.Write(w, t, r.textOptions(t))
+		text.Write(w, shown, r.textOptions(shown))
 		w.Flush()
 	}
-	return r.code(t)
+	return r.code(severity(t))
 }
 
 func (r *read) writeTo(name string, write func(io.Writer) error) error {
@@ -378,12 +391,13 @@ func (r *read) mode() redact.Mode {
 	return redact.On
 }
 
-// code is the exit code: what could not be read is a failure.
-func (r *read) code(t *trace.Trace) int {
+// code is the exit code, by the rank of the worst finding: what could not be
+// read is a failure.
+func (r *read) code(worst int) int {
 	switch {
 	case r.damaged > 0:
 		return exitFailed
-	case t != nil && r.failOn != "" && severity(t) >= trace.Severity(r.failOn).Rank():
+	case r.failOn != "" && worst >= trace.Severity(r.failOn).Rank():
 		return exitLimit
 	}
 	return exitDone

@@ -8,6 +8,7 @@ import (
 
 	"peel/evidence/analyze"
 	"peel/trace"
+	"peel/view/redact"
 	"peel/view/text"
 )
 
@@ -34,9 +35,13 @@ func (r *read) tellWhy(w io.Writer, t *trace.Trace) error {
 		if r.filter.wanted == nil {
 			return fmt.Errorf("--why: there is no packet %d", n)
 		}
-		text.Why(w, t, r.filter.wanted, analyze.PacketFields(r.filter.wanted), terminal(r.std.out, r.color))
+		alone := *t
+		alone.Packets = []*trace.Packet{r.filter.wanted}
+		shown := redact.Apply(&alone, r.mode())
+		text.Why(w, shown, shown.Packets[0], analyze.PacketFields(shown.Packets[0]), terminal(r.std.out, r.color))
 		return nil
 	}
+	t = redact.Apply(t, r.mode())
 	id, what, ok := strings.Cut(r.why, "/")
 	n, err := strconv.Atoi(id)
 	if !ok || err != nil || what == "" {

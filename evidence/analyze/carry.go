@@ -93,9 +93,12 @@ func (f *flow) finish(t *trace.Connection) {
 }
 
 func (f *flow) carried(d int) []trace.Sent {
-	out := make([]trace.Sent, len(f.sent[d]))
-	for i, s := range f.sent[d] {
-		out[i] = trace.Sent{Offset: s.offset, Packet: int(s.packet), At: int32(s.at), Length: int32(s.length)}
+	out := make([]trace.Sent, 0, len(f.sent[d]))
+	for _, s := range f.sent[d] {
+		// What is older than the stream as the capture has it stands nowhere in it.
+		if skip := min(max(-s.offset, 0), int64(s.length)); skip < int64(s.length) {
+			out = append(out, trace.Sent{Offset: s.offset + skip, Packet: int(s.packet), At: int32(s.at) + int32(skip), Length: int32(int64(s.length) - skip)})
+		}
 	}
 	slices.SortStableFunc(out, func(a, b trace.Sent) int { return cmp.Compare(a.Offset, b.Offset) })
 	return out

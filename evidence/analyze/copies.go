@@ -26,7 +26,7 @@ type copies struct {
 type sighting struct {
 	at      clock.Time
 	packet  int
-	bytes   uint32 // a checksum of what IP carries
+	bytes   uint64 // two checksums of what IP carries: of one alone, packets that differ in a digit have the same now and then
 	length  int32
 	id      uint32
 	part    int // of a datagram: where the fragment begins
@@ -75,13 +75,13 @@ func (a *Analyzer) copied(w *wire, p *packet, b []byte) bool {
 	}
 	h := &p.ip
 	body := h.Payload(b)
-	s := sighting{at: a.now, packet: p.id, bytes: crc32.Checksum(body, castagnoli), length: int32(h.Total), id: h.ID, part: h.FragmentOffset,
+	s := sighting{at: a.now, packet: p.id, bytes: uint64(crc32.ChecksumIEEE(body))<<32 | uint64(crc32.Checksum(body, castagnoli)), length: int32(h.Total), id: h.ID, part: h.FragmentOffset,
 		network: p.network, src: h.Src, dst: h.Dst}
 	if p.net.at > 0 && p.net.at <= len(p.rec.Data) {
 		s.place = crc32.Checksum(p.rec.Data[:min(p.net.at, 16)], castagnoli)
 	}
 	ends := addrHash(h.Src)*31 + addrHash(h.Dst)
-	slot := &c.seen[(s.bytes^ends^s.id*0x9e3779b1^uint32(s.part))%maxSightings]
+	slot := &c.seen[(uint32(s.bytes)^ends^s.id*0x9e3779b1^uint32(s.part))%maxSightings]
 	from := &c.senders[ends%maxSenders]
 	fresh := from.src != h.Src || from.dst != h.Dst
 	if fresh {

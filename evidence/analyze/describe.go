@@ -202,7 +202,7 @@ func checked(p *trace.Packet, l trace.Layer, fields []trace.Field, name string, 
 			i = j
 		}
 	}
-	if i < 0 || p.Captured < p.Length {
+	if i < 0 || p.Captured < p.Length || p.Masked {
 		return fields
 	}
 	at := p.Layers[i].Offset

@@ -73,6 +73,9 @@ func (x *exchange) trace(a *Analyzer) *trace.Exchange {
 	}
 	if t.Failure == nil && x.number == 0 {
 		t.Failure = x.fault
+		if c := x.conn; c != nil && t.Response == nil && c.tr.Failure != nil && c.tr.Failure.Layer == trace.LayerTLS {
+			t.Failure = c.tr.Failure // why there was no answer
+		}
 	}
 	if x.conn != nil {
 		if t.Protocol == "" {

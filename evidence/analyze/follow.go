@@ -13,8 +13,9 @@ import (
 // analysed: what was handed out is forgotten.
 type following struct {
 	consume func(part *trace.Trace)
-	event   int // the newest ID
-	fresh   int // records since the last look
+	event   int        // the newest ID
+	fresh   int        // records since the last look
+	quiet   clock.Time // since the last record, as far as Idle was told
 }
 
 // OnEnd has f called with what has ended, as it ends: a part of the trace that
@@ -52,6 +53,17 @@ func (a *Analyzer) look() {
 
 // Flush hands out what has ended by now. It does nothing without OnEnd.
 func (a *Analyzer) Flush() { a.handOut(false) }
+
+// Idle does what Flush does when no record has come for so long: where nothing
+// follows, what has ended would wait for the next record. Tell it first of the
+// moment when the silence begins, with 0.
+func (a *Analyzer) Idle(silence time.Duration) {
+	if f := a.follow; f != nil {
+		f.quiet = clock.Time(silence)
+		a.handOut(false)
+		f.quiet = 0
+	}
+}
 
 func (a *Analyzer) handOut(all bool) {
 	f := a.follow
@@ -112,8 +124,9 @@ func (c *conn) handedOut() {
 // takeEnded takes what has ended out of what is open, in the order of the
 // beginnings.
 func (a *Analyzer) takeEnded(all bool) (exchanges []*exchange, conns []*conn, lookups []*lookup) {
+	now := a.now + a.follow.quiet
 	a.order.exchanges = slices.DeleteFunc(a.order.exchanges, func(x *exchange) bool {
-		if !all && !x.over(a.now) {
+		if !all && !x.over(now) {
 			return false
 		}
 		exchanges = append(exchanges, x)
@@ -124,7 +137,7 @@ func (a *Analyzer) takeEnded(all bool) (exchanges []*exchange, conns []*conn, lo
 		return true
 	})
 	a.order.lookups = slices.DeleteFunc(a.order.lookups, func(l *lookup) bool {
-		if !all && !l.over(a.now) {
+		if !all && !l.over(now) {
 			return false
 		}
 		lookups = append(lookups, l)
@@ -132,7 +145,7 @@ func (a *Analyzer) takeEnded(all bool) (exchanges []*exchange, conns []*conn, lo
 		return true
 	})
 	a.order.conns = slices.DeleteFunc(a.order.conns, func(c *conn) bool {
-		if !all && !c.over(a.now) {
+		if !all && !c.over(now) {
 			return false
 		}
 		conns = append(conns, c)

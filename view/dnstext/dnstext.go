@@ -258,7 +258,7 @@ func (o *Writer) Result(q dns.Question, r *recursor.Result, took time.Duration) 
 // Story tells a lookup on this machine: what was asked in which order, and
 // what came of it.
 func (o *Writer) Story(l *trace.Lookup, sources string, differences []stub.Difference) {
-	took := round(time.Duration(l.End - l.Start))
+	took := round(trace.Elapsed(l.Start, l.End).Std())
 	if l.Failure != nil {
 		o.line("%s: %s in %s", o.bold(l.Name), o.bad(string(l.Failure.Code)), took)
 		o.line("%s", l.Failure.Seen)

@@ -180,14 +180,20 @@ func marshal(v any) ([]byte, error) {
 	return bytes.TrimRight(b.Bytes(), "\n"), err
 }
 
-// findingsOf tells which findings rest on events of which exchange.
+// findingsOf tells which findings are about which exchange: by what they name,
+// or by the events that they rest on.
 func findingsOf(t *trace.Trace) map[int][]trace.FindingID {
 	out := map[int][]trace.FindingID{}
+	add := func(exchange int, id trace.FindingID) {
+		if exchange != 0 && !slices.Contains(out[exchange], id) {
+			out[exchange] = append(out[exchange], id)
+		}
+	}
 	for _, f := range t.Findings {
+		add(f.Exchange, f.ID)
 		for _, id := range f.Evidence {
-			e := t.Event(id)
-			if e != nil && e.Exchange != 0 && !slices.Contains(out[e.Exchange], f.ID) {
-				out[e.Exchange] = append(out[e.Exchange], f.ID)
+			if e := t.Event(id); e != nil && f.Exchange == 0 {
+				add(e.Exchange, f.ID)
 			}
 		}
 	}
@@ -389,8 +395,11 @@ const maxDecoded = 64 << 20
 
 // plainBody returns a body without its coding, and whether all of it is there.
 func plainBody(b trace.Body) ([]byte, bool) {
-	if int64(len(b.Content))+b.Redacted < b.WireSize {
+	if int64(len(b.Content)) < b.WireSize {
 		return nil, false
+	}
+	if b.Plain != nil {
+		return b.Plain, true
 	}
 	if b.Encoding == "" {
 		return b.Content, true

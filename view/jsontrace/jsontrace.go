@@ -3,6 +3,8 @@
 package jsontrace
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -24,34 +26,91 @@ type Options struct {
 	PacketFields func(*trace.Packet) []trace.Field
 }
 
-// Write writes the trace, indented, with a line end.
+// Write writes the trace, indented, with a line end. It makes the text of one
+// part after the other, so that all of it is never in memory.
 func Write(w io.Writer, t *trace.Trace, o Options) error {
-	if o.PacketFields != nil {
-		whole := *t
-		whole.Packets = make([]*trace.Packet, len(t.Packets))
-		for i, p := range t.Packets {
+	out := &writer{w: bufio.NewWriterSize(w, 1<<16)}
+	v := reflect.ValueOf(t).Elem()
+	out.text("{")
+	first := true
+	for i := range v.NumField() {
+		name, opts, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		f := v.Field(i)
+		if name == "-" || strings.Contains(opts, "omitempty") && (f.IsZero() || f.Kind() == reflect.Slice && f.Len() == 0) {
+			continue
+		}
+		if !first {
+			out.text(",")
+		}
+		first = false
+		out.text("\n  \"" + name + "\": ")
+		if f.Kind() != reflect.Slice || f.Len() == 0 {
+			out.value(f.Interface(), "  ")
+			continue
+		}
+		out.text("[")
+		for j := range f.Len() {
+			if j > 0 {
+				out.text(",")
+			}
+			out.text("\n    ")
+			out.value(o.whole(t, f.Index(j).Interface()), "    ")
+		}
+		out.text("\n  ]")
+	}
+	out.text("\n}\n")
+	if out.err == nil {
+		out.err = out.w.Flush()
+	}
+	return out.err
+}
+
+// whole is a part of a trace with the fields that were asked for.
+func (o Options) whole(t *trace.Trace, part any) any {
+	switch p := part.(type) {
+	case *trace.Event:
+		if o.Fields != nil {
+			c := *p
+			c.Fields = o.Fields(t, p)
+			c.Hex = hex.EncodeToString(p.Raw)
+			return &c
+		}
+	case *trace.Packet:
+		if o.PacketFields != nil {
 			c := *p
 			c.Fields = o.PacketFields(p)
 			c.Hex = hex.EncodeToString(p.Raw)
-			whole.Packets[i] = &c
+			return &c
 		}
-		t = &whole
 	}
-	if o.Fields != nil {
-		whole := *t
-		whole.Events = make([]*trace.Event, len(t.Events))
-		for i, e := range t.Events {
-			c := *e
-			c.Fields = o.Fields(t, e)
-			c.Hex = hex.EncodeToString(e.Raw)
-			whole.Events[i] = &c
-		}
-		t = &whole
+	return part
+}
+
+// writer writes JSON a value at a time.
+type writer struct {
+	w   *bufio.Writer
+	buf bytes.Buffer
+	err error
+}
+
+func (w *writer) text(s string) {
+	if w.err == nil {
+		_, w.err = w.w.WriteString(s)
 	}
-	e := json.NewEncoder(w)
+}
+
+// value writes a value whose lines after the first begin with indent.
+func (w *writer) value(v any, indent string) {
+	if w.err != nil {
+		return
+	}
+	w.buf.Reset()
+	e := json.NewEncoder(&w.buf)
 	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(t)
+	e.SetIndent(indent, "  ")
+	if w.err = e.Encode(v); w.err == nil {
+		_, w.err = w.w.Write(bytes.TrimRight(w.buf.Bytes(), "\n"))
+	}
 }
 
 // Schema returns the JSON Schema (draft 2020-12) of what Write writes. It is

@@ -1,6 +1,8 @@
 package redact
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -9,6 +11,7 @@ import (
 	"testing"
 
 	"peel/trace"
+	"peel/wire/http2"
 )
 
 // request is a trace of one exchange that everybody may change.
@@ -190,13 +193,16 @@ func TestHeaders(t *testing.T) {
 		{"Authorization", "Bearer abcdefgh", "Bearer [redacted]"},
 		{"Authorization", "abcdefgh", "[redacted]"},
 		{"Proxy-Authorization", "Basic YTpi", "Basic [redacted]"},
-		{"Cookie", "a=1; b=22222; c", "a=[redacted]; b=[redacted];[redacted]"},
+		{"Cookie", "a=1; b=22222; c", "a=[redacted]; [redacted]; [redacted]"},
 		{"Set-Cookie", "sid=abcdef; Path=/; HttpOnly", "sid=[redacted]; Path=/; HttpOnly"},
 		{"Set-Cookie", "abcdef", "[redacted]"},
 		{"X-API-Key", "k", "[redacted]"},
 		{"Location", "/next?token=abcdef&page=2", "/next?token=[redacted]&page=2"},
 		{"Location", "/next?token=ab&page=2", "/next?[redacted]&page=2"},
-		{"Location", "https://ada:lovelace@example.com/x", "https://[redacted]@example.com/x"},
+		{"X-Forwarded-Auth", "Bearer abcdefgh", "Bearer [redacted]"},
+		{"WWW-Authenticate", "Bearer realm=\"x\"", "Bearer realm=\"x\""},
+		{"X-User", "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl", "[redacted]"},
+		{"Location", "https://ada:lovelace@example.com/x", "https://ada:[redacted]@example.com/x"},
 		{"Link", "</?key=abcdef>; rel=next", "</?key=[redacted]>; rel=next"},
 		{"Content-Type", "text/html; charset=utf-8", "text/html; charset=utf-8"},
 		{"X-Request-Id", "abcdef", "abcdef"},
@@ -210,38 +216,123 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// Bytes of a message of headers go away as a whole: what HPACK has packed or
-// is shorter than what can be searched for would else be read from them.
-func TestBytesOfHeadsGoAway(t *testing.T) {
-	for _, cookie := range []string{"sid=ab", "sid=abcdef"} {
+// The bytes of a head keep their length and place; what is a secret in them is
+// masked, be it packed by HPACK, or so short that it is not searched for; and so
+// in the packets that carried them, over which it may be spread.
+func TestBytesOfHeadsAreMaskedInPlace(t *testing.T) {
+	for _, cookie := range []string{"ab", "abcdef"} {
+		line := "Cookie: sid=" + cookie + "\r\n"
+		head := "GET / HTTP/1.1\r\nHost: x\r\n" + line + "Accept: */*\r\n\r\n"
+		at := strings.Index(head, line)
 		in := request(func(x *trace.Exchange) {
-			x.Request.Headers = []trace.Header{{Name: "cookie", Value: cookie}}
+			x.Request.Headers = []trace.Header{{Name: "Host", Value: "x", Bytes: &trace.Range{Space: trace.SpaceStream, Connection: 1, Direction: trace.Out, Offset: 16, Length: 9}},
+				{Name: "Cookie", Value: "sid=" + cookie, Bytes: &trace.Range{Space: trace.SpaceStream, Connection: 1, Direction: trace.Out, Offset: int64(at), Length: int64(len(line))}}}
 		})
-		field := []trace.Field{{Name: "http2.header", Value: cookie}}
-		in.Events = []*trace.Event{
-			{ID: 1, Layer: trace.LayerHTTP2, Name: "http2.headers", Raw: []byte{0x82}, Hex: "82", Fields: field, Packets: []int{1}},
-			{ID: 2, Layer: trace.LayerHTTP1, Name: "http1.request", Raw: []byte("GET / HTTP/1.1\r\nCookie: " + cookie), Hex: "47", Fields: field, Packets: []int{2}},
-			{ID: 3, Layer: trace.LayerHTTP2, Name: "http2.settings", Raw: []byte{0, 3}, Hex: "0003", Fields: []trace.Field{{Name: "x"}}, Packets: []int{3}},
-		}
-		in.Packets = []*trace.Packet{{ID: 1, Raw: []byte{1}, Hex: "01"}, {ID: 2, Raw: []byte{2}, Hex: "02"}, {ID: 3, Raw: []byte{3}, Hex: "03"}}
+		cut := at + len("Cookie: sid=a") // the secret goes over two packets
+		in.Connections = []*trace.Connection{{ID: 1, SentOut: []trace.Sent{{Offset: 0, Packet: 1, At: 2, Length: int32(cut)}, {Offset: int64(cut), Packet: 2, At: 2, Length: int32(len(head) - cut)}}, LongestSent: 1000}}
+		in.Events = []*trace.Event{{ID: 1, Layer: trace.LayerHTTP1, Name: trace.EventHTTP1Request, Exchange: 1, Connection: 1, Direction: trace.Out, Raw: []byte(head), RawLength: len(head), Hex: "47",
+			Bytes: []trace.Range{{Space: trace.SpaceStream, Connection: 1, Direction: trace.Out, Length: int64(len(head))}}}}
+		in.Packets = []*trace.Packet{{ID: 1, Connection: 1, Raw: []byte("##" + head[:cut]), Hex: "23"}, {ID: 2, Connection: 1, Raw: []byte("##" + head[cut:]), Hex: "23"}, {ID: 3, Connection: 1, Raw: []byte("## nothing"), Hex: "23"}}
 		out := Apply(in, On)
-		for i := range 2 {
-			if e := out.Events[i]; e.Raw != nil || e.Hex != "" || e.Fields != nil {
-				t.Errorf("%s: %s keeps %q %q %v", cookie, e.Name, e.Raw, e.Hex, e.Fields)
-			}
-			if p := out.Packets[i]; p.Raw != nil || p.Hex != "" {
-				t.Errorf("%s: packet %d keeps its bytes", cookie, p.ID)
-			}
+		want := strings.Replace(head, cookie, strings.Repeat("*", len(cookie)), 1)
+		if got := string(out.Events[0].Raw); got != want || !out.Events[0].Masked || out.Events[0].Hex != "" {
+			t.Errorf("the event keeps %q, want %q", got, want)
 		}
-		if e, p := out.Events[2], out.Packets[2]; e.Raw == nil || e.Fields == nil || p.Raw == nil {
-			t.Errorf("%s: bytes without a secret went too", cookie)
+		if got := string(out.Packets[0].Raw[2:]) + string(out.Packets[1].Raw[2:]); got != want {
+			t.Errorf("the packets keep %q, want %q", got, want)
+		}
+		if p := out.Packets[2]; p.Masked || string(p.Raw) != "## nothing" || p.Hex == "" {
+			t.Errorf("bytes without a secret were changed: %q", p.Raw)
 		}
 	}
-	// Without a secret nothing goes.
-	in := request(nil)
-	in.Events = []*trace.Event{{ID: 1, Layer: trace.LayerHTTP1, Name: "http1.request", Raw: []byte("GET")}}
-	if out := Apply(in, On); string(out.Events[0].Raw) != "GET" {
-		t.Error("bytes went away without a secret")
+}
+
+// Of an HTTP/2 header block the fields stay that are known to be no secret.
+func TestHeaderBlockIsMaskedInPlace(t *testing.T) {
+	at := func(from, n int64) *trace.Range {
+		return &trace.Range{Space: trace.SpaceTLS, Connection: 1, Direction: trace.Out, Offset: 100 + from, Length: n}
+	}
+	frame := func(id, exchange int, offset int64, raw string) *trace.Event {
+		return &trace.Event{ID: id, Layer: trace.LayerHTTP2, Name: http2.FrameHeaders.Event(), Exchange: exchange, Connection: 1, Direction: trace.Out, Raw: []byte(raw), RawLength: len(raw),
+			Bytes: []trace.Range{{Space: trace.SpaceTLS, Connection: 1, Direction: trace.Out, Offset: offset, Length: int64(len(raw))}}}
+	}
+	in := request(func(x *trace.Exchange) {
+		x.Request.Headers = []trace.Header{{Name: ":method", Value: "GET", Coding: "indexed 2", Bytes: at(9, 1)}, {Name: "cookie", Value: "sid=abcdef", Coding: "literal", Bytes: at(10, 7)}, {Name: "x-y", Value: "z", Coding: "literal", Bytes: at(17, 4)}}
+	})
+	in.Events = []*trace.Event{frame(1, 1, 100, "\x00\x00\x0c\x01\x05\x00\x00\x00\x01\x82PACKED!like"), frame(2, 0, 400, "\x00\x00\x04\x01\x05\x00\x00\x00\x03UNKN")}
+	out := Apply(in, On)
+	for i, want := range []string{"\x00\x00\x0c\x01\x05\x00\x00\x00\x01\x82*******like", "\x00\x00\x04\x01\x05\x00\x00\x00\x03****"} {
+		if got := string(out.Events[i].Raw); got != want {
+			t.Errorf("frame %d keeps %q, want %q", i+1, got, want)
+		}
+	}
+}
+
+// Bodies of requests and responses hold secrets by the names of forms and JSON.
+func TestBodies(t *testing.T) {
+	for _, c := range []struct{ request, response, want, wantResponse string }{
+		{"grant_type=authorization_code&code=Xk9&client_secret=s3cret&redirect_uri=x", "", "grant_type=authorization_code&code=***&client_secret=******&redirect_uri=x", ""},
+		{`{"user": "ada", "password" : "love\"lace", "n": 1}`, `{"access_token":"abc.def","expires_in":3600}`, `{"user": "ada", "password" : "**********", "n": 1}`, `{"access_token":"*******","expires_in":3600}`},
+		{`{"code":"1234","x":"y"}`, `{"code":"NOT_FOUND","message":"no"}`, `{"code":"****","x":"y"}`, `{"code":"NOT_FOUND","message":"no"}`},
+		{"--b\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nhunter2!\r\n--b", "<script>password = document.getElementById('x')</script>",
+			"--b\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\n********\r\n--b", "<script>password = document.getElementById('x')</script>"},
+		{"page=2&sort=up", "the key: value", "page=2&sort=up", "the key: value"},
+	} {
+		out := Apply(request(func(x *trace.Exchange) {
+			x.Request.Body = trace.Body{WireSize: int64(len(c.request)), Content: []byte(c.request)}
+			x.Response.Body = trace.Body{WireSize: int64(len(c.response)), Content: []byte(c.response)}
+		}), On).Exchanges[0]
+		if got := string(out.Request.Body.Content); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+		if got := string(out.Response.Body.Content); got != c.wantResponse {
+			t.Errorf("%q, want %q", got, c.wantResponse)
+		}
+	}
+}
+
+// A coding hides nothing: a compressed body with a secret is kept without its
+// coding, and what was transferred is masked as a whole.
+func TestCompressedBody(t *testing.T) {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	z.Write([]byte(`{"access_token":"s3cr3t-value","x":"y"}`))
+	z.Close()
+	raw := b.Bytes()
+	out := Apply(request(func(x *trace.Exchange) {
+		x.Response.Body = trace.Body{WireSize: int64(len(raw)), DecodedSize: -1, Encoding: "gzip", Content: raw}
+	}), On).Exchanges[0].Response.Body
+	if string(out.Plain) != `{"access_token":"************","x":"y"}` || bytes.Trim(out.Content, "*") != nil && len(bytes.Trim(out.Content, "*")) > 0 {
+		t.Errorf("%q, %q", out.Plain, out.Content)
+	}
+}
+
+// A secret that was cut off at the end of a text, or of what was kept of a
+// message, is one all the same.
+func TestCutSecret(t *testing.T) {
+	in := request(func(x *trace.Exchange) {
+		x.Request.Headers = []trace.Header{{Name: "Authorization", Value: "Bearer 0123456789abcdefghijklmnop"}}
+	})
+	in.Events = []*trace.Event{{ID: 1, Text: "sent 0123456789abcdef…", Raw: []byte("x 0123456789ab"), RawLength: 100}}
+	out := Apply(in, On).Events[0]
+	if out.Text != "sent [redacted]…" || string(out.Raw) != "x ************" {
+		t.Errorf("%q %q", out.Text, out.Raw)
+	}
+}
+
+// What redaction costs grows with the trace, and not with the secrets in it
+// times its messages.
+func TestManySecrets(t *testing.T) {
+	in := &trace.Trace{}
+	for i := range 5000 {
+		value := fmt.Sprintf("session-%08d-of-somebody", i)
+		in.Exchanges = append(in.Exchanges, &trace.Exchange{ID: i + 1, Request: trace.Request{Headers: []trace.Header{{Name: "Cookie", Value: "sid=" + value}}}})
+		in.Events = append(in.Events, &trace.Event{ID: i + 1, Text: "cookie " + value, Raw: []byte(strings.Repeat("session-", 20) + value)})
+	}
+	for i, e := range Apply(in, On).Events {
+		if e.Text != "cookie [redacted]" || !strings.HasSuffix(string(e.Raw), "session-"+strings.Repeat("*", len("session-00000000-of-somebody"))) {
+			t.Fatalf("event %d: %q %q", i, e.Text, e.Raw)
+		}
 	}
 }
 

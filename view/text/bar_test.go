@@ -10,7 +10,7 @@ import (
 // A bar stays within its axis, whatever the times: captures that span years,
 // clocks that step back.
 func TestBarStaysOnItsAxis(t *testing.T) {
-	s := &writer{}
+	s := newWriter(nil, nil, Options{})
 	const year = trace.Time(365 * 24 * 3600 * 1e9)
 	for _, c := range []struct {
 		a, b, end trace.Time

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"peel/evidence/explain"
 	"peel/trace"
 )
 
@@ -24,6 +25,7 @@ func (s *writer) exchange(x *trace.Exchange) {
 		answer += "  in " + duration(x.Timings.Total.Duration)
 	}
 	s.line("%s", answer)
+	s.verdict(x)
 	s.line("")
 	s.waterfall(x)
 	c := s.t.Connection(x.Connection)
@@ -42,16 +44,6 @@ func (s *writer) exchange(x *trace.Exchange) {
 	s.tls(c, x)
 	s.http(x, c)
 	s.largest(x)
-	if x.Failure != nil {
-		s.line("")
-		text := fmt.Sprintf("%s: %s", x.Failure.Layer, clean(x.Failure.Seen))
-		for _, l := range fold(text, s.o.Width) {
-			s.line("%s", s.bad(l))
-		}
-		if x.Failure.Try != "" {
-			s.row("try", clean(s.advice(x.Failure.Try, x.Failure.Hint)))
-		}
-	}
 }
 
 // attempted finds a connection that was tried for an exchange that got none.
@@ -143,7 +135,7 @@ func between(start trace.Time, from int, end trace.Time, to int) *trace.Interval
 
 // tiny is what is not worth a bar: less than a five-hundredth of the whole.
 func tiny(p phase, total trace.Duration) bool {
-	return trace.Duration(p.end-p.start)*500 < total && (p.name == "blocked" || p.name == "client" || p.name == "send" || p.name == "receive")
+	return trace.Elapsed(p.start, p.end) < total/500 && (p.name == "blocked" || p.name == "client" || p.name == "send" || p.name == "receive")
 }
 
 func (s *writer) waterfall(x *trace.Exchange) {
@@ -156,10 +148,20 @@ func (s *writer) waterfall(x *trace.Exchange) {
 		if tiny(p, total.Duration) {
 			continue
 		}
-		s.line("%s%9s  %s", s.dim(fmt.Sprintf("%-9s", p.name)), duration(trace.Duration(p.end-p.start)),
-			s.bar(p.start-total.Start, p.end-total.Start, trace.Time(total.Duration), width))
+		bar := s.bar(p.start-total.Start, p.end-total.Start, trace.Time(total.Duration), width)
+		if outside(p, total) {
+			bar = s.warn("not within the request's time: the clock stepped")
+		}
+		s.line("%s%9s  %s", s.dim(fmt.Sprintf("%-9s", p.name)), duration(trace.Elapsed(p.start, p.end)), bar)
 	}
 	s.line("")
+}
+
+// outside tells whether a phase begins before the request or behind its end, as
+// a clock that was set makes it seem. A lookup can have been begun for another
+// request, and a request can go on when its response has ended.
+func outside(p phase, total *trace.Interval) bool {
+	return p.start < total.Start && p.name != "dns" || p.start > total.End
 }
 
 func (s *writer) url(x *trace.Exchange) {
@@ -207,8 +209,7 @@ func (s *writer) tcp(c *trace.Connection, x *trace.Exchange) {
 			continue
 		}
 		if o := s.t.Connection(e.Connection); o != nil && o != c && len(o.Attempts) > 0 {
-			a := o.Attempts[0]
-			s.row("tcp", clean(fmt.Sprintf("%s %s after %s: %s", addr(a.Address), a.Outcome, duration(trace.Duration(a.End-a.Start)), a.Error)))
+			s.row("tcp", clean(loser(o)))
 		}
 	}
 	text := ""
@@ -220,7 +221,7 @@ func (s *writer) tcp(c *trace.Connection, x *trace.Exchange) {
 		}
 	case len(c.Attempts) > 0:
 		a := c.Attempts[0]
-		text = fmt.Sprintf("#%d %s: %s after %s", c.ID, addr(a.Address), a.Outcome, duration(trace.Duration(a.End-a.Start)))
+		text = fmt.Sprintf("#%d %s: %s after %s", c.ID, addr(a.Address), a.Outcome, duration(trace.Elapsed(a.Start, a.End)))
 	default:
 		text = fmt.Sprintf("#%d %s", c.ID, addr(c.RemoteAddr))
 	}
@@ -235,6 +236,22 @@ func (s *writer) tcp(c *trace.Connection, x *trace.Exchange) {
 	}
 	s.row("tcp", clean(text))
 	s.segments(c)
+}
+
+// loser is a connection that was opened for a request which another one
+// served.
+func loser(c *trace.Connection) string {
+	a := c.Attempts[0]
+	text := fmt.Sprintf("%s %s after %s", addr(a.Address), a.Outcome, duration(trace.Elapsed(a.Start, a.End)))
+	switch {
+	case len(c.Exchanges) > 0:
+		return fmt.Sprintf("#%d %s: it served %s", c.ID, text, numbered("request", c.Exchanges))
+	case a.Outcome == trace.AttemptConnected:
+		return fmt.Sprintf("#%d %s: a spare connection, unused", c.ID, text)
+	case a.Error != "" && a.Outcome != trace.AttemptCancelled:
+		return text + ": " + a.Error
+	}
+	return text
 }
 
 // segments tells what the packets of a connection show.
@@ -287,11 +304,11 @@ func (s *writer) tls(c *trace.Connection, x *trace.Exchange) {
 	if c == nil {
 		return
 	}
-	s.tlsFacts("tls", c.TLS, x)
-	s.tlsFacts("inside", c.Inside, x)
+	s.tlsFacts("tls", c, c.TLS, x)
+	s.tlsFacts("inside", c, c.Inside, x)
 }
 
-func (s *writer) tlsFacts(label string, t *trace.TLS, x *trace.Exchange) {
+func (s *writer) tlsFacts(label string, c *trace.Connection, t *trace.TLS, x *trace.Exchange) {
 	if t == nil {
 		return
 	}
@@ -321,6 +338,9 @@ func (s *writer) tlsFacts(label string, t *trace.TLS, x *trace.Exchange) {
 	}
 	if v := t.Verdict; v != nil && !(x.Reused && v.OK) {
 		text := clean(v.Reason)
+		if told := s.toldOf(c, x, v); told != "" {
+			text = told
+		}
 		switch {
 		case v.Code == trace.VerdictNotJudged:
 		case v.Ignored:
@@ -338,6 +358,24 @@ func (s *writer) tlsFacts(label string, t *trace.TLS, x *trace.Exchange) {
 	if t.Undecryptable != "" {
 		s.row("tls", s.warn("not decrypted: ")+clean(t.Undecryptable))
 	}
+}
+
+// toldOf says where a verdict about a chain that is not valid is told in whole:
+// in that of the exchange, or by a finding. It is empty where nothing tells it.
+func (s *writer) toldOf(c *trace.Connection, x *trace.Exchange, v *trace.Verdict) string {
+	fail := trace.Failure{Layer: trace.LayerTLS, Code: trace.FailCertificate(v.Code)}
+	if v.OK {
+		return ""
+	}
+	if x.Failure != nil && x.Failure.Code == fail.Code {
+		return "as told above"
+	}
+	for _, f := range s.t.Findings {
+		if f.Connection == c.ID && explain.Says(f, &fail) {
+			return string(f.ID) + ", as told below"
+		}
+	}
+	return ""
 }
 
 func (s *writer) http(x *trace.Exchange, c *trace.Connection) {
@@ -409,22 +447,24 @@ func (s *writer) largest(x *trace.Exchange) {
 		return
 	}
 	var top phase
+	stepped := false
 	for _, p := range phases(x) {
-		if p.end-p.start > top.end-top.start {
+		if trace.Elapsed(p.start, p.end) > trace.Elapsed(top.start, top.end) {
 			top = p
 		}
+		stepped = stepped || outside(p, total)
 	}
 	if top.name == "" {
 		return
 	}
-	d := trace.Duration(top.end - top.start)
-	if top.start < total.Start || top.end > total.End {
+	d := trace.Elapsed(top.start, top.end)
+	if stepped {
 		// Nothing is said of a cause that was not seen: shares would be nonsense.
-		s.row("time", fmt.Sprintf("the times do not fit together: %s took %s, and the whole %s; a clock that steps back does that",
+		s.row("time", fmt.Sprintf("the times do not fit together: %s took %s, and the whole %s; a clock that was set does that",
 			phaseWords[top.name], duration(d), duration(total.Duration)))
 		return
 	}
-	text := fmt.Sprintf("%d %% is %s", int(float64(d)*100/float64(total.Duration)), phaseWords[top.name])
+	text := fmt.Sprintf("%d %% is %s", int(100*trace.Share(d, total.Duration)), phaseWords[top.name])
 	if a, b := s.t.Event(top.from), s.t.Event(top.to); a != nil && b != nil {
 		text += fmt.Sprintf(": %s, from %q (event %d) to %q (event %d)", duration(d), clip(clean(a.Text), 32), a.ID, clip(clean(b.Text), 32), b.ID)
 	}
@@ -439,6 +479,15 @@ var phaseWords = map[string]string{
 // duration shows a length of time with three digits.
 func duration(d trace.Duration) string { return d.String() }
 
+// instant shows a time since the trace's start. What a clock that was set back
+// puts before it has a minus sign.
+func instant(t trace.Time) string {
+	if t < 0 {
+		return "−" + duration(trace.Elapsed(t, 0))
+	}
+	return duration(trace.Elapsed(0, t))
+}
+
 // three shows a number with three digits.
 func three(v float64, unit string) string { return trace.Three(v) + " " + unit }
 
@@ -452,13 +501,14 @@ func addr(a netip.AddrPort) string {
 
 // bytesText shows a size.
 func bytesText(n int64) string {
-	switch {
-	case n < 1000:
+	if n < 1000 {
 		return fmt.Sprintf("%d B", n)
-	case n < 1000_000:
-		return three(float64(n)/1e3, "kB")
-	case n < 1000_000_000:
-		return three(float64(n)/1e6, "MB")
 	}
-	return three(float64(n)/1e9, "GB")
+	v, units := float64(n), "kMGTPE"
+	for i := range units {
+		if v /= 1000; v < 999.5 || i == len(units)-1 {
+			return three(v, units[i:i+1]+"B")
+		}
+	}
+	return ""
 }

@@ -2,10 +2,19 @@ package text
 
 import (
 	"fmt"
+	"io"
 	"strings"
 
 	"peel/trace"
 )
+
+// Messages lists the events of a trace in their order, as Write does before the
+// story when Verbose is set.
+func Messages(w io.Writer, t *trace.Trace, o Options) error {
+	s := newWriter(w, t, o)
+	s.messages()
+	return s.err
+}
 
 // messages lists each event of the trace in order.
 func (s *writer) messages() {
@@ -29,7 +38,7 @@ func (s *writer) messages() {
 				where += fmt.Sprintf("/%d", e.Stream)
 			}
 		}
-		lead := fmt.Sprintf("%4d %10s  %-5s %s %-6s ", e.ID, duration(trace.Duration(e.Time)), e.Layer, arrow, where)
+		lead := fmt.Sprintf("%4d %10s  %-5s %s %-6s ", e.ID, instant(e.Time), e.Layer, arrow, where)
 		for i, l := range fold(clean(e.Text), max(s.o.Width-len([]rune(lead)), 30)) {
 			if i == 0 {
 				s.line("%s%s", s.dim(lead), l)
@@ -57,7 +66,7 @@ func (s *writer) fields(e *trace.Event) {
 		s.line("       %s", s.dim(fmt.Sprintf("%s %s of %s %s, from %d, %d bytes", word, spaceWords[r.Space], "connection", fmt.Sprintf("#%d %s", r.Connection, r.Direction), r.Offset, r.Length)))
 	}
 	if len(e.Packets) > 0 {
-		s.line("       %s", s.dim("in "+packetNumbers(e.Packets)))
+		s.line("       %s", s.dim("in "+numbered("packet", e.Packets)))
 	}
 	if s.o.Fields != nil {
 		for _, f := range s.o.Fields(e) {

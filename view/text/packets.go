@@ -15,10 +15,7 @@ type Packets struct{ s *writer }
 
 // NewPackets returns one that writes to w.
 func NewPackets(w io.Writer, o Options) *Packets {
-	if o.Width == 0 {
-		o.Width = 80
-	}
-	return &Packets{&writer{w: w, o: o}}
+	return &Packets{newWriter(w, &trace.Trace{}, o)}
 }
 
 // Write writes a packet; start is what its time counts from.
@@ -68,7 +65,7 @@ func (s *writer) packet(p *trace.Packet) {
 	if len(p.Notes) > 0 {
 		text += " [" + clean(strings.Join(p.Notes, "; ")) + "]"
 	}
-	lead := fmt.Sprintf("%4s %10s  %-5s %s %-6s ", fmt.Sprintf("p%d", p.ID), duration(trace.Duration(p.Time)), "wire", arrow, where)
+	lead := fmt.Sprintf("%4s %10s  %-5s %s %-6s ", fmt.Sprintf("p%d", p.ID), instant(p.Time), "wire", arrow, where)
 	for i, l := range fold(text, max(s.o.Width-len([]rune(lead)), 30)) {
 		if i > 0 {
 			lead = strings.Repeat(" ", len([]rune(lead)))
@@ -89,11 +86,11 @@ func (s *writer) packetTree(p *trace.Packet) {
 	s.hex(p.Raw, len(p.Raw))
 }
 
-// packetNumbers writes packet numbers with runs joined.
-func packetNumbers(ids []int) string {
-	word := "packets "
-	if len(ids) == 1 {
-		word = "packet "
+// numbered names things by their numbers, with runs joined: "packet 3",
+// "requests 2, 5–9".
+func numbered(word string, ids []int) string {
+	if len(ids) != 1 {
+		word += "s"
 	}
 	var parts []string
 	for i := 0; i < len(ids); {
@@ -112,7 +109,7 @@ func packetNumbers(ids []int) string {
 			break
 		}
 	}
-	return word + strings.Join(parts, ", ")
+	return word + " " + strings.Join(parts, ", ")
 }
 
 // account shows what each layer took on the wire.
@@ -130,7 +127,7 @@ func (s *writer) account() {
 		var parts []string
 		for _, l := range shares {
 			if l.n > 0 {
-				parts = append(parts, fmt.Sprintf("%s %.1f %%", l.name, float64(l.n)*100/float64(a.Frames)))
+				parts = append(parts, fmt.Sprintf("%s %.1f %%", l.name, 100*trace.Share(l.n, a.Frames)))
 			}
 		}
 		s.row("wire", fmt.Sprintf("%s, %s: %s", plural(a.Packets, "packet"), bytesText(a.Frames), strings.Join(parts, ", ")))
@@ -143,8 +140,8 @@ func (s *writer) account() {
 		if l.n <= 0 {
 			continue
 		}
-		share := float64(l.n) * 100 / float64(a.Frames)
-		s.line("%s %10s %6.2f %%  %s", s.dim(fmt.Sprintf("%-11s", l.name)), bytesText(l.n), share, s.paint("36", strings.Repeat("━", int(min(share, 100)*float64(width)/100))))
+		share := trace.Share(l.n, a.Frames)
+		s.line("%s %10s %6.2f %%  %s", s.dim(fmt.Sprintf("%-11s", l.name)), bytesText(l.n), 100*share, s.paint("36", strings.Repeat("━", cells(share, width))))
 	}
 }
 
@@ -203,7 +200,7 @@ func (s *writer) silent() bool {
 	t := s.t
 	first := true
 	for _, c := range t.Connections {
-		if c.Network != "tcp" && !c.Protocol.BySight() || len(c.Exchanges) > 0 || c.Protocol == trace.ProtocolDNS {
+		if !quiet(c) {
 			continue
 		}
 		if first {
@@ -213,9 +210,18 @@ func (s *writer) silent() bool {
 			s.line("%s", s.dim("connections without a request that could be read:"))
 			first = false
 		}
-		s.line("  #%d %s → %s  %s", c.ID, addr(c.LocalAddr), addr(c.RemoteAddr), clean(silence(c)))
+		s.line("  %s", quietLine(c))
 	}
 	return !first
+}
+
+// quiet tells a connection on which no request was seen.
+func quiet(c *trace.Connection) bool {
+	return (c.Network == "tcp" || c.Protocol.BySight()) && len(c.Exchanges) == 0 && c.Protocol != trace.ProtocolDNS
+}
+
+func quietLine(c *trace.Connection) string {
+	return fmt.Sprintf("#%d %s → %s  %s", c.ID, addr(c.LocalAddr), addr(c.RemoteAddr), clean(silence(c)))
 }
 
 // silence says why no request was seen on a connection.

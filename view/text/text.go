@@ -37,32 +37,43 @@ type Options struct {
 
 // writer collects the story; the first error of the output ends it.
 type writer struct {
-	w   io.Writer
-	o   Options
-	t   *trace.Trace
-	err error
+	w    io.Writer
+	o    Options
+	t    *trace.Trace
+	err  error
+	told map[*trace.Finding]bool // in a verdict
+
+	attempts map[int][]int // by exchange, the connections opened for it
+	about    map[subject][]*trace.Finding
 }
 
-// Write tells the trace.
-func Write(w io.Writer, t *trace.Trace, o Options) error {
+func newWriter(w io.Writer, t *trace.Trace, o Options) *writer {
 	if o.Width == 0 {
 		o.Width = 80
 	}
 	o.Width = min(max(o.Width, 60), 160)
-	s := &writer{w: w, o: o, t: t}
+	return &writer{w: w, o: o, t: t, told: map[*trace.Finding]bool{}}
+}
+
+// Write tells the trace.
+func Write(w io.Writer, t *trace.Trace, o Options) error {
+	s := newWriter(w, t, o)
 	if o.Verbose > 0 {
 		s.messages()
 	}
 	if o.Offline && len(t.Exchanges) != 1 {
 		s.offline()
+		s.failures(0)
 		s.findings()
 		return s.err
 	}
+	shown := 0
 	switch n := len(t.Exchanges); {
 	case n == 0:
 		s.line("%s", s.dim("nothing was requested"))
 	case n == 1:
 		s.exchange(t.Exchanges[0])
+		shown = t.Exchanges[0].ID
 	default:
 		s.list()
 		// The last one is what the others led to; a failed one is what one
@@ -75,6 +86,7 @@ func Write(w io.Writer, t *trace.Trace, o Options) error {
 		}
 		s.line("")
 		s.exchange(last)
+		shown = last.ID
 	}
 	if o.Offline {
 		s.silent()
@@ -85,6 +97,7 @@ func Write(w io.Writer, t *trace.Trace, o Options) error {
 		s.row("packets", "not observed: "+clean(o.Blind))
 	}
 	s.account()
+	s.failures(shown)
 	s.findings()
 	return s.err
 }
@@ -149,68 +162,20 @@ var reasons = map[int]string{200: "OK", 201: "Created", 202: "Accepted", 204: "N
 	408: "Request Timeout", 409: "Conflict", 410: "Gone", 413: "Content Too Large", 414: "URI Too Long", 415: "Unsupported Media Type", 421: "Misdirected Request", 429: "Too Many Requests",
 	431: "Request Header Fields Too Large", 500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
 
-// list shows several exchanges, a line each, on one time axis.
-func (s *writer) list() {
-	t := s.t
-	var end trace.Time
-	for _, x := range t.Exchanges {
-		end = max(end, x.End)
-	}
-	most := 40
-	if s.o.Offline {
-		most = len(t.Exchanges)
-	}
-	barWidth := max(s.o.Width/4, 16)
-	urlWidth := s.o.Width - barWidth - 36
-	shown := t.Exchanges
-	if len(shown) > most {
-		shown = shown[:most]
-	}
-	for _, x := range shown {
-		status := "failed"
-		if x.Response != nil {
-			status = fmt.Sprint(x.Response.Status)
-		} else if x.Failure == nil {
-			status = "none"
-		}
-		colour := s.good
-		if x.Response == nil || x.Response.Status >= 400 {
-			colour = s.bad
-		} else if x.Response.Status >= 300 {
-			colour = s.warn
-		}
-		total := "-"
-		if x.Timings.Total != nil {
-			total = duration(x.Timings.Total.Duration)
-		}
-		size := "-"
-		if x.Response != nil {
-			size = bytesText(x.Response.Body.WireSize)
-		}
-		s.line("%3d %s %-4s %-*s %8s %8s %s", x.ID, colour(fmt.Sprintf("%-6s", status)), clip(clean(x.Method), 4), urlWidth, clip(clean(x.URL), urlWidth), size, total,
-			s.bar(x.Start, x.End, end, barWidth))
-		if x.Proxy != nil {
-			s.line("                %s", s.dim("through proxy "+addr(x.Proxy.Address)+" ("+clean(string(x.Proxy.Protocol))+")"))
-		}
-	}
-	if n := len(t.Exchanges) - len(shown); n > 0 {
-		s.line("    … %d more", n)
-	}
-}
-
 // bar draws the stretch from a to b on an axis that ends at end.
 func (s *writer) bar(a, b, end trace.Time, width int) string {
-	if end <= 0 {
+	if end <= 0 || width <= 0 {
 		return ""
 	}
 	// Captures span years, and their clocks step back: what lies outside of
 	// the axis is drawn at its edge.
-	share := func(t trace.Time) float64 { return max(0, min(float64(t)/float64(end), 1)) }
-	cells := func(share float64) int { return int(share*float64(width) + 1e-9) }
-	from := min(cells(share(a)), width-1)
-	n := max(1, min(cells(share(b)-share(a)), width-from))
+	from := min(cells(trace.Share(a, end), width), width-1)
+	n := max(1, min(cells(trace.Share(b, end)-trace.Share(a, end), width), width-from))
 	return strings.Repeat(" ", from) + s.paint("36", strings.Repeat("━", n))
 }
+
+// cells is how many columns of a width a share takes.
+func cells(share float64, width int) int { return max(0, int(share*float64(width)+1e-9)) }
 
 // advice is what to do, and by what flag.
 func (s *writer) advice(what string, h trace.Hint) string {
@@ -222,32 +187,4 @@ func (s *writer) advice(what string, h trace.Hint) string {
 		return sentence + how + "."
 	}
 	return what + how
-}
-
-// findings says what is wrong and what to do.
-func (s *writer) findings() {
-	for _, f := range s.t.Findings {
-		mark, colour := "note", s.dim
-		switch f.Severity {
-		case trace.Warning:
-			mark, colour = "warning", s.warn
-		case trace.Error:
-			mark, colour = "error", s.bad
-		}
-		s.line("")
-		for i, l := range fold(fmt.Sprintf("%s %s: %s", mark, f.ID, clean(f.Title)), s.o.Width) {
-			if i == 0 {
-				l = strings.Replace(l, mark, colour(mark), 1)
-			}
-			s.line("%s", l)
-		}
-		for _, text := range []string{f.Explanation, s.advice(f.WhatToDo, f.Hint)} {
-			if text == "" {
-				continue
-			}
-			for _, l := range fold(clean(text), s.o.Width-2) {
-				s.line("  %s", l)
-			}
-		}
-	}
 }

@@ -11,7 +11,7 @@ import (
 // Why tells what a packet was for: its layers, what of a stream it carried,
 // which messages that was part of, which requests they served.
 func Why(w io.Writer, t *trace.Trace, p *trace.Packet, fields []trace.Field, o Options) error {
-	s := &writer{w: w, o: o, t: t}
+	s := newWriter(w, t, o)
 	s.line("%s", s.bold(fmt.Sprintf("packet %d: %s", p.ID, clean(p.Text))))
 	for _, n := range p.Notes {
 		s.row("note", s.warn(clean(n)))
@@ -86,7 +86,7 @@ func sender(direction trace.Direction) string {
 // Down tells which bytes of each layer below carried some bytes, down to the
 // packets.
 func Down(w io.Writer, t *trace.Trace, what string, ranges []trace.Range, o Options) error {
-	s := &writer{w: w, o: o, t: t}
+	s := newWriter(w, t, o)
 	s.line("%s", s.bold(clean(what)))
 	for depth := 1; len(ranges) > 0 && depth < 8; depth++ {
 		var below []trace.Range
