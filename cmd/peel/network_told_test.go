@@ -107,7 +107,7 @@ func TestToldOfPackets(t *testing.T) {
 				w.snap = 14 + 20 + 20 + len(head) + 2
 				w.server(tcp.ACK, 501, 101+uint32(len(get)), head+strings.Repeat("x", 10000))
 			}},
-		{name: "packets of protocols that are not read", says: []string{"2 of 5 packets are SCTP, which peel does not read (the first: packet 1)", "1 of 5 packets is QUIC version 1, which peel does not read (packet 3)",
+		{name: "packets of protocols that are not read", says: []string{"2 of 5 packets are SCTP, which peel does not read (the first: packet 1)", "QUIC, which peel names and does not read",
 			"1 of 5 packets is UDP port 514 (syslog), which", "1 of 5 packets is LLDP, which"},
 			packets: func(w *wireWriter) {
 				w.ip(132, make([]byte, 20))

@@ -82,6 +82,10 @@ func serverSpeaks(p *packet, s tcp.Segment) bool {
 	return rank(s.SourcePort()) > rank(s.DestinationPort()) || rank(s.SourcePort()) == rank(s.DestinationPort()) && s.SourcePort() < s.DestinationPort()
 }
 
+// wellKnown is the rank of ports that a client does not take by chance, as it may
+// that of a tunnel.
+const wellKnown = 2
+
 // rank says how likely a port is a server's.
 func rank(port uint16) int {
 	switch {

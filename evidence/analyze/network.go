@@ -161,7 +161,7 @@ func (a *Analyzer) transport(w *wire, p *packet, at int, b []byte, length int, w
 		}
 		w.checked(p)
 		if c := carrierOf(func(c *carrier) bool {
-			return slices.Contains(c.ports, p.dst.Port()) || c.replies && slices.Contains(c.ports, p.src.Port())
+			return slices.Contains(c.ports, p.dst.Port()) && rank(p.src.Port()) < wellKnown || c.replies && slices.Contains(c.ports, p.src.Port()) && rank(p.dst.Port()) < wellKnown
 		}); c != nil && !w.damaged(p) {
 			if _, err := c.parse(d.Payload()); err == nil {
 				a.carried(w, p, c, behind(at, udp.HeaderLen), d.Payload())

@@ -127,7 +127,7 @@ func incomplete(t *facts) []*trace.Finding {
 	var conns int
 	for _, c := range t.Connections {
 		if g := c.Segments; g != nil {
-			if g.Missing > 0 {
+			if g.Missing > 0 && !g.OneWay { // of one direction, the other is missing whole
 				missing += g.Missing
 				conns++
 			}
