@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"peel/trace"
-	"peel/wire/http2"
 	"peel/wire/tlswire"
 )
 
@@ -59,25 +58,6 @@ func Alert(host string, description uint8, offered []string) trace.Failure {
 		return words(trace.LayerTLS, trace.FailALPN, said+"; offered was "+strings.Join(offered, ", "), "the server speaks none of the offered protocols; try another", trace.HintHTTPVersion)
 	}
 	return words(trace.LayerTLS, trace.FailAlert, said, "", "")
-}
-
-// StreamReset is an RST_STREAM of the server (RFC 9113 §6.4), after got bytes
-// of body.
-func StreamReset(stream uint32, code http2.ErrCode, got int64) trace.Failure {
-	seen := fmt.Sprintf("the server reset stream %d with %v", stream, code)
-	if got > 0 {
-		seen += fmt.Sprintf(" after %d bytes of body", got)
-	}
-	f := words(trace.LayerHTTP2, trace.FailStreamReset, seen, "look at the server's log for this moment", trace.HintWithoutHTTP2)
-	switch code {
-	case http2.ErrCodeRefusedStream:
-		f.Try, f.Hint = "the server did not process the request: try again", ""
-	case http2.ErrCodeEnhanceYourCalm:
-		f.Try, f.Hint = "the server finds this client too busy: send less at once", ""
-	case http2.ErrCodeHTTP11Required:
-		f.Try, f.Hint = "the server wants HTTP/1.1 for this", trace.HintHTTP1
-	}
-	return f
 }
 
 // MalformedResponse is a head that breaks the rules of HTTP/1.1; why says how.
