@@ -104,6 +104,7 @@ const (
 	EventHTTP1Deviation      EventName = "http1.deviation"
 	EventHTTP1Unsolicited    EventName = "http1.unasked"
 	EventHTTP2Preface        EventName = "http2.preface"
+	EventHTTP2Resumed        EventName = "http2.resumed"
 )
 
 // Of the evidence itself.

@@ -73,6 +73,10 @@ type Header struct {
 	// Coding says how HPACK wrote it, such as "indexed 2" or "literal with
 	// incremental indexing". Empty in HTTP/1.
 	Coding string `json:"coding,omitempty"`
+	// Unknown says what of the field the capture cannot tell, as HPACK names an
+	// entry whose header block was not captured: UnknownName, UnknownValue or
+	// UnknownField. That is empty then.
+	Unknown Unknown `json:"unknown,omitempty"`
 	// Bytes is where the field stands.
 	Bytes *Range `json:"bytes,omitempty"`
 }
@@ -91,6 +95,9 @@ type Body struct {
 	Announced int64 `json:"announced"`
 	// Complete tells that the end was seen.
 	Complete bool `json:"complete"`
+	// Missing counts those bytes of WireSize that the capture lacks: that they
+	// passed is known from what stands around them, or from who read them.
+	Missing int64 `json:"missing,omitempty"`
 	// Content is the content as transferred, when the analysis was asked to
 	// keep it; shorter than WireSize where only the beginning was kept.
 	Content []byte `json:"-"`

@@ -23,6 +23,13 @@ type exchange struct {
 	sendFirst, sendLast   *trace.Event
 	respFirst, respLast   *trace.Event
 	informational         []int
+
+	// fault is what the bytes show to be wrong. Where decisions tell of the
+	// exchange, they know better.
+	fault *trace.Failure
+	// apart tells that it was said of this exchange itself what the capture lacks
+	// of it.
+	apart bool
 }
 
 // trace fills in what follows from the whole of the evidence.
@@ -47,11 +54,14 @@ func (x *exchange) trace(a *Analyzer) *trace.Exchange {
 		}
 		t.Response = &r
 	}
+	if t.Failure == nil && x.number == 0 {
+		t.Failure = x.fault
+	}
 	if x.conn != nil {
 		if t.Protocol == "" {
 			t.Protocol = x.conn.tr.Protocol
 		}
-		if t.Failure == nil && x.conn.tr.Failure != nil && t.Response == nil {
+		if t.Failure == nil && x.conn.tr.Failure != nil && t.Response == nil && !x.apart {
 			t.Failure = x.conn.tr.Failure
 		}
 	}
@@ -148,7 +158,7 @@ func (x *exchange) timings() trace.Timings {
 // keep keeps the beginning of a message's content, as far as is asked for.
 func (a *Analyzer) keep(b *trace.Body, data []byte) {
 	n := min(a.lim.Body-len(b.Content), a.lim.Bodies-a.bodies, len(data))
-	if n > 0 && int64(len(b.Content)+len(data)) <= b.WireSize {
+	if n > 0 && b.Missing == 0 && int64(len(b.Content)+len(data)) <= b.WireSize {
 		a.bodies += n
 		b.Content = append(b.Content, data[:n]...)
 	}

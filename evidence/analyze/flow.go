@@ -27,6 +27,7 @@ type flow struct {
 	ended    [2]bool
 	closed   bool
 	cut      bool // by RST
+	cutBy    capture.Direction
 	missing  int64
 	bad, off int
 	good     [2]int // segments with a right checksum
@@ -431,7 +432,7 @@ func (f *flow) reset(now clock.Time, dir capture.Direction) {
 	if f.closed {
 		return
 	}
-	f.cut = true
+	f.cut, f.cutBy = true, dir
 	f.flush()
 	f.streams[dir].Close(now)
 	f.streams[1-dir].Close(now)

@@ -112,3 +112,9 @@ func ClientGoneAway(g http2.GoAway) trace.Failure {
 func EndedWithoutResponse(stream uint32) trace.Failure {
 	return words(trace.LayerHTTP2, trace.FailNoResponse, fmt.Sprintf("stream %d ended without a response", stream), "look at the server's log for this moment", "")
 }
+
+// ClientLeft is a connection that the client closed before the response to a
+// request of its own came.
+func ClientLeft(stream uint32) trace.Failure {
+	return words(trace.LayerHTTP2, trace.FailCancelled, fmt.Sprintf("the client closed the connection before a response came on stream %d: it gave up", stream), "", "")
+}

@@ -169,7 +169,7 @@ func (c *Conn) checkRequest(s *stream, l httpfield.List, end, cut bool) string {
 		f := &l[i]
 		if len(f.Name) == 0 || f.Name[0] != ':' {
 			regular = true
-			if what := checkField(f); what != "" {
+			if what := CheckField(f); what != "" {
 				return what
 			}
 			if f.Name == "content-length" {

@@ -96,7 +96,7 @@ func CheckResponse(l httpfield.List) (status int, length int64, what string) {
 			status = int(v[0]-'0')*100 + int(v[1]-'0')*10 + int(v[2]-'0')
 			continue
 		}
-		if what := checkField(f); what != "" {
+		if what := CheckField(f); what != "" {
 			return status, length, what
 		}
 		if f.Name == "content-length" && status >= 200 {
@@ -136,7 +136,7 @@ func CheckTrailers(l httpfield.List, end bool) string {
 		if len(l[i].Name) > 0 && l[i].Name[0] == ':' {
 			return "pseudo-header " + quoted(l[i].Name) + " in trailers"
 		}
-		if what := checkField(&l[i]); what != "" {
+		if what := CheckField(&l[i]); what != "" {
 			return what
 		}
 	}
@@ -171,8 +171,8 @@ func contentLength(v string, length *int64) string {
 	return ""
 }
 
-// checkField checks one field (RFC 9113 §8.2) and returns what is wrong.
-func checkField(f *httpfield.Field) string {
+// CheckField checks one field (RFC 9113 §8.2) and returns what is wrong.
+func CheckField(f *httpfield.Field) string {
 	for i := 0; i < len(f.Name); i++ {
 		if b := f.Name[i]; b >= 'A' && b <= 'Z' {
 			return "the field name " + quoted(f.Name) + " has upper-case letters"
