@@ -41,6 +41,8 @@ type h2conn struct {
 	goAway [2]*http2.GoAway
 	broke  [2]*http2.ConnError
 	over   [2]bool
+	// struck are the streams that were open when the server broke the protocol.
+	struck []*h2stream
 	// faulty are streams that are over and whose response breaks the rules: the
 	// client may still say so.
 	faulty map[uint32]*h2stream
@@ -299,8 +301,12 @@ func (h *h2conn) violation(t clock.Time, dir capture.Direction, stream uint32, c
 	if s := h.streams[stream]; s != nil {
 		e.Exchange = s.x.tr.ID
 	}
-	if h.broke[dir] == nil && !h.holes[dir] {
-		h.broke[dir] = &http2.ConnError{Code: code, What: what}
+	if h.broke[dir] != nil || h.holes[dir] {
+		return
+	}
+	h.broke[dir] = &http2.ConnError{Code: code, What: what}
+	if dir == capture.In {
+		h.struck = h.inOrder()
 	}
 }
 
@@ -340,7 +346,7 @@ func (h *h2conn) settings(dir capture.Direction, fh http2.FrameHeader, payload [
 func (h *h2conn) release() {
 	h.tables()
 	h.dec = [2]*hpack.Decoder{}
-	h.streams, h.faulty = nil, nil
+	h.streams, h.faulty, h.struck = nil, nil, nil
 	h.block = [2]headerBlock{}
 	h.stopped = [2]string{"the connection has ended", "the connection has ended"}
 }

@@ -91,6 +91,12 @@ func (h *h2conn) goneAway(e *trace.Event, dir capture.Direction, g http2.GoAway)
 		h.facts.GoAway = &trace.GoAway{Direction: dirNames[dir], LastStream: g.LastStreamID, Code: g.Code.String(), Debug: string(g.Debug)}
 	}
 	if dir == capture.Out {
+		if bad := h.broke[capture.In]; bad != nil && g.Code != http2.ErrCodeNo {
+			// From that frame on the client has taken nothing.
+			for _, s := range h.struck {
+				h.fail(s, e, words.ProtocolBroken(bad.Code, bad.What))
+			}
+		}
 		return
 	}
 	for _, s := range h.inOrder() {
@@ -175,7 +181,7 @@ func (h *h2conn) whyUnanswered(s *h2stream, cut bool) (f trace.Failure, told boo
 	case byClient && s.x.tr.Response != nil:
 		return f, false // it had the head and wanted no more
 	case byClient:
-		return words.ClientLeft(s.id), true
+		return words.StreamLeft(s.id, cut), true
 	case cut:
 		return words.Reset(trace.LayerHTTP2, doing), true
 	}

@@ -28,7 +28,8 @@ func StreamReset(stream uint32, code http2.ErrCode, got int64) trace.Failure {
 func StreamGivenUp(stream uint32, code http2.ErrCode, got int64) trace.Failure {
 	seen := fmt.Sprintf("the client reset stream %d with %v", stream, code)
 	if code == http2.ErrCodeCancel || code == http2.ErrCodeNo {
-		return words(trace.LayerHTTP2, trace.FailCancelled, seen+" before a response came: it gave up", "", "")
+		return words(trace.LayerHTTP2, trace.FailCancelled, seen+" before a response came",
+			"look at the client: a time limit, or somebody who did not want to wait", "")
 	}
 	return words(trace.LayerHTTP2, trace.FailStreamReset, seen+afterBody(got), "the code says what the client objects to: look at the frames of the server", trace.HintMessages)
 }
@@ -113,8 +114,13 @@ func EndedWithoutResponse(stream uint32) trace.Failure {
 	return words(trace.LayerHTTP2, trace.FailNoResponse, fmt.Sprintf("stream %d ended without a response", stream), "look at the server's log for this moment", "")
 }
 
-// ClientLeft is a connection that the client closed before the response to a
-// request of its own came.
-func ClientLeft(stream uint32) trace.Failure {
-	return words(trace.LayerHTTP2, trace.FailCancelled, fmt.Sprintf("the client closed the connection before a response came on stream %d: it gave up", stream), "", "")
+// StreamLeft is a connection that the client closed or reset before the response
+// to a request of its own came.
+func StreamLeft(stream uint32, reset bool) trace.Failure {
+	how := "closed"
+	if reset {
+		how = "reset"
+	}
+	return words(trace.LayerHTTP2, trace.FailCancelled, fmt.Sprintf("the client %s the connection before a response came on stream %d", how, stream),
+		"look at the client: a time limit, or somebody who did not want to wait", "")
 }

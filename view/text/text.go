@@ -68,6 +68,9 @@ func Write(w io.Writer, t *trace.Trace, o Options) error {
 		// The last one is what the others led to; a failed one is what one
 		// looks for.
 		last := t.Exchanges[n-1]
+		for i := n - 1; i > 0 && last.Cause == trace.CausePush; i-- {
+			last = t.Exchanges[i-1] // what was pushed, nobody asked for
+		}
 		for _, x := range t.Exchanges {
 			if x.Failure != nil && last.Failure == nil && x.Cause == last.Cause {
 				last = x
@@ -187,6 +190,9 @@ func (s *writer) list() {
 		}
 		s.line("%3d %s %-4s %-*s %8s %8s %s", x.ID, colour(fmt.Sprintf("%-6s", status)), clip(clean(x.Method), 4), urlWidth, clip(clean(x.URL), urlWidth), size, total,
 			s.bar(x.Start, x.End, end, barWidth))
+		if x.Cause == trace.CausePush {
+			s.line("                %s", s.dim("pushed "+pushedText(x)))
+		}
 		if x.Proxy != nil {
 			s.line("                %s", s.dim("through proxy "+addr(x.Proxy.Address)+" ("+clean(string(x.Proxy.Protocol))+")"))
 		}
