@@ -43,9 +43,6 @@ type h2conn struct {
 	over   [2]bool
 	// struck are the streams that were open when the server broke the protocol.
 	struck []*h2stream
-	// faulty are streams that are over and whose response breaks the rules: the
-	// client may still say so.
-	faulty map[uint32]*h2stream
 }
 
 // maxUnacked bounds the SETTINGS frames remembered.
@@ -346,7 +343,7 @@ func (h *h2conn) settings(dir capture.Direction, fh http2.FrameHeader, payload [
 func (h *h2conn) release() {
 	h.tables()
 	h.dec = [2]*hpack.Decoder{}
-	h.streams, h.faulty, h.struck = nil, nil, nil
+	h.streams, h.struck = nil, nil
 	h.block = [2]headerBlock{}
 	h.stopped = [2]string{"the connection has ended", "the connection has ended"}
 }

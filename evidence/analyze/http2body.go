@@ -18,9 +18,6 @@ func (h *h2conn) data(first, t clock.Time, dir capture.Direction, fh http2.Frame
 	if s == nil || err != nil {
 		e := h.l.message(t, trace.LayerHTTP2, http2.FrameData.Event(), http2.Describe(fh, raw[http2.FrameHeaderLen:]), dir, offset, len(raw), raw[:min(len(raw), 512)])
 		e.Stream = fh.StreamID
-		if s := h.faulty[fh.StreamID]; s != nil {
-			e.Exchange = s.x.tr.ID
-		}
 		return
 	}
 	at := offset + http2.FrameHeaderLen
@@ -107,22 +104,12 @@ func (s *h2stream) found(dir capture.Direction) {
 	}
 }
 
-// maxFaulty bounds the streams that are over and not forgotten.
-const maxFaulty = 1000
-
 // close closes one side of a stream; with both closed it is forgotten.
 func (h *h2conn) close(s *h2stream, dir capture.Direction) {
 	s.ended[dir] = true
-	if !s.ended[0] || !s.ended[1] || h.streams[s.id] != s {
-		return
-	}
-	delete(h.streams, s.id)
-	h.open--
-	if s.illegal != "" && s.x.fault == nil && len(h.faulty) < maxFaulty {
-		if h.faulty == nil {
-			h.faulty = map[uint32]*h2stream{}
-		}
-		h.faulty[s.id] = s
+	if s.ended[0] && s.ended[1] && h.streams[s.id] == s {
+		delete(h.streams, s.id)
+		h.open--
 	}
 }
 

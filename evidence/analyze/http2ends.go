@@ -44,10 +44,7 @@ func (s *h2stream) got() int64 {
 func (h *h2conn) reset(e *trace.Event, dir capture.Direction, id uint32, code http2.ErrCode) {
 	s := h.streams[id]
 	if s == nil {
-		if s = h.faulty[id]; s == nil {
-			return
-		}
-		delete(h.faulty, id)
+		return
 	}
 	e.Exchange = s.x.tr.ID
 	if s.x.respFirst != nil {
@@ -57,8 +54,7 @@ func (h *h2conn) reset(e *trace.Event, dir capture.Direction, id uint32, code ht
 	case s.answered():
 	case dir == capture.In:
 		h.fail(s, e, words.StreamReset(id, code, s.got()))
-	case s.illegal != "":
-		h.fail(s, e, s.breaksRules())
+	case s.illegal != "": // that is why
 	case (code == http2.ErrCodeCancel || code == http2.ErrCodeNo) && s.x.tr.Response != nil:
 		// It has seen the head and wants no more: nothing failed.
 		e.Text += ": the client wants no more of the response"
@@ -67,10 +63,9 @@ func (h *h2conn) reset(e *trace.Event, dir capture.Direction, id uint32, code ht
 	}
 	h.close(s, capture.In)
 	h.close(s, capture.Out)
-	delete(h.faulty, id)
 }
 
-// breaksRules is the failure of a response that the client did not take.
+// breaksRules is the failure of a response that no client may take.
 func (s *h2stream) breaksRules() trace.Failure {
 	if s.inHead {
 		return words.IllegalResponse(s.id, s.illegal)

@@ -360,6 +360,7 @@ func (h *h2conn) illegal(e *trace.Event, t clock.Time, s *h2stream, fields *fiel
 	n := h.l.c.a.event(t, trace.LayerHTTP2, trace.LayerHTTP2.Malformed(), "the response breaks the rules: "+what)
 	n.Connection, n.Exchange, n.Stream, n.Direction = e.Connection, s.x.tr.ID, s.id, e.Direction
 	n.Bytes, n.RawLength, n.Raw = bad.Bytes, bad.RawLength, bad.Raw
+	h.fail(s, n, s.breaksRules())
 }
 
 func h2Body(f httpfield.List, ended bool) trace.Body {

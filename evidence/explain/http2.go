@@ -27,12 +27,12 @@ func failed(t *facts, x *trace.Exchange, id trace.FindingID, source, explanation
 		Title: x.Failure.Seen, Explanation: explanation, WhatToDo: x.Failure.Try, Hint: x.Failure.Hint, Source: source}
 }
 
-// malformedHTTP2: a response, or a frame, that breaks the rules of HTTP/2.
-// Where the client went on all the same, it is a warning.
+// malformedHTTP2: a response, or a frame, that breaks the rules of HTTP/2. Where
+// no request is known to have failed by it, it is a warning.
 func malformedHTTP2(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	bad := trace.LayerHTTP2.Malformed()
-	told := map[int]bool{} // connections
+	told, blamed := map[int]bool{}, map[int]bool{} // connections, exchanges
 	for _, x := range t.Exchanges {
 		f := x.Failure
 		switch {
@@ -41,28 +41,20 @@ func malformedHTTP2(t *facts) []*trace.Finding {
 			out = append(out, failed(t, x, HTTP2Malformed, "RFC 9113 §8.1.1",
 				"A client must not pass on a response that breaks the rules: what one program reads in it, another reads otherwise, and that is how responses are smuggled.",
 				bad, http2.FrameHeaders.Event(), http2.FrameRSTStream.Event(), trace.EventRequestFailed))
-			continue
-		case f.Code == trace.FailProtocol:
-			if !told[x.Connection] {
-				told[x.Connection] = true
-				finding := failed(t, x, HTTP2Malformed, "RFC 9113 §5.4.1", "A connection on which one side breaks the protocol is over, and all requests on it with it.", trace.EventRequestFailed)
-				finding.Evidence = append(ofConnection(t, x.Connection, bad, http2.FrameGoAway.Event()), finding.Evidence...)
-				out = append(out, finding)
-			}
-			continue
-		}
-		if ids := ofExchange(t, x.ID, bad); len(ids) > 0 && x.Response != nil {
-			out = append(out, &trace.Finding{ID: HTTP2Malformed, Severity: trace.Warning, Exchange: x.ID, Connection: x.Connection, Evidence: ids,
-				Title:       t.Event(ids[0]).Text,
-				Explanation: "This client took it all the same; others must not, and do not.", WhatToDo: "Mend the server, or the proxy before it.", Source: "RFC 9113 §8.1.1"})
+			blamed[x.ID] = true
+		case f.Code == trace.FailProtocol && !told[x.Connection]:
 			told[x.Connection] = true
+			finding := failed(t, x, HTTP2Malformed, "RFC 9113 §5.4.1", "A connection on which one side breaks the protocol is over, and all requests on it with it.", trace.EventRequestFailed)
+			finding.Evidence = append(ofConnection(t, x.Connection, bad, http2.FrameGoAway.Event()), finding.Evidence...)
+			out = append(out, finding)
 		}
 	}
 	for _, c := range t.Connections {
 		if c.HTTP2 == nil || told[c.ID] {
 			continue
 		}
-		if ids := ofConnection(t, c.ID, bad); len(ids) > 0 {
+		ids := pick(t.connections[c.ID], func(e *trace.Event) bool { return e.Name == bad && !blamed[e.Exchange] })
+		if len(ids) > 0 {
 			out = append(out, &trace.Finding{ID: HTTP2Malformed, Severity: trace.Warning, Connection: c.ID, Evidence: ids,
 				Title:       fmt.Sprintf("connection #%d: %s", c.ID, t.Event(ids[0]).Text),
 				Explanation: "No request is known to have failed by it.", WhatToDo: "Look at the frame and at those before it.", Hint: trace.HintMessages, Source: "RFC 9113 §5.4.1"})

@@ -54,7 +54,7 @@ func IllegalBody(stream uint32, what string) trace.Failure {
 }
 
 func illegal(stream uint32, what string) string {
-	return fmt.Sprintf("the response on stream %d breaks the rules of HTTP/2: %s; the client reset the stream", stream, what)
+	return fmt.Sprintf("the response on stream %d breaks the rules of HTTP/2: %s", stream, what)
 }
 
 // ProtocolBroken is a frame of the server that ends the connection; code and
