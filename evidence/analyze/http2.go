@@ -28,8 +28,10 @@ type h2conn struct {
 	// unacked holds the table sizes of each SETTINGS frame of a side that the
 	// other has not acknowledged yet.
 	unacked [2][][]uint32
-	// highest is the highest stream that each side opened, as far as it was seen.
-	highest [2]uint32
+	// highest is the highest of the client's streams on which a side sent fields,
+	// as far as was seen, and promised the highest of the server's.
+	highest  [2]uint32
+	promised uint32
 
 	grid [2]grid // where frames begin, when that is not known
 	// holes tells that bytes are missing: of what they held nothing is known.
@@ -164,6 +166,12 @@ func (h *h2conn) input(t clock.Time, dir capture.Direction, b []byte) {
 		f.take(len(preface), t)
 		h.begun = true
 	}
+	if g := &h.grid[dir]; g.verify && len(f.buf) >= http2.FrameHeaderLen {
+		if g.verify = false; !h.rules(dir).fits(f.buf) {
+			h.astray(t, dir)
+			return
+		}
+	}
 	pos := 0
 	for h.stopped[dir] == "" && len(f.buf)-pos >= http2.FrameHeaderLen {
 		fh := http2.ParseFrameHeader(f.buf[pos:])
@@ -267,7 +275,7 @@ func (h *h2conn) check(t clock.Time, dir capture.Direction, fh http2.FrameHeader
 func (h *h2conn) idle(fh http2.FrameHeader) bool {
 	switch fh.Type {
 	case http2.FrameData, http2.FrameHeaders, http2.FrameRSTStream, http2.FrameWindowUpdate:
-		return fh.StreamID%2 == 1 && fh.StreamID > h.highest[capture.Out] && !h.holes[capture.Out] && h.stopped[capture.Out] == ""
+		return fh.StreamID%2 == 1 && fh.StreamID > h.highest[capture.Out] && !h.behind()
 	}
 	return false
 }

@@ -24,6 +24,7 @@ type grid struct {
 	broken *trace.Event
 	frame  http2.FrameHeader
 	rest   int64
+	verify bool // that the next frame begins behind it
 }
 
 // maxSeek bounds the bytes that wait to be recognised as frames: two of the
@@ -85,9 +86,12 @@ func (h *h2conn) cutFrame(t clock.Time, dir capture.Direction, fh http2.FrameHea
 	}
 	counts[fh.Type.String()]++
 	h.window[dir] -= int64(fh.Length)
-	*g = grid{frame: fh, rest: http2.FrameHeaderLen + int64(fh.Length) - int64(len(have))}
+	*g = grid{frame: fh, verify: true, rest: http2.FrameHeaderLen + int64(fh.Length) - int64(len(have))}
 	s := h.streams[fh.StreamID]
 	if s != nil {
+		if h.l.below != nil {
+			s.unsure(dir) // how much plaintext is missing is not known to the byte
+		}
 		g.broken = h.dataEvent(t, s, dir, fh, have, f.offset, http2.FrameHeaderLen+int(fh.Length))
 		g.broken.Text = fmt.Sprintf("DATA, %d bytes, of which some were not captured", fh.Length)
 		s.x.apart = true
@@ -137,13 +141,26 @@ func (h *h2conn) missed(dir capture.Direction) {
 	h.block[dir] = headerBlock{}
 	for _, s := range h.streams {
 		if !s.ended[dir] {
-			s.lost[dir] = true
-			if s.x.fault == nil {
-				f := notCaptured
-				s.x.fault = &f
-			}
+			s.unsure(dir)
 		}
 	}
+}
+
+// unsure says that bytes of one side of a stream may be missing.
+func (s *h2stream) unsure(dir capture.Direction) {
+	s.lost[dir] = true
+	if s.x.fault == nil {
+		f := notCaptured
+		s.x.fault = &f
+	}
+}
+
+// astray is for a frame that does not begin where it should.
+func (h *h2conn) astray(t clock.Time, dir capture.Direction) {
+	f := &h.l.in[dir]
+	h.missed(dir)
+	h.grid[dir] = grid{seeking: true, from: f.offset}
+	f.take(len(f.buf), t)
 }
 
 // notCaptured is of a request of which bytes may be missing.
@@ -200,8 +217,8 @@ func (h *h2conn) resume(t clock.Time, dir capture.Direction, at int) {
 // rules are those that frames of one direction have to keep, by what is known
 // of the connection.
 func (h *h2conn) rules(dir capture.Direction) streamRules {
-	r := streamRules{client: h.highest[capture.Out], server: h.highest[capture.In], frame: 1 << 14}
-	if h.holes[capture.Out] {
+	r := streamRules{client: h.highest[capture.Out], server: h.promised, frame: 1 << 14}
+	if dir == capture.Out || h.behind() {
 		r.client = max(r.client, h.highest[capture.In]) + 2*maxUnseen
 		if len(h.facts.ClientSettings)+len(h.facts.ServerSettings) == 0 {
 			r.client = maxLateStream
@@ -236,13 +253,13 @@ const enoughFrames = 3
 // frames tells whether bytes are frames from the first one on: so many in a
 // row that they can be nothing else, or such that they end where the bytes do.
 // need is how many bytes it takes to tell more.
-func (r *streamRules) frames(b []byte) (g guess, need int) {
+func (r streamRules) frames(b []byte) (g guess, need int) {
 	at := 0
 	for n := 0; len(b)-at >= http2.FrameHeaderLen; {
-		h := http2.ParseFrameHeader(b[at:])
-		if b[at+5]&0x80 != 0 || !r.head(h) {
+		if !r.fits(b[at:]) {
 			return no, 0
 		}
+		h := http2.ParseFrameHeader(b[at:])
 		size := http2.FrameHeaderLen + int(h.Length)
 		switch {
 		case len(b)-at < size && n == enoughFrames-1:
@@ -260,8 +277,12 @@ func (r *streamRules) frames(b []byte) (g guess, need int) {
 	return perhaps, at + http2.FrameHeaderLen
 }
 
-// head tells whether there can be a frame with that head.
-func (r *streamRules) head(h http2.FrameHeader) bool {
+// fits tells whether there can be a frame that begins so.
+func (r streamRules) fits(b []byte) bool {
+	h := http2.ParseFrameHeader(b)
+	if b[5]&0x80 != 0 {
+		return false // the reserved bit
+	}
 	if h.Length > r.frame || !http2.KnownFlags(h) {
 		return false
 	}

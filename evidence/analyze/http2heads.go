@@ -90,8 +90,21 @@ func (l *fieldList) value(name string) string {
 	return v
 }
 
-// notKnown stands in a URL for what the capture does not show.
-const notKnown = "(unknown)"
+// What stands for what the capture does not show: in a URL, and for one.
+const (
+	notKnown       = "(unknown)"
+	notCapturedURL = "(request not captured)"
+)
+
+// behind tells whether there may be requests that were not read: bytes of the
+// client are missing, or wait behind some that are.
+func (h *h2conn) behind() bool {
+	if h.holes[capture.Out] || h.stopped[capture.Out] != "" {
+		return true
+	}
+	f := h.l.c.flow
+	return f != nil && f.streams[capture.Out].Behind()
+}
 
 // decode reads a header block. It is false where that cannot be done.
 func (h *h2conn) decode(t clock.Time, dir capture.Direction, b *headerBlock) (l fieldList, ok bool) {
@@ -177,27 +190,37 @@ func (h *h2conn) headers(e *trace.Event, t clock.Time, dir capture.Direction, b 
 func (h *h2conn) stream(dir capture.Direction, id uint32, fields *fieldList) *h2stream {
 	s := h.streams[id]
 	if s != nil || len(h.streams) >= maxStreams || id == 0 {
+		h.opened(dir, id)
 		return s
 	}
+	defer h.opened(dir, id)
 	if dir == capture.In {
-		// The server opens none but by a promise: the request was not captured.
-		// Trailers of a stream that is not known tell nothing.
-		if !h.holes[capture.Out] || !fields.begins(":status") || id%2 == 0 || id <= h.highest[capture.In] {
+		// The server opens none but by a promise: the request was not captured,
+		// or comes later, where the two directions are out of step. Trailers of a
+		// stream that is not known tell nothing.
+		if !h.behind() || !fields.begins(":status") || id%2 == 0 || id <= max(h.highest[capture.In], h.highest[capture.Out]) {
 			return nil
 		}
-		h.highest[capture.In] = id
 		s = h.newStream(id, h.l.c.request(id))
-		s.ended[capture.Out] = true
 		s.lost[capture.Out] = true
+		s.ended[capture.Out] = len(h.facts.FramesOut) == 0 // nothing of the client was captured
 		s.x.apart = true
-		s.x.tr.Protocol, s.x.tr.URL = trace.ProtocolHTTP2, "(request not captured)"
+		s.x.tr.Protocol, s.x.tr.URL = trace.ProtocolHTTP2, notCapturedURL
 		return s
 	}
-	if id <= h.highest[capture.Out] || id%2 == 0 || h.holes[dir] && !fields.begins(":method") {
+	if id <= h.highest[dir] || id%2 == 0 || h.holes[dir] && !fields.begins(":method") {
 		return nil // of a stream that is over, or trailers of one that was not seen
 	}
-	h.highest[capture.Out] = id
 	return h.newStream(id, h.l.c.request(id))
+}
+
+// opened takes note of a stream that a side used.
+func (h *h2conn) opened(dir capture.Direction, id uint32) {
+	if id%2 == 1 {
+		h.highest[dir] = max(h.highest[dir], id)
+	} else if dir == capture.In {
+		h.promised = max(h.promised, id)
+	}
 }
 
 func (h *h2conn) newStream(id uint32, x *exchange) *h2stream {
@@ -241,6 +264,10 @@ func (h *h2conn) requestHead(e *trace.Event, s *h2stream, b *headerBlock, fields
 		x.sendLast = e
 		return
 	}
+	if x.tr.URL == notCapturedURL {
+		x.tr.URL = ""
+	}
+	s.found(capture.Out)
 	s.requested(b, fields, end)
 	x.sendFirst, x.sendLast = e, e
 	if g := h.goAway[capture.In]; g != nil && s.id > g.LastStreamID {
@@ -283,10 +310,10 @@ func (l *fieldList) url() string {
 // response it is going to send (RFC 9113 §8.4).
 func (h *h2conn) promise(e *trace.Event, b *headerBlock, fields *fieldList) {
 	e.Text += fmt.Sprintf(", promised on stream %d", b.stream)
-	if b.stream == 0 || b.stream%2 == 1 || b.stream <= h.highest[capture.In] || len(h.streams) >= maxStreams {
+	if b.stream == 0 || b.stream%2 == 1 || b.stream <= h.promised || len(h.streams) >= maxStreams {
 		return
 	}
-	h.highest[capture.In] = b.stream
+	h.opened(capture.In, b.stream)
 	s := h.newStream(b.stream, h.l.c.request(b.stream))
 	s.ended[capture.Out] = true
 	s.requested(b, fields, true)

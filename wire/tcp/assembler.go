@@ -121,6 +121,10 @@ func (a *Assembler) Missing(ack uint32) bool {
 // Waiting is the number of bytes that wait behind a hole.
 func (a *Assembler) Waiting() int { return a.queued }
 
+// Behind tells whether bytes wait behind some that did not come, or the receiver
+// has acknowledged some that did not.
+func (a *Assembler) Behind() bool { return a.queued > 0 || a.started && a.acked > a.next }
+
 // Input takes a segment's payload, which begins at seq. b is copied if it has
 // to wait.
 func (a *Assembler) Input(now clock.Time, seq uint32, b []byte, fin bool) {
