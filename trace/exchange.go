@@ -74,8 +74,7 @@ type Header struct {
 	// incremental indexing". Empty in HTTP/1.
 	Coding string `json:"coding,omitempty"`
 	// Unknown says what of the field the capture cannot tell, as HPACK names an
-	// entry whose header block was not captured: UnknownName, UnknownValue or
-	// UnknownField. That is empty then.
+	// entry whose header block was not captured. That is empty then.
 	Unknown Unknown `json:"unknown,omitempty"`
 	// Bytes is where the field stands.
 	Bytes *Range `json:"bytes,omitempty"`

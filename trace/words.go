@@ -220,6 +220,5 @@ type Unknown string
 // What is not known.
 const (
 	UnknownName  Unknown = "name"
-	UnknownValue Unknown = "value"
 	UnknownField Unknown = "name and value"
 )

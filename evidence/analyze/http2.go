@@ -177,7 +177,7 @@ func (h *h2conn) input(t clock.Time, dir capture.Direction, b []byte) {
 		fh := http2.ParseFrameHeader(f.buf[pos:])
 		size := http2.FrameHeaderLen + int(fh.Length)
 		if size > maxFrame {
-			h.violation(t, dir, fh.StreamID, http2.ErrCodeFrameSize, fmt.Sprintf("%v of %d bytes, larger than is read", fh.Type, fh.Length), f.offset+int64(pos), http2.FrameHeaderLen, f.buf[pos:])
+			h.violation(t, dir, fh.StreamID, http2.ErrCodeFrameSize, fmt.Sprintf("%v of %d bytes, larger than is read", fh.Type, fh.Length), f.offset+int64(pos), http2.FrameHeaderLen)
 			h.stop(dir)
 			break
 		}
@@ -266,7 +266,7 @@ func (h *h2conn) check(t clock.Time, dir capture.Direction, fh http2.FrameHeader
 		code, what = http2.ErrCodeProtocol, fmt.Sprintf("%v on stream %d, which is idle", fh.Type, fh.StreamID)
 	}
 	if what != "" {
-		h.violation(t, dir, fh.StreamID, code, what, offset, len(raw), raw)
+		h.violation(t, dir, fh.StreamID, code, what, offset, len(raw))
 	}
 }
 
@@ -294,14 +294,15 @@ func (h *h2conn) pushForbidden(dir capture.Direction) bool {
 	return false
 }
 
-// violation says by what a side broke the protocol, and where.
-func (h *h2conn) violation(t clock.Time, dir capture.Direction, stream uint32, code http2.ErrCode, what string, offset int64, length int, raw []byte) {
+// violation says by what a side broke the protocol, and where. The frame's own
+// event has its bytes.
+func (h *h2conn) violation(t clock.Time, dir capture.Direction, stream uint32, code http2.ErrCode, what string, offset int64, length int) {
 	text := fmt.Sprintf("the %s broke the protocol: %v: %s", sideName(dir), code, what)
 	if h.holes[dir] {
 		// Bytes are missing before it: it may be the reader who is wrong.
 		text = fmt.Sprintf("behind the missing bytes this cannot be read: %v: %s", code, what)
 	}
-	e := h.l.message(t, trace.LayerHTTP2, trace.LayerHTTP2.Malformed(), text, dir, offset, length, raw)
+	e := h.l.message(t, trace.LayerHTTP2, trace.LayerHTTP2.Malformed(), text, dir, offset, length, nil)
 	e.Stream = stream
 	if s := h.streams[stream]; s != nil {
 		e.Exchange = s.x.tr.ID

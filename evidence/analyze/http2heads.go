@@ -64,7 +64,7 @@ func (h *h2conn) headerFrame(e *trace.Event, first, t clock.Time, dir capture.Di
 	b.block = append(b.block, frag...)
 	b.frames += len(raw)
 	if len(b.block) > maxFrame {
-		h.violation(t, dir, b.wire, http2.ErrCodeEnhanceYourCalm, fmt.Sprintf("a header block of more than %d bytes, larger than is read", maxFrame), b.offset, b.frames, raw)
+		h.violation(t, dir, b.wire, http2.ErrCodeEnhanceYourCalm, fmt.Sprintf("a header block of more than %d bytes, larger than is read", maxFrame), b.offset, b.frames)
 		h.stop(dir)
 		return
 	}
@@ -116,7 +116,7 @@ func (h *h2conn) decode(t clock.Time, dir capture.Direction, b *headerBlock) (l 
 				at, length = off, 1
 			}
 		}
-		h.violation(t, dir, b.wire, http2.ErrCodeCompression, err.Error(), at, length, b.block)
+		h.violation(t, dir, b.wire, http2.ErrCodeCompression, err.Error(), at, length)
 		h.stop(dir)
 		return l, false
 	}
@@ -126,12 +126,10 @@ func (h *h2conn) decode(t clock.Time, dir capture.Direction, b *headerBlock) (l 
 		}
 		hd := trace.Header{Name: r.Field.Name, Value: r.Field.Value, Size: r.Length, Coding: r.Coding()}
 		switch {
-		case r.NameUnknown && r.ValueUnknown:
+		case r.ValueUnknown:
 			hd.Unknown = trace.UnknownField
 		case r.NameUnknown:
 			hd.Unknown = trace.UnknownName
-		case r.ValueUnknown:
-			hd.Unknown = trace.UnknownValue
 		}
 		if hd.Unknown == "" {
 			l.known = append(l.known, r.Field)
@@ -240,7 +238,7 @@ func (l *fieldList) begins(pseudo string) bool {
 	if l.known.Has(pseudo) {
 		return true
 	}
-	return len(l.listed) > 0 && l.listed[0].Unknown != "" && l.listed[0].Unknown != trace.UnknownValue
+	return len(l.listed) > 0 && l.listed[0].Unknown != ""
 }
 
 func (l *fieldList) headline() string {
@@ -376,17 +374,17 @@ func (h *h2conn) illegal(e *trace.Event, t clock.Time, s *h2stream, fields *fiel
 		return
 	}
 	s.illegal, s.inHead = what, inHead
-	bad := *e
+	at := e.Bytes
 	if fields != nil && fields.unknown == 0 {
 		for i := range fields.known {
-			if at := fields.listed[i].Bytes; at != nil && http2.CheckField(&fields.known[i]) == what {
-				bad.Bytes, bad.RawLength, bad.Raw = h.l.ranges(capture.In, at.Offset, at.Length), int(at.Length), nil
+			if b := fields.listed[i].Bytes; b != nil && http2.CheckField(&fields.known[i]) == what {
+				at = h.l.ranges(capture.In, b.Offset, b.Length)
 			}
 		}
 	}
 	n := h.l.c.a.event(t, trace.LayerHTTP2, trace.LayerHTTP2.Malformed(), "the response breaks the rules: "+what)
 	n.Connection, n.Exchange, n.Stream, n.Direction = e.Connection, s.x.tr.ID, s.id, e.Direction
-	n.Bytes, n.RawLength, n.Raw = bad.Bytes, bad.RawLength, bad.Raw
+	n.Bytes = at
 	h.fail(s, n, s.breaksRules())
 }
 

@@ -38,7 +38,7 @@ var rules = []rule{
 	connectRefused, connectTimeout, ipv6Broken,
 	certificate, tlsAlert, helloRetry, certificateSoon, noALPN,
 	refusedSeen, unanswered, retransmissions, zeroWindow, tooBig, arpConflict, arpSilence, incomplete,
-	truncatedBody, redirectLoop, reuseRace, uncompressed, goAway, streamReset, malformedHTTP2, streamLimit,
+	truncatedBody, redirectLoop, reuseRace, uncompressed, goAway, streamReset, malformedHTTP2, fieldsUnknown, streamLimit,
 }
 
 // Findings applies every rule.

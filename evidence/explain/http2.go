@@ -63,6 +63,41 @@ func malformedHTTP2(t *facts) []*trace.Finding {
 	return out
 }
 
+// fieldsUnknown: bytes are missing, and with them what later header blocks refer
+// to.
+func fieldsUnknown(t *facts) []*trace.Finding {
+	lists, fields := map[int]int{}, map[int]int{}
+	for _, x := range t.Exchanges {
+		heads := [][]trace.Header{x.Request.Headers, x.Request.Trailers}
+		if x.Response != nil {
+			heads = append(heads, x.Response.Headers, x.Response.Trailers)
+		}
+		for _, l := range heads {
+			n := 0
+			for _, h := range l {
+				if h.Unknown != "" {
+					n++
+				}
+			}
+			if n > 0 {
+				lists[x.Connection]++
+				fields[x.Connection] += n
+			}
+		}
+	}
+	var out []*trace.Finding
+	for _, c := range t.Connections {
+		if lists[c.ID] == 0 {
+			continue
+		}
+		out = append(out, &trace.Finding{ID: HTTP2FieldsUnknown, Severity: trace.Info, Connection: c.ID, Evidence: ofConnection(t, c.ID, trace.EventHTTP2Resumed),
+			Title:       fmt.Sprintf("%d fields of %d header lists on connection #%d are not known", fields[c.ID], lists[c.ID], c.ID),
+			Explanation: "HTTP/2 sends a field once and refers to it later (HPACK). Bytes that are not in the capture held what these refer to; the other fields are read for certain.",
+			WhatToDo:    "Begin the capture before the connection, and without losses.", Source: "RFC 7541 §2.3.2"})
+	}
+	return out
+}
+
 // goAway: a connection was ended with a GOAWAY that names an error, or that
 // requests which were under way did not survive.
 func goAway(t *facts) []*trace.Finding {

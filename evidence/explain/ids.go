@@ -72,4 +72,6 @@ const (
 	HTTP2MaxStreams   trace.FindingID = "H2-MAX-STREAMS"
 	HTTP2StreamReset  trace.FindingID = "H2-STREAM-RESET"
 	HTTP2Malformed    trace.FindingID = "H2-MALFORMED"
+	// HTTP2FieldsUnknown is of captures that lack bytes.
+	HTTP2FieldsUnknown trace.FindingID = "H2-FIELDS-UNKNOWN"
 )
