@@ -45,6 +45,14 @@ type h2conn struct {
 	over   [2]bool
 	// struck are the streams that were open when the server broke the protocol.
 	struck []*h2stream
+	// goAways counts the server's; a few say all that there is to say.
+	goAways int
+	// sure are streams of which nothing is missing so far, by the side that sends.
+	sure [2][]*h2stream
+	// noPush tells that the client has said that it takes no pushes, and frameMax
+	// how large a frame each side takes.
+	noPush   bool
+	frameMax [2]uint32
 }
 
 // maxUnacked bounds the SETTINGS frames remembered.
@@ -286,12 +294,7 @@ func (h *h2conn) pushForbidden(dir capture.Direction) bool {
 	if dir == capture.Out {
 		return true
 	}
-	for _, s := range h.facts.ClientSettings {
-		if s.Name == http2.SettingEnablePush.String() && s.Value == 0 {
-			return len(h.unacked[capture.Out]) == 0
-		}
-	}
-	return false
+	return h.noPush && len(h.unacked[capture.Out]) == 0
 }
 
 // violation says by what a side broke the protocol, and where. The frame's own
@@ -339,8 +342,13 @@ func (h *h2conn) settings(dir capture.Direction, fh http2.FrameHeader, payload [
 		} else {
 			h.facts.ServerSettings = append(h.facts.ServerSettings, ts)
 		}
-		if s.ID == http2.SettingHeaderTableSize {
+		switch s.ID {
+		case http2.SettingHeaderTableSize:
 			tables = append(tables, s.Value)
+		case http2.SettingMaxFrameSize:
+			h.frameMax[dir] = max(h.frameMax[dir], s.Value)
+		case http2.SettingEnablePush:
+			h.noPush = dir == capture.Out && s.Value == 0
 		}
 	}
 	if len(h.unacked[dir]) < maxUnacked {
@@ -352,7 +360,7 @@ func (h *h2conn) settings(dir capture.Direction, fh http2.FrameHeader, payload [
 func (h *h2conn) release() {
 	h.tables()
 	h.dec = [2]*hpack.Decoder{}
-	h.streams, h.struck = nil, nil
+	h.streams, h.struck, h.sure = nil, nil, [2][]*h2stream{}
 	h.block = [2]headerBlock{}
 	h.stopped = [2]string{"the connection has ended", "the connection has ended"}
 }

@@ -2,6 +2,7 @@ package analyze
 
 import (
 	"fmt"
+	"slices"
 
 	"peel/clock"
 	"peel/evidence/capture"
@@ -88,7 +89,7 @@ func (h *h2conn) endStream(e *trace.Event, t clock.Time, s *h2stream, dir captur
 		s.x.tr.Request.Body.Complete = !s.lost[dir]
 	} else if r := s.x.tr.Response; r != nil {
 		if s.length >= 0 && s.got() == s.length {
-			s.found(dir) // nothing of it was among what is missing
+			h.found(s, dir) // nothing of it was among what is missing
 		}
 		h.measure(e, t, s, true)
 		r.Body.Complete = !s.lost[dir]
@@ -97,11 +98,25 @@ func (h *h2conn) endStream(e *trace.Event, t clock.Time, s *h2stream, dir captur
 }
 
 // found says that nothing of one side of a stream is missing after all.
-func (s *h2stream) found(dir capture.Direction) {
+func (h *h2conn) found(s *h2stream, dir capture.Direction) {
+	if !s.lost[dir] {
+		return
+	}
 	s.lost[dir] = false
+	h.trust(s, dir)
 	if s.lost == [2]bool{} && s.x.fault != nil && s.x.fault.Code == trace.FailNotCaptured {
 		s.x.fault = nil
 	}
+}
+
+// trust puts a stream among those of which nothing is missing. Those that are
+// over go from there when they are many.
+func (h *h2conn) trust(s *h2stream, dir capture.Direction) {
+	list := &h.sure[dir]
+	if len(*list) > 2*len(h.streams)+1000 {
+		*list = slices.DeleteFunc(*list, func(s *h2stream) bool { return h.streams[s.id] != s })
+	}
+	*list = append(*list, s)
 }
 
 // close closes one side of a stream; with both closed it is forgotten.

@@ -73,6 +73,9 @@ func (s *h2stream) breaksRules() trace.Failure {
 	return words.IllegalBody(s.id, s.illegal)
 }
 
+// maxGoAways bounds those GOAWAY frames for which all streams are looked at.
+const maxGoAways = 16
+
 // goneAway takes a GOAWAY.
 func (h *h2conn) goneAway(e *trace.Event, dir capture.Direction, g http2.GoAway) {
 	g.Debug = slices.Clone(g.Debug)
@@ -92,6 +95,9 @@ func (h *h2conn) goneAway(e *trace.Event, dir capture.Direction, g http2.GoAway)
 				h.fail(s, e, words.ProtocolBroken(bad.Code, bad.What))
 			}
 		}
+		return
+	}
+	if h.goAways++; h.goAways > maxGoAways {
 		return
 	}
 	for _, s := range h.inOrder() {

@@ -139,11 +139,12 @@ func (h *h2conn) missed(dir capture.Direction) {
 	h.holes[dir] = true
 	h.dec[dir].Lose()
 	h.block[dir] = headerBlock{}
-	for _, s := range h.streams {
-		if !s.ended[dir] {
+	for _, s := range h.sure[dir] {
+		if h.streams[s.id] == s && !s.ended[dir] {
 			s.unsure(dir)
 		}
 	}
+	h.sure[dir] = nil
 }
 
 // unsure says that bytes of one side of a stream may be missing.
@@ -229,15 +230,7 @@ func (h *h2conn) rules(dir capture.Direction) streamRules {
 	} else if h.holes[capture.In] {
 		r.server += 2 * maxUnseen
 	}
-	other := h.facts.ServerSettings
-	if dir == capture.In {
-		other = h.facts.ClientSettings
-	}
-	for _, s := range other {
-		if s.Name == http2.SettingMaxFrameSize.String() {
-			r.frame = max(r.frame, min(s.Value, maxFrame))
-		}
-	}
+	r.frame = max(r.frame, min(h.frameMax[1-dir], maxFrame))
 	return r
 }
 

@@ -227,6 +227,8 @@ func (h *h2conn) newStream(id uint32, x *exchange) *h2stream {
 	h.streams[id] = s
 	h.open++
 	h.facts.MaxConcurrent = max(h.facts.MaxConcurrent, h.open)
+	h.trust(s, capture.Out)
+	h.trust(s, capture.In)
 	// It began behind whatever is missing of the connection.
 	x.apart = h.holes != [2]bool{}
 	return s
@@ -265,7 +267,7 @@ func (h *h2conn) requestHead(e *trace.Event, s *h2stream, b *headerBlock, fields
 	if x.tr.URL == notCapturedURL {
 		x.tr.URL = ""
 	}
-	s.found(capture.Out)
+	h.found(s, capture.Out)
 	s.requested(b, fields, end)
 	x.sendFirst, x.sendLast = e, e
 	if g := h.goAway[capture.In]; g != nil && s.id > g.LastStreamID {
@@ -352,7 +354,7 @@ func (h *h2conn) responseHead(e *trace.Event, t clock.Time, s *h2stream, b *head
 		x.fault, x.failed = nil, nil // it looked at the request after all
 	}
 	if status >= 200 {
-		s.found(capture.In) // it begins behind what is missing
+		h.found(s, capture.In) // it begins behind what is missing
 	}
 	if fields.unknown == 0 {
 		s.bodiless = http2.Bodiless(x.tr.Method, status)
