@@ -19,8 +19,8 @@ import (
 	"peel/wire/tcp"
 )
 
-// talk is a conversation in HTTP/2 without TLS, of which packets are made.
-type talk struct {
+// dialogue is a conversation in HTTP/2 without TLS, of which packets are made.
+type dialogue struct {
 	enc     [2]*hpack.Encoder
 	packets [][]byte
 	seq     [2]uint32
@@ -28,8 +28,8 @@ type talk struct {
 	segment int // bytes in a packet; 0 is all that is said at once
 }
 
-func newTalk() *talk {
-	k := &talk{enc: [2]*hpack.Encoder{hpack.NewEncoder(4096), hpack.NewEncoder(4096)}, seq: [2]uint32{100, 500}}
+func newDialogue() *dialogue {
+	k := &dialogue{enc: [2]*hpack.Encoder{hpack.NewEncoder(4096), hpack.NewEncoder(4096)}, seq: [2]uint32{100, 500}}
 	k.add(capture.Out, tcp.SYN, "")
 	k.seq[capture.Out]++
 	k.add(capture.In, tcp.SYN|tcp.ACK, "")
@@ -40,7 +40,7 @@ func newTalk() *talk {
 	return k
 }
 
-func (k *talk) add(dir capture.Direction, flags tcp.Flags, payload string) {
+func (k *dialogue) add(dir capture.Direction, flags tcp.Flags, payload string) {
 	ends := [2]netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:40000"), netip.MustParseAddrPort("192.0.2.2:80")}
 	src, dst := ends[dir], ends[1-dir]
 	h := tcp.Header{Seq: k.seq[dir], Flags: flags, Window: 60000}
@@ -60,7 +60,7 @@ func (k *talk) add(dir capture.Direction, flags tcp.Flags, payload string) {
 }
 
 // says sends frames of one side, and the other acknowledges them.
-func (k *talk) says(dir capture.Direction, frames ...string) {
+func (k *dialogue) says(dir capture.Direction, frames ...string) {
 	all := strings.Join(frames, "")
 	for n := k.segment; n > 0 && len(all) > n; all = all[n:] {
 		k.add(dir, tcp.PSH, all[:n])
@@ -70,19 +70,19 @@ func (k *talk) says(dir capture.Direction, frames ...string) {
 }
 
 // leaves ends a side's sending.
-func (k *talk) leaves(dir capture.Direction) {
+func (k *dialogue) leaves(dir capture.Direction) {
 	k.add(dir, tcp.FIN, "")
 	k.seq[dir]++
 }
 
-func (k *talk) resets(dir capture.Direction) { k.add(dir, tcp.RST, "") }
+func (k *dialogue) resets(dir capture.Direction) { k.add(dir, tcp.RST, "") }
 
-func (k *talk) frame(typ http2.FrameType, flags http2.Flags, stream uint32, payload string) string {
+func (k *dialogue) frame(typ http2.FrameType, flags http2.Flags, stream uint32, payload string) string {
 	return string(http2.AppendFrameHeader(nil, http2.FrameHeader{Length: uint32(len(payload)), Type: typ, Flags: flags, StreamID: stream})) + payload
 }
 
 // block writes fields, names and values, as a header block.
-func (k *talk) block(dir capture.Direction, fields ...string) string {
+func (k *dialogue) block(dir capture.Direction, fields ...string) string {
 	var l httpfield.List
 	for i := 0; i < len(fields); i += 2 {
 		l.Add(fields[i], fields[i+1])
@@ -92,15 +92,15 @@ func (k *talk) block(dir capture.Direction, fields ...string) string {
 
 const endHeaders, endBoth = http2.FlagEndHeaders, http2.FlagEndHeaders | http2.FlagEndStream
 
-func (k *talk) request(stream uint32, flags http2.Flags, path string, more ...string) string {
+func (k *dialogue) request(stream uint32, flags http2.Flags, path string, more ...string) string {
 	return k.frame(http2.FrameHeaders, flags, stream, k.block(capture.Out, append([]string{":method", "GET", ":scheme", "http", ":authority", "www.example.com", ":path", path, "x-kept", "by the table"}, more...)...))
 }
 
-func (k *talk) response(stream uint32, flags http2.Flags, status string, more ...string) string {
+func (k *dialogue) response(stream uint32, flags http2.Flags, status string, more ...string) string {
 	return k.frame(http2.FrameHeaders, flags, stream, k.block(capture.In, append([]string{":status", status, "server", "one that the table keeps"}, more...)...))
 }
 
-func (k *talk) data(stream uint32, flags http2.Flags, body string) string {
+func (k *dialogue) data(stream uint32, flags http2.Flags, body string) string {
 	return k.frame(http2.FrameData, flags, stream, body)
 }
 
@@ -112,7 +112,7 @@ func code(n ...uint32) string {
 	return string(b)
 }
 
-func (k *talk) reset(stream uint32, c http2.ErrCode) string {
+func (k *dialogue) reset(stream uint32, c http2.ErrCode) string {
 	return k.frame(http2.FrameRSTStream, 0, stream, code(uint32(c)))
 }
 
@@ -127,7 +127,7 @@ func read(t testing.TB, packets [][]byte) *trace.Trace {
 	return whole(t, list)
 }
 
-func (k *talk) trace(t testing.TB) *trace.Trace { return read(t, k.packets) }
+func (k *dialogue) trace(t testing.TB) *trace.Trace { return read(t, k.packets) }
 
 // outcome says in a line what became of an exchange.
 func outcome(x *trace.Exchange) string {
@@ -162,74 +162,74 @@ func TestEndsOfStreams(t *testing.T) {
 	const a, b = "http://www.example.com/a", "http://www.example.com/b"
 	for _, c := range []struct {
 		name string
-		talk func(*talk)
+		talk func(*dialogue)
 		want []string
 	}{
-		{"a client that has had enough", func(k *talk) {
+		{"a client that has had enough", func(k *dialogue) {
 			k.says(0, k.request(1, endBoth, "/a"))
 			k.says(1, k.response(1, endHeaders, "200"), k.data(1, 0, "part"))
 			k.says(0, k.reset(1, http2.ErrCodeCancel))
 		}, []string{"1 GET " + a + ": 200, 4 bytes, incomplete"}},
-		{"a client that gives up", func(k *talk) {
+		{"a client that gives up", func(k *dialogue) {
 			k.says(0, k.request(1, endBoth, "/a"))
 			k.says(0, k.reset(1, http2.ErrCodeCancel))
 		}, []string{"1 GET " + a + " FAILED cancelled: the client reset stream 1 with CANCEL before a response came"}},
-		{"a client that objects to what is not seen", func(k *talk) {
+		{"a client that objects to what is not seen", func(k *dialogue) {
 			k.says(0, k.request(1, endBoth, "/a"))
 			k.says(1, k.response(1, endHeaders, "200"), k.data(1, 0, "part"))
 			k.says(0, k.reset(1, http2.ErrCodeFlowControl))
 		}, []string{"1 GET " + a + ": 200, 4 bytes, incomplete FAILED stream_reset: the client reset stream 1 with FLOW_CONTROL_ERROR after 4 bytes of body"}},
-		{"a client that objects to a field", func(k *talk) {
+		{"a client that objects to a field", func(k *dialogue) {
 			k.says(0, k.request(1, endBoth, "/a"))
 			k.says(1, k.response(1, endBoth, "200", "connection", "close"))
 			k.says(0, k.reset(1, http2.ErrCodeProtocol))
 		}, []string{"1 GET " + a + ": 200, 0 bytes FAILED malformed_response: the response on stream 1 breaks the rules of HTTP/2: connection is a field of HTTP/1 connections (RFC 9113 §8.2.2)"}},
-		{"a server that wants no more of the request", func(k *talk) {
+		{"a server that wants no more of the request", func(k *dialogue) {
 			k.says(0, k.request(1, endHeaders, "/a"), k.data(1, 0, "upload"))
 			k.says(1, k.response(1, endBoth, "413"), k.reset(1, http2.ErrCodeNo))
 		}, []string{"1 GET " + a + ": 413, 0 bytes"}},
-		{"a server that resets one of two", func(k *talk) {
+		{"a server that resets one of two", func(k *dialogue) {
 			k.says(0, k.request(1, endBoth, "/a"), k.request(3, endBoth, "/b"))
 			k.says(1, k.reset(1, http2.ErrCodeInternal), k.response(3, endHeaders, "200"), k.data(3, http2.FlagEndStream, "body"))
 		}, []string{"1 GET " + a + " FAILED stream_reset: the server reset stream 1 with INTERNAL_ERROR", "3 GET " + b + ": 200, 4 bytes"}},
-		{"GOAWAY with streams below and above", func(k *talk) {
+		{"GOAWAY with streams below and above", func(k *dialogue) {
 			k.says(0, k.request(1, endBoth, "/a"), k.request(3, endBoth, "/b"))
 			k.says(1, k.frame(http2.FrameGoAway, 0, 0, code(1, 0)))
 			k.leaves(1)
 		}, []string{"1 GET " + a + " FAILED goaway: the server said GOAWAY NO_ERROR and closed the connection before it sent a response on stream 1",
 			"3 GET " + b + " FAILED goaway: the server said GOAWAY NO_ERROR, naming 1 as the last stream that it looks at: stream 3 was not processed"}},
-		{"GOAWAY of a server that ends what it has begun", func(k *talk) {
+		{"GOAWAY of a server that ends what it has begun", func(k *dialogue) {
 			k.says(0, k.request(1, endBoth, "/a"))
 			k.says(1, k.frame(http2.FrameGoAway, 0, 0, code(1<<31-1, 0)), k.frame(http2.FrameGoAway, 0, 0, code(1, 0)), k.response(1, endHeaders, "200"), k.data(1, http2.FlagEndStream, "body"))
 			k.leaves(1)
 		}, []string{"1 GET " + a + ": 200, 4 bytes"}},
-		{"a server that closes", func(k *talk) {
+		{"a server that closes", func(k *dialogue) {
 			k.says(0, k.request(1, endBoth, "/a"), k.request(3, endBoth, "/b"))
 			k.says(1, k.response(1, endHeaders, "200"), k.data(1, 0, "part"))
 			k.leaves(1)
 		}, []string{"1 GET " + a + ": 200, 4 bytes, incomplete FAILED closed_early: the server closed the connection after 4 bytes of body",
 			"3 GET " + b + " FAILED closed_early: the server closed the connection before it sent a response on stream 3"}},
-		{"a server that resets the connection", func(k *talk) {
+		{"a server that resets the connection", func(k *dialogue) {
 			k.says(0, k.request(1, endBoth, "/a"))
 			k.resets(1)
 		}, []string{"1 GET " + a + " FAILED reset: the connection was reset before it sent a response on stream 1"}},
-		{"a client that closes first", func(k *talk) {
+		{"a client that closes first", func(k *dialogue) {
 			k.says(0, k.request(1, endBoth, "/a"), k.request(3, endBoth, "/b"))
 			k.says(1, k.response(1, endHeaders, "200"), k.data(1, 0, "part"))
 			k.leaves(0)
 			k.leaves(1)
 		}, []string{"1 GET " + a + ": 200, 4 bytes, incomplete", "3 GET " + b + " FAILED cancelled: the client closed the connection before a response came on stream 3"}},
-		{"a client that resets the connection", func(k *talk) {
+		{"a client that resets the connection", func(k *dialogue) {
 			k.says(0, k.request(1, endBoth, "/a"))
 			k.resets(0)
 		}, []string{"1 GET " + a + " FAILED cancelled: the client reset the connection before a response came on stream 1"}},
-		{"a client whose complaint is all that tells", func(k *talk) {
+		{"a client whose complaint is all that tells", func(k *dialogue) {
 			k.says(0, k.request(1, endBoth, "/a"))
 			k.says(0, k.frame(http2.FrameGoAway, 0, 0, code(0, uint32(http2.ErrCodeSettingsTimeout))+"too slow"))
 			k.leaves(0)
 			k.leaves(1)
 		}, []string{`1 GET ` + a + ` FAILED goaway: the client ended the connection with GOAWAY SETTINGS_TIMEOUT ("too slow")`}},
-		{"a header block that cannot be read", func(k *talk) {
+		{"a header block that cannot be read", func(k *dialogue) {
 			k.says(0, k.request(1, endBoth, "/a"), k.request(3, endBoth, "/b"))
 			k.says(1, k.frame(http2.FrameHeaders, endBoth, 1, "\xff\xff\xff\xff\xff\xff"))
 			k.says(0, k.frame(http2.FrameGoAway, 0, 0, code(0, uint32(http2.ErrCodeCompression))))
@@ -237,41 +237,41 @@ func TestEndsOfStreams(t *testing.T) {
 			k.leaves(1)
 		}, []string{"1 GET " + a + " FAILED protocol_error: the server broke the protocol: COMPRESSION_ERROR: hpack: integer too large: 34359738494 is above 4294967295, at byte 0",
 			"3 GET " + b + " FAILED protocol_error: the server broke the protocol: COMPRESSION_ERROR: hpack: integer too large: 34359738494 is above 4294967295, at byte 0"}},
-		{"a capture that ends before the answer", func(k *talk) { k.says(0, k.request(1, endBoth, "/a")) }, []string{"1 GET " + a}},
-		{"trailers", func(k *talk) {
+		{"a capture that ends before the answer", func(k *dialogue) { k.says(0, k.request(1, endBoth, "/a")) }, []string{"1 GET " + a}},
+		{"trailers", func(k *dialogue) {
 			k.says(0, k.request(1, endBoth, "/a"))
 			k.says(1, k.response(1, endHeaders, "103"), k.response(1, endHeaders, "200"), k.data(1, 0, "body"), k.frame(http2.FrameHeaders, endBoth, 1, k.block(1, "grpc-status", "0")))
 		}, []string{"1 GET " + a + ": 200, 4 bytes"}},
-		{"a pseudo-header field in trailers", func(k *talk) {
+		{"a pseudo-header field in trailers", func(k *dialogue) {
 			k.says(0, k.request(1, endBoth, "/a"))
 			k.says(1, k.response(1, endHeaders, "200"), k.data(1, 0, "body"), k.frame(http2.FrameHeaders, endBoth, 1, k.block(1, ":status", "200")))
 		}, []string{"1 GET " + a + `: 200, 4 bytes FAILED malformed_body: the response on stream 1 breaks the rules of HTTP/2: pseudo-header ":status" in trailers`}},
-		{"HEAD has the length and not the body", func(k *talk) {
+		{"HEAD has the length and not the body", func(k *dialogue) {
 			k.says(0, k.frame(http2.FrameHeaders, endBoth, 1, k.block(0, ":method", "HEAD", ":scheme", "http", ":authority", "www.example.com", ":path", "/a")))
 			k.says(1, k.response(1, endBoth, "200", "content-length", "1000"))
 		}, []string{"1 HEAD " + a + ": 200, 0 bytes"}},
-		{"a push", func(k *talk) {
+		{"a push", func(k *dialogue) {
 			k.says(0, k.request(1, endBoth, "/a"))
 			k.says(1, k.frame(http2.FramePushPromise, endHeaders, 1, code(2)+k.block(1, ":method", "GET", ":scheme", "http", ":authority", "www.example.com", ":path", "/b")),
 				k.response(1, endHeaders, "200"), k.data(1, http2.FlagEndStream, "body"), k.response(2, endHeaders, "200"), k.data(2, http2.FlagEndStream, "pushed"))
 		}, []string{"1 GET " + a + ": 200, 4 bytes", "2 GET " + b + ": 200, 6 bytes [push of 1]"}},
-		{"padding, a priority, and a head in pieces", func(k *talk) {
+		{"padding, a priority, and a head in pieces", func(k *dialogue) {
 			head := k.block(0, ":method", "GET", ":scheme", "http", ":authority", "www.example.com", ":path", "/a")
 			k.says(0, k.frame(http2.FrameHeaders, http2.FlagPadded|http2.FlagPriority|http2.FlagEndStream, 1, "\x03"+code(0)+"\x10"+head[:2]+"\x00\x00\x00"),
 				k.frame(http2.FrameContinuation, 0, 1, head[2:3]), k.frame(http2.FrameContinuation, http2.FlagEndHeaders, 1, head[3:]))
 			k.says(1, k.response(1, endHeaders, "200"), k.data(1, http2.FlagPadded|http2.FlagEndStream, "\x04body\x00\x00\x00\x00"))
 		}, []string{"1 GET " + a + ": 200, 4 bytes"}},
-		{"CONNECT", func(k *talk) {
+		{"CONNECT", func(k *dialogue) {
 			k.says(0, k.frame(http2.FrameHeaders, endHeaders, 1, k.block(0, ":method", "CONNECT", ":authority", "db.example.com:5432")))
 			k.says(1, k.response(1, endHeaders, "200"), k.data(1, 0, "through"))
 			k.leaves(1)
 		}, []string{"1 CONNECT db.example.com:5432: 200, 7 bytes, incomplete"}},
-		{"a WebSocket", func(k *talk) {
+		{"a WebSocket", func(k *dialogue) {
 			k.says(0, k.frame(http2.FrameHeaders, endHeaders, 1, k.block(0, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "www.example.com", ":path", "/chat")))
 			k.says(1, k.response(1, endHeaders, "200"), k.data(1, 0, "\x81\x02hi"))
 		}, []string{"1 CONNECT http://www.example.com/chat: 200, 4 bytes, incomplete"}},
 	} {
-		k := newTalk()
+		k := newDialogue()
 		c.talk(k)
 		tr := k.trace(t)
 		if got := outcomes(tr); !slices.Equal(got, c.want) {
@@ -280,9 +280,29 @@ func TestEndsOfStreams(t *testing.T) {
 	}
 }
 
+// Where one side alone was captured, nothing is said of the other.
+func TestOneSideOfHTTP2(t *testing.T) {
+	k := many(0)
+	k.resets(0)
+	all := k.trace(t)
+	for dir, port := range []byte{40000 & 0xff, 80} {
+		var packets [][]byte
+		for _, p := range k.packets {
+			if p[21] == port {
+				packets = append(packets, p)
+			}
+		}
+		tr := read(t, packets)
+		faults, _ := contradicts(tr, all)
+		if len(tr.Exchanges) != 12 || len(faults) > 0 {
+			t.Errorf("side %d: %q\n%s", dir, faults, strings.Join(outcomes(tr), "\n"))
+		}
+	}
+}
+
 // What breaks a rule is named with the byte where it stands.
 func TestFaultsNameTheirBytes(t *testing.T) {
-	k := newTalk()
+	k := newDialogue()
 	k.says(0, k.request(1, endBoth, "/a"))
 	k.says(1, k.frame(http2.FrameHeaders, endHeaders, 1, "\x88\x00\x01a\x01b\x00\x0cContent-Type\x01x"), k.frame(http2.FramePing, 0, 0, "short"))
 	tr := k.trace(t)
@@ -302,8 +322,8 @@ func TestFaultsNameTheirBytes(t *testing.T) {
 
 // many is a long conversation: requests one after the other, whose header
 // blocks refer to those before them.
-func many(segment int) *talk {
-	k := newTalk()
+func many(segment int) *dialogue {
+	k := newDialogue()
 	k.segment = segment
 	for i := range 12 {
 		stream := uint32(2*i + 1)

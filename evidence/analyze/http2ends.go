@@ -144,6 +144,9 @@ func (h *h2conn) unanswered(t clock.Time, s *h2stream, cut bool) {
 	case s.lost[capture.In] || h.holes[capture.In] && h.grid[capture.In].seeking || s.lost[capture.Out]:
 		return // what ended it may be among what is missing
 	}
+	if f := h.l.c.flow; f != nil && (!f.streams[capture.In].Started() || f.streams[capture.In].Behind()) {
+		return // the server's side was not captured
+	}
 	f, told := h.whyUnanswered(s, cut)
 	if !told {
 		return

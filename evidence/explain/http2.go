@@ -24,7 +24,7 @@ func streamReset(t *facts) []*trace.Finding {
 // failed is a finding about an exchange, in the words of its failure.
 func failed(t *facts, x *trace.Exchange, id trace.FindingID, source, explanation string, evidence ...trace.EventName) *trace.Finding {
 	return &trace.Finding{ID: id, Severity: trace.Error, Exchange: x.ID, Connection: x.Connection, Evidence: ofExchange(t, x.ID, evidence...),
-		Title: x.Failure.Seen, Explanation: explanation, WhatToDo: x.Failure.Try, Hint: x.Failure.Hint, Source: source}
+		Title: x.Failure.Seen, Explanation: explanation, WhatToDo: sentence(x.Failure.Try), Hint: x.Failure.Hint, Source: source}
 }
 
 // malformedHTTP2: a response, or a frame, that breaks the rules of HTTP/2. Where
@@ -124,7 +124,7 @@ func goAway(t *facts) []*trace.Finding {
 		}
 		if len(list) > 0 {
 			f.Exchange = list[0].ID
-			f.WhatToDo, f.Hint = list[0].Failure.Try, list[0].Failure.Hint
+			f.WhatToDo, f.Hint = sentence(list[0].Failure.Try), list[0].Failure.Hint
 			f.Explanation = requestsLost(g, list)
 			for _, x := range list {
 				f.Evidence = append(f.Evidence, ofExchange(t, x.ID, trace.EventRequestFailed)...)
