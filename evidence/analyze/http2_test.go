@@ -474,3 +474,34 @@ func TestUnknownFieldsAreSaid(t *testing.T) {
 		t.Errorf("%d times read on", resumed)
 	}
 }
+
+// FuzzHTTP2 drops, cuts and changes packets of a conversation.
+func FuzzHTTP2(f *testing.F) {
+	f.Add([]byte{10, 0, 12, 200}, false)
+	f.Add([]byte{5, 1, 6, 60, 20, 3}, true)
+	long, short := many(0).packets, many(700).packets
+	f.Fuzz(func(t *testing.T, how []byte, pieces bool) {
+		packets := slices.Clone(long)
+		if pieces {
+			packets = slices.Clone(short)
+		}
+		for ; len(how) >= 2; how = how[2:] {
+			i := int(how[0]) % len(packets)
+			if len(packets[i]) == 0 {
+				continue
+			}
+			p := slices.Clone(packets[i])
+			switch n := int(how[1]); {
+			case n < 80:
+				p = nil
+			case n < 140 && len(p) > 60:
+				p = p[:40+n%20] // the capture cut it
+			case len(p) > 40:
+				p[40+n%(len(p)-40)] ^= byte(n)
+				p[36], p[37] = 0, 0 // as a network card's
+			}
+			packets[i] = p
+		}
+		read(t, packets)
+	})
+}

@@ -91,7 +91,7 @@ func fieldsUnknown(t *facts) []*trace.Finding {
 			continue
 		}
 		out = append(out, &trace.Finding{ID: HTTP2FieldsUnknown, Severity: trace.Info, Connection: c.ID, Evidence: ofConnection(t, c.ID, trace.EventHTTP2Resumed),
-			Title:       fmt.Sprintf("%d fields of %d header lists on connection #%d are not known", fields[c.ID], lists[c.ID], c.ID),
+			Title:       fmt.Sprintf("connection #%d: header fields that are not known, in all %d (header lists: %d)", c.ID, fields[c.ID], lists[c.ID]),
 			Explanation: "HTTP/2 sends a field once and refers to it later (HPACK). Bytes that are not in the capture held what these refer to; the other fields are read for certain.",
 			WhatToDo:    "Begin the capture before the connection, and without losses.", Source: "RFC 7541 §2.3.2"})
 	}
