@@ -178,8 +178,8 @@ func (h *h2conn) whyUnanswered(s *h2stream, cut bool) (f trace.Failure, told boo
 	case h.goAway[capture.In] != nil:
 		return h.goneAwayFrom(s, "and closed the connection "+doing), true
 	}
-	if alert, ok := h.alert(); ok {
-		return words.Alert("the server", alert, nil), true
+	if f := h.l.c.tr.Failure; f != nil && f.Layer == trace.LayerTLS {
+		return *f, true // below it something else went wrong first
 	}
 	switch {
 	case byClient && s.x.tr.Response != nil:
@@ -190,17 +190,4 @@ func (h *h2conn) whyUnanswered(s *h2stream, cut bool) (f trace.Failure, told boo
 		return words.Reset(trace.LayerHTTP2, doing), true
 	}
 	return words.Closed(trace.LayerHTTP2, doing), true
-}
-
-// alert is the one by which the server ended TLS, if it did.
-func (h *h2conn) alert() (description uint8, ok bool) {
-	if h.l.c.tr.TLS == nil {
-		return 0, false
-	}
-	for _, a := range h.l.c.tr.TLS.Alerts {
-		if a.Direction == trace.In && !a.CloseNotify() {
-			return a.Code, true
-		}
-	}
-	return 0, false
 }
