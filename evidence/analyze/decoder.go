@@ -141,7 +141,7 @@ func (l *layer) input(t clock.Time, dir capture.Direction, b []byte) {
 
 // sniff finds out what is spoken from the first bytes, if they tell already.
 func (l *layer) sniff() {
-	o := opening{secure: l.secure, late: l.late || l.c.late(), datagram: l.c.tr.Network == "udp"}
+	o := opening{secure: l.secure, late: l.late || l.c.late() || l.c.behind(capture.Out), datagram: l.c.tr.Network == "udp"}
 	o.client, o.server = l.c.ports()
 	o.out, o.in = join(l.early[capture.Out]), join(l.early[capture.In])
 	o.waited = len(l.early[capture.In]) >= maxOpeningPieces || len(o.out) > maxOpeningOut || len(o.in) > maxOpeningIn
@@ -237,6 +237,14 @@ func (l *layer) end(t clock.Time, dir capture.Direction) {
 
 // gap tells that n bytes are missing.
 func (l *layer) gap(t clock.Time, dir capture.Direction, n int64) {
+	if l.dec == nil && !l.broken && (n > 0 || l.below != nil) {
+		l.late = true // what is spoken has to show itself in its middle
+		if l.sniff(); l.dec == nil {
+			l.in[dir].offset += n + int64(len(join(l.early[dir])))
+			l.early[dir] = nil
+			return
+		}
+	}
 	if !l.broken && (l.dec == nil || !l.dec.gap(t, dir, n)) {
 		l.broken = true
 	}

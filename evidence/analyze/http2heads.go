@@ -99,11 +99,7 @@ const (
 // behind tells whether there may be requests that were not read: bytes of the
 // client are missing, or wait behind some that are.
 func (h *h2conn) behind() bool {
-	if h.holes[capture.Out] || h.stopped[capture.Out] != "" {
-		return true
-	}
-	f := h.l.c.flow
-	return f != nil && f.streams[capture.Out].Behind()
+	return h.holes[capture.Out] || h.stopped[capture.Out] != "" || h.l.c.behind(capture.Out)
 }
 
 // decode reads a header block. It is false where that cannot be done.
@@ -201,7 +197,8 @@ func (h *h2conn) stream(dir capture.Direction, id uint32, fields *fieldList) *h2
 		}
 		s = h.newStream(id, h.l.c.request(id))
 		s.lost[capture.Out] = true
-		s.ended[capture.Out] = len(h.facts.FramesOut) == 0 // nothing of the client was captured
+		// Nothing of the client was captured, and nothing of it waits.
+		s.ended[capture.Out] = len(h.facts.FramesOut) == 0 && !h.l.c.behind(capture.Out)
 		s.x.apart = true
 		s.x.tr.Protocol, s.x.tr.URL = trace.ProtocolHTTP2, notCapturedURL
 		return s
