@@ -114,8 +114,11 @@ type layer struct {
 	c *conn
 	// space is the one that its offsets count in, and below leads from them
 	// to the bytes of the layer below that carried them; nil at the bottom.
-	space  trace.Space
-	below  func(dir capture.Direction, offset, length int64) (trace.Range, bool)
+	space trace.Space
+	below func(dir capture.Direction, offset, length int64) (trace.Range, bool)
+	// at, where it is set, says all that: of what is cut into the frames of another
+	// protocol.
+	at     func(dir capture.Direction, offset, length int64) []trace.Range
 	secure bool // TLS is below
 	late   bool // its beginning was not captured
 
@@ -274,6 +277,9 @@ func (l *layer) place(dir capture.Direction, offset, length int64) trace.Range {
 
 // ranges says where bytes of the layer stand, from there down.
 func (l *layer) ranges(dir capture.Direction, offset, length int64) []trace.Range {
+	if l.at != nil {
+		return l.at(dir, offset, length)
+	}
 	r := l.place(dir, offset, length)
 	if l.below == nil {
 		return []trace.Range{r}

@@ -79,6 +79,10 @@ type h2stream struct {
 	inHead  bool
 	lost    [2]bool // bytes of it may be missing
 	tunnel  bool    // it carries another connection (CONNECT)
+	// websocket tells that a WebSocket was asked for (RFC 8441), which above
+	// reads.
+	websocket bool
+	above     decoder
 }
 
 var http2Protocol = protocol{
@@ -107,13 +111,17 @@ func looksLikeHTTP2(o *opening) guess {
 	case !o.late || o.datagram:
 		return no
 	}
-	any := streamRules{client: maxLateStream, server: maxLateStream, frame: 1 << 14}
-	out, _ := any.frames(o.out)
-	in, _ := any.frames(o.in)
-	if g := max(out, in); g != perhaps || !o.waited {
+	if g := max(lateHTTP2(o.out), lateHTTP2(o.in)); g != perhaps || !o.waited {
 		return g
 	}
 	return no
+}
+
+// lateHTTP2 tells whether bytes in the middle of a connection are frames.
+func lateHTTP2(b []byte) guess {
+	any := streamRules{client: maxLateStream, server: maxLateStream, frame: 1 << 14}
+	g, _ := any.frames(b)
+	return g
 }
 
 // openH2 begins HTTP/2: at its preface, in its middle, or where a request of

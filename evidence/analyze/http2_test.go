@@ -300,6 +300,26 @@ func TestOneSideOfHTTP2(t *testing.T) {
 	}
 }
 
+// The frames of a WebSocket on a stream are listed as those behind an upgrade
+// are, and name their bytes.
+func TestWebSocketOnAStream(t *testing.T) {
+	k := newDialogue()
+	k.says(0, k.frame(http2.FrameHeaders, endHeaders, 1, k.block(0, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "www.example.com", ":path", "/chat")))
+	k.says(1, k.response(1, endHeaders, "200"), k.data(1, 0, "\x81\x05Hel"), k.data(1, 0, "lo\x89\x00"))
+	k.says(0, k.data(1, 0, "\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"))
+	tr := k.trace(t)
+	var got []string
+	for _, e := range tr.Events {
+		if e.Layer == trace.LayerWebSocket {
+			got = append(got, fmt.Sprintf("%s %s, exchange %d, %d bytes, fields %v", e.Direction, e.Text, e.Exchange, e.Bytes[0].Length, len(Fields(tr, e)) > 0))
+		}
+	}
+	want := []string{"in text, 5 bytes: Hello, exchange 1, 5 bytes, fields true", "in ping, 0 bytes, exchange 1, 2 bytes, fields true", "out text, 5 bytes: Hello, exchange 1, 11 bytes, fields true"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q\nwant\n%q", got, want)
+	}
+}
+
 // What breaks a rule is named with the byte where it stands.
 func TestFaultsNameTheirBytes(t *testing.T) {
 	k := newDialogue()

@@ -3,6 +3,7 @@ package analyze
 import (
 	"fmt"
 	"slices"
+	"sort"
 
 	"peel/clock"
 	"peel/evidence/capture"
@@ -66,8 +67,31 @@ func (h *h2conn) content(e *trace.Event, t clock.Time, s *h2stream, dir capture.
 	} else if !s.lost[capture.In] {
 		h.illegal(e, t, s, nil, "DATA before the response's head", true)
 	}
+	switch {
+	case s.above == nil:
+	case missing > 0:
+		s.above = nil // where the next of its frames begins is not known
+	default:
+		s.above.input(t, dir, payload)
+	}
 	if end {
 		h.endStream(e, t, s, dir)
+	}
+}
+
+// carriedBy says where bytes that a stream carried stand.
+func (h *h2conn) carriedBy(s *h2stream) func(capture.Direction, int64, int64) []trace.Range {
+	return func(dir capture.Direction, offset, length int64) []trace.Range {
+		pieces := s.x.tr.Request.Body.Pieces
+		if dir == capture.In {
+			pieces = s.x.tr.Response.Body.Pieces
+		}
+		i := sort.Search(len(pieces), func(i int) bool { return pieces[i].At+pieces[i].Length > offset })
+		if i == len(pieces) || pieces[i].At > offset {
+			return nil // past the pieces whose places are kept
+		}
+		into := offset - pieces[i].At
+		return h.l.ranges(dir, pieces[i].Bytes.Offset+into, min(length, pieces[i].Length-into))
 	}
 }
 

@@ -279,6 +279,7 @@ func (s *h2stream) requested(b *headerBlock, fields *fieldList, end bool) {
 	x.tr.Method = fields.value(":method")
 	x.tr.URL = fields.url()
 	s.tunnel = x.tr.Method == "CONNECT" && !fields.known.Has(":protocol")
+	s.websocket = x.tr.Method == "CONNECT" && fields.known.Value(":protocol") == webSocketProtocol.upgrade
 	s.head = fields.known.Size()
 	target := fields.value(":path")
 	if s.tunnel {
@@ -363,6 +364,10 @@ func (h *h2conn) responseHead(e *trace.Event, t clock.Time, s *h2stream, b *head
 	if s.tunnel && status/100 == 2 {
 		s.length, s.bodiless = -1, ""
 		e.Text += "; from here on the stream is a tunnel to " + x.tr.Request.Target
+	}
+	if s.websocket && status/100 == 2 {
+		s.length, s.bodiless = -1, ""
+		s.above = webSocketProtocol.open(&layer{c: h.l.c, at: h.carriedBy(s)}, x)
 	}
 	return true
 }
