@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"peel/clock"
 	"peel/evidence/capture"
 	"peel/evidence/decision"
+	words "peel/evidence/failure"
 	"peel/trace"
 	"peel/wire/http2"
 	"peel/wire/httpfield"
@@ -43,7 +45,8 @@ type h2conn struct {
 	requests int
 	troubled bool   // a stream was reset: more of that may be on its way
 	draining string // why no new request may start
-	err      error  // why the connection ended
+	goAway   *http2.GoAway
+	err      error // why the connection ended
 	shutting bool
 }
 
@@ -51,6 +54,7 @@ type h2conn struct {
 // guarded by the connection's lock.
 type h2stream struct {
 	id      uint32
+	head    int64         // size of the request's fields
 	ready   chan struct{} // capacity 1: the state changed
 	room    chan struct{} // capacity 1: there may be room to send
 	resp    *Response
@@ -163,7 +167,7 @@ func (h *h2conn) open(ctx context.Context, ex uint32, req *Request) (*h2stream, 
 			var bad *http2.ConnError
 			if h.requests == 0 && errors.As(h.err, &bad) {
 				// Another connection would end the same way.
-				return nil, failure(trace.LayerHTTP2, trace.FailProtocol, "the server broke the protocol: "+said(bad), "look at the frames, or do without HTTP/2", h.err).hint(trace.HintMessagesOrHTTP)
+				return nil, because(words.ProtocolBroken(bad.Code, bad.What), h.err)
 			}
 			return nil, notSent{failure(trace.LayerHTTP2, trace.FailConnectionClosed, why, "", h.err)}
 		}
@@ -174,7 +178,7 @@ func (h *h2conn) open(ctx context.Context, ex uint32, req *Request) (*h2stream, 
 			if s == nil {
 				s = h.newStream()
 			}
-			s.id, s.sent = id, now
+			s.id, s.sent, s.head = id, now, h.fields.Size()
 			h.streams[id] = s
 			h.arm(now)
 			h.requests++
@@ -384,6 +388,7 @@ func (h *h2conn) handle(ev *http2.Event) *h2stream {
 		return nil
 	case http2.EventGoAway:
 		h.draining = fmt.Sprintf("the server said GOAWAY on connection #%d (%v)", h.socket, ev.Code)
+		h.goAway = &http2.GoAway{LastStreamID: ev.StreamID, Code: ev.Code, Debug: bytes.Clone(ev.Data)}
 		for _, s := range h.queue {
 			signal(s.ready)
 		}

@@ -39,19 +39,63 @@ func (h *h2conn) abandon(s *h2stream, code http2.ErrCode) {
 
 // failedStream says why a stream ended without a response, and whether the
 // request can be sent again: the server did not act on it when it refused the
-// stream (RFC 9113 §8.7) or named a lower stream in its GOAWAY (§6.8).
+// stream (RFC 9113 §8.7) or named a lower stream in its GOAWAY (§6.8). One that
+// is too busy is left alone all the same.
 func (h *h2conn) failedStream(s *h2stream, req *Request) (error, bool) {
-	if r := s.reset; r != nil {
+	switch r := s.reset; {
+	case r == nil:
+	case r.Ours:
+		return h.ours(s), false
+	case r.GoAway:
+		return h.goneAway(s, ""), r.Code != http2.ErrCodeEnhanceYourCalm
+	default:
 		return because(words.StreamReset(s.id, r.Code, s.got), nil), r.Unprocessed
 	}
-	var bad *http2.ConnError
-	switch {
-	case errors.As(s.err, &bad):
-		return failure(trace.LayerHTTP2, trace.FailProtocol, "the server broke the protocol: "+said(bad), "look at the frames: does the server speak HTTP/2 correctly?", s.err).hint(trace.HintMessages), false
-	case s.err == nil:
-		return failure(trace.LayerHTTP2, trace.FailNoResponse, fmt.Sprintf("stream %d ended without a response", s.id), "", nil), false
+	if s.err == nil {
+		return because(words.EndedWithoutResponse(s.id), nil), false
 	}
-	return brokenFailure(trace.LayerHTTP2, "before it sent a response on stream "+fmt.Sprint(s.id), s.err), h.requests > 1 && req.idempotent()
+	calm := h.goAway != nil && h.goAway.Code == http2.ErrCodeEnhanceYourCalm
+	return h.broken(s, fmt.Sprintf("before it sent a response on stream %d", s.id)), h.requests > 1 && req.idempotent() && !calm
+}
+
+// ours says why this side reset a stream.
+func (h *h2conn) ours(s *h2stream) *Error {
+	switch r := s.reset; {
+	case r.Code == http2.ErrCodeCancel:
+		return failure(trace.LayerHTTP2, trace.FailStalled, r.Why, "the server does not take the request's body", nil).hint(trace.HintStallLimit)
+	case s.resp == nil:
+		return because(words.IllegalResponse(s.id, r.Why), nil)
+	default:
+		return because(words.IllegalBody(s.id, r.Why), nil)
+	}
+}
+
+// goneAway is for a stream that the server's GOAWAY ended.
+func (h *h2conn) goneAway(s *h2stream, how string) *Error {
+	return because(words.GoneAway(s.id, *h.goAway, s.head, how), nil)
+}
+
+// broken says how the end of the connection ended a stream; doing says when,
+// as in "after 3 bytes of body".
+func (h *h2conn) broken(s *h2stream, doing string) *Error {
+	var bad *http2.ConnError
+	if errors.As(s.err, &bad) {
+		if bad.Code == http2.ErrCodeNo {
+			return failure(trace.LayerHTTP2, trace.FailTimeout, bad.What+" "+doing, "the server is stuck or the path is dead", s.err)
+		}
+		return because(words.ProtocolBroken(bad.Code, bad.What), s.err)
+	}
+	e := brokenFailure(trace.LayerHTTP2, doing, s.err)
+	if h.goAway == nil {
+		return e
+	}
+	switch e.Code {
+	case trace.FailClosedEarly:
+		return h.goneAway(s, "and closed the connection "+doing)
+	case trace.FailReset:
+		return h.goneAway(s, "and the connection was reset "+doing)
+	}
+	return e
 }
 
 // h2body reads one response's body from its stream.
@@ -140,14 +184,17 @@ func (b *h2body) stopTimer() {
 }
 
 func (b *h2body) failed() error {
-	s := b.s
-	if r := s.reset; r != nil {
-		if r.Code == http2.ErrCodeProtocol && r.Ours {
-			return b.record(failure(trace.LayerHTTP2, trace.FailMalformedBody, r.Why, "what came is kept", nil))
-		}
+	s, doing := b.s, fmt.Sprintf("after %d bytes of body", b.read)
+	switch r := s.reset; {
+	case r == nil:
+		return b.record(b.h.broken(s, doing))
+	case r.Ours:
+		return b.record(b.h.ours(s))
+	case r.GoAway:
+		return b.record(b.h.goneAway(s, doing))
+	default:
 		return b.record(because(words.StreamReset(s.id, r.Code, b.read), nil))
 	}
-	return b.record(brokenFailure(trace.LayerHTTP2, fmt.Sprintf("after %d bytes of body", b.read), s.err))
 }
 
 func (b *h2body) record(e *Error) error {

@@ -113,6 +113,7 @@ const (
 	EventHTTP1Missing        EventName = "http1.missing"
 	EventHTTP1CutShort       EventName = "http1.cut_short"
 	EventHTTP2Preface        EventName = "http2.preface"
+	EventHTTP2Resumed        EventName = "http2.resumed"
 )
 
 // Of the evidence itself.

@@ -73,6 +73,9 @@ type Header struct {
 	// Coding says how HPACK wrote it, such as "indexed 2" or "literal with
 	// incremental indexing". Empty in HTTP/1.
 	Coding string `json:"coding,omitempty"`
+	// Unknown says what of the field the capture cannot tell, as HPACK names an
+	// entry whose header block was not captured. That is empty then.
+	Unknown Unknown `json:"unknown,omitempty"`
 	// Bytes is where the field stands.
 	Bytes *Range `json:"bytes,omitempty"`
 }

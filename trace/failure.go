@@ -94,6 +94,7 @@ const (
 	FailProtocol          FailureCode = "protocol_error"
 	FailConnectionClosed  FailureCode = "connection_closed"
 	FailStreamReset       FailureCode = "stream_reset"
+	FailGoAway            FailureCode = "goaway"
 	FailNoResponse        FailureCode = "no_response"
 	FailBadRedirect       FailureCode = "bad_redirect"
 	FailTooManyRedirects  FailureCode = "too_many_redirects"

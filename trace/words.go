@@ -150,6 +150,9 @@ const (
 	CauseRedirect Cause = "redirect"
 	CauseAuth     Cause = "auth"
 	CauseRetry    Cause = "retry"
+	// CausePush is of a request that the server promised for the client, on its
+	// own account (RFC 9113 §8.4).
+	CausePush Cause = "push"
 )
 
 // AttemptOutcome is how an attempt at a connection ended.
@@ -263,3 +266,12 @@ const (
 // VerdictCode is what the verifier decided about a chain, in one word. Its
 // words stand beside the verifier, in package pki.
 type VerdictCode string
+
+// Unknown says what of a header field is not known.
+type Unknown string
+
+// What is not known.
+const (
+	UnknownName  Unknown = "name"
+	UnknownField Unknown = "name and value"
+)

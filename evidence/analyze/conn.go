@@ -164,6 +164,12 @@ func (c *conn) acked(dir capture.Direction) (ack uint32, ok bool) {
 // late tells that the beginning of the connection was not captured.
 func (c *conn) late() bool { return c.flow != nil && !c.flow.analysis.Sides[0].SawSYN }
 
+// behind tells whether bytes of one side are known to be missing, or wait behind
+// some that are.
+func (c *conn) behind(dir capture.Direction) bool {
+	return c.flow != nil && c.flow.streams[dir].Behind()
+}
+
 // ended takes the end of one direction.
 func (c *conn) ended(t clock.Time, dir capture.Direction) { c.root.end(t, dir) }
 

@@ -117,9 +117,12 @@ type layer struct {
 	c *conn
 	// space is the one that its offsets count in, and below leads from them
 	// to the bytes of the layer under it that carried them; nil at the bottom.
-	space     trace.Space
-	below     func(dir capture.Direction, offset, length int64) (trace.Range, bool)
-	under     *layer
+	space trace.Space
+	below func(dir capture.Direction, offset, length int64) (trace.Range, bool)
+	under *layer
+	// at, where it is set, says all that: of what is cut into the frames of another
+	// protocol.
+	at        func(dir capture.Direction, offset, length int64) []trace.Range
 	secure    bool // TLS is below
 	tunnelled bool // a proxy passes on what it holds now
 	late      bool // its beginning was not captured
@@ -146,7 +149,7 @@ func (l *layer) input(t clock.Time, dir capture.Direction, b []byte) {
 
 // sniff finds out what is spoken from the first bytes, if they tell already.
 func (l *layer) sniff() {
-	o := opening{secure: l.secure, tunnelled: l.tunnelled, late: l.late || l.c.late(), datagram: l.c.tr.Network == "udp"}
+	o := opening{secure: l.secure, tunnelled: l.tunnelled, late: l.late || l.c.late() || l.c.behind(capture.Out), datagram: l.c.tr.Network == "udp"}
 	o.client, o.server = l.c.ports()
 	if t := l.c.tr.TLS; l.secure && t != nil {
 		o.alpn = t.ALPN
@@ -249,11 +252,16 @@ func (l *layer) end(t clock.Time, dir capture.Direction) {
 
 // gap tells that n bytes are missing.
 func (l *layer) gap(t clock.Time, dir capture.Direction, n int64) {
-	if l.dec == nil && !l.broken {
-		if http1.Torn(join(l.early[capture.Out])) {
-			l.open(&http1Protocol, nil)
-		} else {
-			l.start(&seeker{l: l}) // what is spoken was not known yet: it may show itself
+	switch {
+	case l.dec != nil || l.broken:
+	case http1.Torn(join(l.early[capture.Out])):
+		l.open(&http1Protocol, nil)
+	default:
+		l.late = true // what is spoken has to show itself in its middle
+		if l.sniff(); l.dec == nil {
+			l.in[dir].offset += n + int64(len(join(l.early[dir])))
+			l.early[dir] = nil
+			return
 		}
 	}
 	if l.broken || !l.dec.gap(t, dir, n) {
@@ -293,6 +301,9 @@ func (l *layer) place(dir capture.Direction, offset, length int64) trace.Range {
 
 // ranges says where bytes of the layer stand, from there down.
 func (l *layer) ranges(dir capture.Direction, offset, length int64) []trace.Range {
+	if l.at != nil {
+		return l.at(dir, offset, length)
+	}
 	r := l.place(dir, offset, length)
 	if l.below == nil {
 		return []trace.Range{r}

@@ -199,7 +199,7 @@ func (x *exchange) handshake(c *conn) *trace.Interval {
 // keep keeps the beginning of a message's content, as far as is asked for.
 func (a *Analyzer) keep(b *trace.Body, data []byte) {
 	n := min(a.lim.Body-len(b.Content), a.lim.Bodies-a.bodies, len(data))
-	if n > 0 && int64(len(b.Content)+len(data)) <= b.WireSize {
+	if n > 0 && b.Missing == 0 && int64(len(b.Content)+len(data)) <= b.WireSize {
 		a.bodies += n
 		b.Content = append(b.Content, data[:n]...)
 	}

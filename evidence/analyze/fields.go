@@ -61,8 +61,15 @@ func headerFields(t *trace.Trace, e *trace.Event) []trace.Field {
 			if h.Bytes == nil || h.Bytes.Space != frame.Space || h.Bytes.Direction != frame.Direction {
 				continue
 			}
+			text := h.Name + ": " + h.Value
+			switch h.Unknown {
+			case trace.UnknownField:
+				text = notKnown
+			case trace.UnknownName:
+				text = notKnown + ": " + h.Value
+			}
 			if at := h.Bytes.Offset - frame.Offset; at >= 0 && at < frame.Length {
-				out = append(out, trace.Field{Name: "http2.header", Value: h.Name + ": " + h.Value, Meaning: h.Coding, Offset: int(at), Length: h.Size})
+				out = append(out, trace.Field{Name: "http2.header", Value: text, Meaning: h.Coding, Offset: int(at), Length: h.Size})
 			}
 		}
 	}

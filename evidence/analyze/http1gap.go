@@ -500,6 +500,12 @@ type seeker struct {
 }
 
 func (s *seeker) input(t clock.Time, dir capture.Direction, b []byte) {
+	if lateHTTP2(b) == yes {
+		s.l.c.tr.Protocol = http2Protocol.name
+		s.l.dec = openH2(s.l, nil)
+		s.l.dec.input(t, dir, b)
+		return
+	}
 	if yes, _ := http1.Begins(role(dir), b); !yes {
 		s.l.in[dir].offset += int64(len(b))
 		return

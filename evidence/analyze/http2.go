@@ -2,6 +2,7 @@ package analyze
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,27 +12,47 @@ import (
 	"peel/trace"
 	"peel/wire/hpack"
 	"peel/wire/http2"
-	"peel/wire/httpfield"
 )
 
 // h2conn reads the HTTP/2 frames of one connection.
 type h2conn struct {
-	silent
 	l       *layer
 	dec     [2]*hpack.Decoder
 	streams map[uint32]*h2stream
 	open    int
 	begun   bool // the preface was seen
-	// late tells that the connection's beginning was not captured: what the
-	// HPACK tables hold is not known, and nothing is guessed.
-	late    bool
 	block   [2]headerBlock
-	stopped [2]bool
-	window  [2]int64 // what each side may still send on the connection
+	stopped [2]string // why a direction is not read on, if so
+	window  [2]int64  // what each side may still send on the connection
 	facts   trace.HTTP2
 	// unacked holds the table sizes of each SETTINGS frame of a side that the
 	// other has not acknowledged yet.
 	unacked [2][][]uint32
+	// highest is the highest of the client's streams on which a side sent fields,
+	// as far as was seen, and promised the highest of the server's.
+	highest  [2]uint32
+	promised uint32
+
+	grid [2]grid // where frames begin, when that is not known
+	// holes tells that bytes are missing: of what they held nothing is known.
+	// Those of a connection whose beginning was not captured are, too.
+	holes [2]bool
+
+	// How it ended: what each side said in GOAWAY, the first thing by which a
+	// side broke the protocol, and who sends no more.
+	goAway [2]*http2.GoAway
+	broke  [2]*http2.ConnError
+	over   [2]bool
+	// struck are the streams that were open when the server broke the protocol.
+	struck []*h2stream
+	// goAways counts the server's; a few say all that there is to say.
+	goAways int
+	// sure are streams of which nothing is missing so far, by the side that sends.
+	sure [2][]*h2stream
+	// noPush tells that the client has said that it takes no pushes, and frameMax
+	// how large a frame each side takes.
+	noPush   bool
+	frameMax [2]uint32
 }
 
 // maxUnacked bounds the SETTINGS frames remembered.
@@ -48,30 +69,27 @@ type h2stream struct {
 	ended  [2]bool
 	frames [2]int          // DATA frames
 	more   [2]*trace.Event // stands for those past the limit
-}
 
-// headerBlock is a header block that CONTINUATION frames may go on with.
-type headerBlock struct {
-	open   bool
-	stream uint32
-	flags  http2.Flags
-	first  clock.Time
-	offset int64 // of the HEADERS frame
-	frames int   // bytes of all frames of the block, with their headers
-	block  []byte
-	parts  []part // where the fragments stand
-}
-
-// part says that block bytes from at stand at offset of the stream.
-type part struct {
-	at     int
-	offset int64
+	head     int64  // size of the request's fields
+	length   int64  // of the response's content-length, -1 when there is none
+	bodiless string // why the response has no body, if so
+	// illegal is how the response breaks the rules; inHead tells that its head
+	// does.
+	illegal string
+	inHead  bool
+	lost    [2]bool // bytes of it may be missing
+	tunnel  bool    // it carries another connection (CONNECT)
+	// websocket tells that a WebSocket was asked for (RFC 8441), which above
+	// reads.
+	websocket bool
+	above     decoder
 }
 
 var http2Protocol = protocol{
 	name: trace.ProtocolHTTP2, layer: trace.LayerHTTP2, upgrade: "h2c",
 	fields: func(t *trace.Trace, e *trace.Event) []trace.Field {
-		if e.Name == trace.EventHTTP2Preface {
+		switch e.Name {
+		case trace.EventHTTP2Preface, trace.EventHTTP2Resumed, trace.LayerHTTP2.Malformed():
 			return nil
 		}
 		return append(http2.Fields(e.Raw), headerFields(t, e)...)
@@ -80,35 +98,30 @@ var http2Protocol = protocol{
 	open:      openH2,
 }
 
-var preface = []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+var preface = []byte(http2.Preface)
 
 // looksLikeHTTP2 tells the connection preface (RFC 9113 §3.4), or whole frames
 // where the beginning was not captured.
 func looksLikeHTTP2(o *opening) guess {
 	switch {
-	case len(o.out) == 0:
-		return no
-	case bytes.HasPrefix(o.out, preface), o.late && looksLikeFrames(o.out):
+	case bytes.HasPrefix(o.out, preface):
 		return yes
-	case bytes.HasPrefix(preface, o.out):
+	case len(o.out) > 0 && bytes.HasPrefix(preface, o.out):
 		return perhaps
+	case !o.late || o.datagram:
+		return no
+	}
+	if g := max(lateHTTP2(o.out), lateHTTP2(o.in)); g != perhaps || !o.waited {
+		return g
 	}
 	return no
 }
 
-// looksLikeFrames tells whether bytes are HTTP/2 frames from their first byte
-// on: one or more whole ones of known types.
-func looksLikeFrames(b []byte) bool {
-	n := 0
-	for len(b) >= http2.FrameHeaderLen {
-		h := http2.ParseFrameHeader(b)
-		if h.Type > http2.FrameContinuation || h.Length > 1<<14 || b[5]&0x80 != 0 || h.StreamID > 1<<24 {
-			return false
-		}
-		n++
-		b = b[min(http2.FrameHeaderLen+int(h.Length), len(b)):]
-	}
-	return n > 0
+// lateHTTP2 tells whether bytes in the middle of a connection are frames.
+func lateHTTP2(b []byte) guess {
+	any := streamRules{client: maxLateStream, server: maxLateStream, frame: 1 << 14}
+	g, _ := any.frames(b)
+	return g
 }
 
 // openH2 begins HTTP/2: at its preface, in its middle, or where a request of
@@ -119,13 +132,20 @@ func openH2(l *layer, from *exchange) decoder {
 	case from != nil:
 		from.informational = append(from.informational, 101)
 		from.tr.Response, from.respFirst, from.respLast = nil, nil, nil
-		from.tr.Protocol, from.tr.Stream = "HTTP/2", 1
-		s := &h2stream{id: 1, x: from}
+		from.tr.Protocol, from.tr.Stream = trace.ProtocolHTTP2, 1
+		s := &h2stream{id: 1, x: from, length: -1}
 		s.ended[capture.Out] = true
-		h.streams[1] = s
+		h.streams[1], h.highest[capture.Out] = s, 1
 		h.open++
 	case !bytes.HasPrefix(early, preface):
-		h.begun, h.late = true, true
+		// What the HPACK tables hold is not known, and where the first frame
+		// begins has to be found out.
+		h.begun = true
+		for dir := range h.dec {
+			h.holes[dir] = true
+			h.grid[dir].seeking = true
+			h.dec[dir].Lose()
+		}
 	}
 	return h
 }
@@ -145,7 +165,15 @@ const maxFrame = 1 << 20
 
 func (h *h2conn) input(t clock.Time, dir capture.Direction, b []byte) {
 	f := &h.l.in[dir]
-	f.add(t, b)
+	if h.stopped[dir] != "" {
+		f.offset += int64(len(b))
+		return
+	}
+	if b = h.more(t, dir, b); !h.grid[dir].seeking {
+		f.add(t, b)
+	} else if !h.seek(t, dir, b) {
+		return
+	}
 	if dir == capture.Out && !h.begun {
 		if len(f.buf) < len(preface) {
 			return
@@ -154,14 +182,19 @@ func (h *h2conn) input(t clock.Time, dir capture.Direction, b []byte) {
 		f.take(len(preface), t)
 		h.begun = true
 	}
+	if g := &h.grid[dir]; g.verify && len(f.buf) >= http2.FrameHeaderLen {
+		if g.verify = false; !h.rules(dir).fits(f.buf) {
+			h.astray(t, dir)
+			return
+		}
+	}
 	pos := 0
-	for !h.stopped[dir] && len(f.buf)-pos >= http2.FrameHeaderLen {
+	for h.stopped[dir] == "" && len(f.buf)-pos >= http2.FrameHeaderLen {
 		fh := http2.ParseFrameHeader(f.buf[pos:])
 		size := http2.FrameHeaderLen + int(fh.Length)
 		if size > maxFrame {
-			e := h.l.message(t, trace.LayerHTTP2, trace.LayerHTTP2.Malformed(), fmt.Sprintf("a frame of %d bytes is larger than is read", size), dir, f.offset+int64(pos), http2.FrameHeaderLen, f.buf[pos:])
-			e.Stream = fh.StreamID
-			h.stopped[dir] = true
+			h.violation(t, dir, fh.StreamID, http2.ErrCodeFrameSize, fmt.Sprintf("%v of %d bytes, larger than is read", fh.Type, fh.Length), f.offset+int64(pos), http2.FrameHeaderLen)
+			h.stop(dir)
 			break
 		}
 		if len(f.buf)-pos < size {
@@ -175,16 +208,30 @@ func (h *h2conn) input(t clock.Time, dir capture.Direction, b []byte) {
 	if pos > 0 {
 		f.take(pos, t)
 	}
+	if h.stopped[dir] != "" {
+		f.take(len(f.buf), t)
+	}
+}
+
+// stop says that a direction is not read on: of what follows nothing can be
+// understood.
+func (h *h2conn) stop(dir capture.Direction) {
+	h.stopped[dir] = "what follows is not read"
+	if b := h.broke[dir]; b != nil {
+		h.stopped[dir] = b.What
+	}
 }
 
 // frame takes one whole frame. first is when its first byte came, t its last.
 func (h *h2conn) frame(first, t clock.Time, dir capture.Direction, fh http2.FrameHeader, raw []byte, offset int64) {
-	if dir == capture.Out {
-		h.facts.FramesOut[fh.Type.String()]++
-	} else {
-		h.facts.FramesIn[fh.Type.String()]++
+	counts := h.facts.FramesOut
+	if dir == capture.In {
+		counts = h.facts.FramesIn
 	}
+	fresh := len(counts) == 0 && !h.holes[dir]
+	counts[fh.Type.String()]++
 	payload := raw[http2.FrameHeaderLen:]
+	h.check(t, dir, fh, raw, offset, fresh)
 	if fh.Type == http2.FrameData {
 		h.data(first, t, dir, fh, raw, offset)
 		return
@@ -203,20 +250,80 @@ func (h *h2conn) frame(first, t clock.Time, dir capture.Direction, fh http2.Fram
 		h.settings(dir, fh, payload)
 	case http2.FrameWindowUpdate:
 		if fh.StreamID == 0 && len(payload) == 4 {
-			h.window[1-dir] += int64(uint32(payload[0]&0x7f)<<24 | uint32(payload[1])<<16 | uint32(payload[2])<<8 | uint32(payload[3]))
+			h.window[1-dir] += int64(binary.BigEndian.Uint32(payload) & 0x7fffffff)
 		}
 	case http2.FrameRSTStream:
-		if s != nil {
-			h.close(s, capture.In)
-			h.close(s, capture.Out)
-			if s.x.respFirst != nil {
-				s.x.respLast = e
-			}
+		if len(payload) == 4 {
+			h.reset(e, dir, fh.StreamID, http2.ErrCode(binary.BigEndian.Uint32(payload)))
 		}
 	case http2.FrameGoAway:
 		if g, err := http2.ParseGoAway(payload); err == nil {
-			h.facts.GoAway = &trace.GoAway{Direction: dirNames[dir], LastStream: g.LastStreamID, Code: g.Code.String(), Debug: string(g.Debug)}
+			h.goneAway(e, dir, g)
 		}
+	}
+}
+
+// check looks for what a frame breaks of the protocol, as far as it can be told
+// without knowing all that was sent.
+func (h *h2conn) check(t clock.Time, dir capture.Direction, fh http2.FrameHeader, raw []byte, offset int64, fresh bool) {
+	code, what := http2.CheckFrame(fh, raw[http2.FrameHeaderLen:])
+	b := &h.block[dir]
+	switch {
+	case what != "":
+	case b.open && (fh.Type != http2.FrameContinuation || fh.StreamID != b.wire):
+		code, what = http2.ErrCodeProtocol, fmt.Sprintf("%v on stream %d inside of the header block of stream %d", fh.Type, fh.StreamID, b.wire)
+	case fresh && fh.Type != http2.FrameSettings:
+		code, what = http2.ErrCodeProtocol, fmt.Sprintf("the first frame is %v, not SETTINGS", fh.Type)
+	case !b.open && fh.Type == http2.FrameContinuation && !h.holes[dir]:
+		code, what = http2.ErrCodeProtocol, "CONTINUATION without a header block before it"
+	case fh.Type == http2.FramePushPromise && h.pushForbidden(dir):
+		code, what = http2.ErrCodeProtocol, "PUSH_PROMISE, which was not allowed"
+	case dir == capture.In && h.idle(fh):
+		code, what = http2.ErrCodeProtocol, fmt.Sprintf("%v on stream %d, which is idle", fh.Type, fh.StreamID)
+	}
+	if what != "" {
+		h.violation(t, dir, fh.StreamID, code, what, offset, len(raw))
+	}
+}
+
+// idle tells whether a frame of the server is on a stream that the client has
+// not opened.
+func (h *h2conn) idle(fh http2.FrameHeader) bool {
+	switch fh.Type {
+	case http2.FrameData, http2.FrameHeaders, http2.FrameRSTStream, http2.FrameWindowUpdate:
+		return fh.StreamID%2 == 1 && fh.StreamID > h.highest[capture.Out] && !h.behind()
+	}
+	return false
+}
+
+// pushForbidden tells whether the client has said that it takes no pushes, and
+// the server has acknowledged that.
+func (h *h2conn) pushForbidden(dir capture.Direction) bool {
+	if dir == capture.Out {
+		return true
+	}
+	return h.noPush && len(h.unacked[capture.Out]) == 0
+}
+
+// violation says by what a side broke the protocol, and where. The frame's own
+// event has its bytes.
+func (h *h2conn) violation(t clock.Time, dir capture.Direction, stream uint32, code http2.ErrCode, what string, offset int64, length int) {
+	text := fmt.Sprintf("the %s broke the protocol: %v: %s", sideName(dir), code, what)
+	if h.holes[dir] {
+		// Bytes are missing before it: it may be the reader who is wrong.
+		text = fmt.Sprintf("behind the missing bytes this cannot be read: %v: %s", code, what)
+	}
+	e := h.l.message(t, trace.LayerHTTP2, trace.LayerHTTP2.Malformed(), text, dir, offset, length, nil)
+	e.Stream = stream
+	if s := h.streams[stream]; s != nil {
+		e.Exchange = s.x.tr.ID
+	}
+	if h.broke[dir] != nil || h.holes[dir] {
+		return
+	}
+	h.broke[dir] = &http2.ConnError{Code: code, What: what}
+	if dir == capture.In {
+		h.struck = h.inOrder()
 	}
 }
 
@@ -243,8 +350,13 @@ func (h *h2conn) settings(dir capture.Direction, fh http2.FrameHeader, payload [
 		} else {
 			h.facts.ServerSettings = append(h.facts.ServerSettings, ts)
 		}
-		if s.ID == http2.SettingHeaderTableSize {
+		switch s.ID {
+		case http2.SettingHeaderTableSize:
 			tables = append(tables, s.Value)
+		case http2.SettingMaxFrameSize:
+			h.frameMax[dir] = max(h.frameMax[dir], s.Value)
+		case http2.SettingEnablePush:
+			h.noPush = dir == capture.Out && s.Value == 0
 		}
 	}
 	if len(h.unacked[dir]) < maxUnacked {
@@ -252,220 +364,13 @@ func (h *h2conn) settings(dir capture.Direction, fh http2.FrameHeader, payload [
 	}
 }
 
-// headerFrame gathers a header block.
-func (h *h2conn) headerFrame(e *trace.Event, first, t clock.Time, dir capture.Direction, fh http2.FrameHeader, raw []byte, offset int64) {
-	b := &h.block[dir]
-	frag, at, err := http2.HeaderFragment(fh, raw[http2.FrameHeaderLen:])
-	if err != nil {
-		e.Text += ": " + err.Error()
-		return
-	}
-	if fh.Type != http2.FrameContinuation {
-		*b = headerBlock{open: true, stream: fh.StreamID, flags: fh.Flags, first: first, offset: offset}
-		if fh.Type == http2.FramePushPromise {
-			b.stream = 0 // peel's client refuses push; the block is decoded for the table's sake
-		}
-	} else if !b.open {
-		return
-	}
-	b.parts = append(b.parts, part{len(b.block), offset + http2.FrameHeaderLen + int64(at)})
-	b.block = append(b.block, frag...)
-	b.frames += len(raw)
-	if len(b.block) > maxFrame {
-		h.stopped[dir] = true
-		return
-	}
-	if fh.Flags.Has(http2.FlagEndHeaders) {
-		b.open = false
-		h.headers(e, t, dir, b)
-	}
-}
-
-// headers takes a complete header block.
-func (h *h2conn) headers(e *trace.Event, t clock.Time, dir capture.Direction, b *headerBlock) {
-	if h.late {
-		e.Text += fmt.Sprintf(": %d bytes of HPACK, whose table was begun before the capture", len(b.block))
-		return
-	}
-	reps, err := h.dec[dir].Explain(b.block, hpack.Limits{})
-	if err != nil {
-		e.Text += ": " + err.Error()
-		h.stopped[dir] = true
-		return
-	}
-	var fields httpfield.List
-	var list []trace.Header
-	for _, r := range reps {
-		if r.Kind == hpack.SizeUpdate {
-			continue
-		}
-		fields = append(fields, r.Field)
-		hd := trace.Header{Name: r.Field.Name, Value: r.Field.Value, Size: r.Length, Coding: r.Coding()}
-		if off, ok := b.place(r.Offset); ok {
-			rg := h.l.ranges(dir, off, int64(r.Length))[0]
-			hd.Bytes = &rg
-		}
-		list = append(list, hd)
-	}
-	plain := 0
-	for _, f := range fields {
-		plain += len(f.Name) + len(f.Value) + 4
-	}
-	if b.stream == 0 {
-		return
-	}
-	s := h.streams[b.stream]
-	if s == nil {
-		if dir == capture.In || len(h.streams) >= maxStreams {
-			return
-		}
-		s = &h2stream{id: b.stream, x: h.l.c.request(b.stream)}
-		s.x.tr.Stream = b.stream
-		h.streams[b.stream] = s
-		h.open++
-		h.facts.MaxConcurrent = max(h.facts.MaxConcurrent, h.open)
-	}
-	x := s.x
-	e.Exchange = x.tr.ID
-	e.Text += fmt.Sprintf(": %s, %d fields in %d bytes (%d in HTTP/1)", headline(fields), len(fields), len(b.block), plain)
-	end := b.flags.Has(http2.FlagEndStream)
-	switch {
-	case dir == capture.Out && x.sendFirst == nil:
-		x.tr.Protocol = trace.ProtocolHTTP2
-		x.tr.Method = fields.Value(":method")
-		x.tr.URL = fields.Value(":scheme") + "://" + fields.Value(":authority") + fields.Value(":path")
-		x.tr.Request = trace.Request{Method: x.tr.Method, Target: fields.Value(":path"), Headers: list, HeadersSize: int64(len(b.block)), Body: h2Body(fields, end)}
-		x.sendFirst, x.sendLast = e, e
-		h.l.dnsHead(t, x, dir, e)
-	case dir == capture.Out:
-		x.tr.Request.Trailers = list
-		x.sendLast = e
-	case x.tr.Response == nil:
-		status := 0
-		fmt.Sscanf(fields.Value(":status"), "%d", &status)
-		if status >= 100 && status < 200 {
-			x.informational = append(x.informational, status)
-			return
-		}
-		x.tr.Response = &trace.Response{Status: status, Headers: list, HeadersSize: int64(len(b.block)), Body: h2Body(fields, end)}
-		x.respFirst, x.respLast = e, e
-		h.l.dnsHead(t, x, dir, e)
-	default:
-		x.tr.Response.Trailers = list
-		x.respLast = e
-	}
-	if end {
-		h.endStream(t, s, dir)
-	}
-}
-
-// place maps an offset in the block to the application stream.
-func (b *headerBlock) place(at int) (int64, bool) {
-	for i := len(b.parts) - 1; i >= 0; i-- {
-		if at >= b.parts[i].at {
-			return b.parts[i].offset + int64(at-b.parts[i].at), true
-		}
-	}
-	return 0, false
-}
-
-func headline(f httpfield.List) string {
-	if s, ok := f.Get(":status"); ok {
-		return s
-	}
-	if m, ok := f.Get(":method"); ok {
-		return m + " " + f.Value(":path")
-	}
-	return "trailers"
-}
-
-func h2Body(f httpfield.List, ended bool) trace.Body {
-	b := emptyBody()
-	b.Encoding = f.Value("content-encoding")
-	if v, ok := f.Get("content-length"); ok {
-		fmt.Sscanf(v, "%d", &b.Announced)
-	}
-	if ended {
-		b.Complete = true
-	} else {
-		b.Framing = trace.FramingEndStream
-	}
-	return b
-}
-
-// data takes a DATA frame. Past a limit the frames of a stream share one
-// event, so that a large body does not become thousands.
-func (h *h2conn) data(first, t clock.Time, dir capture.Direction, fh http2.FrameHeader, raw []byte, offset int64) {
-	h.window[dir] -= int64(fh.Length)
-	payload, err := http2.DataPayload(fh, raw[http2.FrameHeaderLen:])
-	s := h.streams[fh.StreamID]
-	if s == nil || err != nil {
-		e := h.l.message(t, trace.LayerHTTP2, http2.FrameData.Event(), http2.Describe(fh, raw[http2.FrameHeaderLen:]), dir, offset, len(raw), raw[:min(len(raw), 512)])
-		e.Stream = fh.StreamID
-		return
-	}
-	s.frames[dir]++
-	at := offset + http2.FrameHeaderLen
-	if fh.Flags.Has(http2.FlagPadded) {
-		at++
-	}
-	var e *trace.Event
-	if s.frames[dir] <= h.l.c.a.lim.DataEvents {
-		e = h.l.message(t, trace.LayerHTTP2, http2.FrameData.Event(), http2.Describe(fh, raw[http2.FrameHeaderLen:]), dir, offset, len(raw), raw[:min(len(raw), 512)])
-	} else {
-		if s.more[dir] == nil {
-			s.more[dir] = h.l.message(t, trace.LayerHTTP2, http2.FrameData.Event(), "", dir, offset, len(raw), raw[:min(len(raw), 64)])
-		} else {
-			// The event moves on with the frames that it stands for.
-			s.more[dir].Time = h.l.c.a.time(t)
-			s.more[dir].RawLength += len(raw)
-		}
-		e = s.more[dir]
-		e.Text = fmt.Sprintf("DATA, %d more frames, %d bytes in all", s.frames[dir]-h.l.c.a.lim.DataEvents, e.RawLength)
-	}
-	e.Stream, e.Exchange = s.id, s.x.tr.ID
-	end := fh.Flags.Has(http2.FlagEndStream)
-	if dir == capture.Out {
-		h.l.piece(&s.x.tr.Request.Body, dir, at, payload)
-		s.x.tr.Request.Body.Complete = end
-		s.x.sendLast = e
-	} else if r := s.x.tr.Response; r != nil {
-		h.l.piece(&r.Body, dir, at, payload)
-		r.Body.Complete = end
-		s.x.respLast = e
-	}
-	if end {
-		h.endStream(t, s, dir)
-	}
-}
-
-// endStream takes an END_STREAM flag.
-func (h *h2conn) endStream(t clock.Time, s *h2stream, dir capture.Direction) {
-	if dir == capture.Out {
-		s.x.tr.Request.Body.Complete = true
-	} else if s.x.tr.Response != nil {
-		s.x.tr.Response.Body.Complete = true
-	}
-	h.l.dnsEnd(t, s.x, dir)
-	h.close(s, dir)
-}
-
-// close closes one side of a stream; with both closed it is forgotten.
-func (h *h2conn) close(s *h2stream, dir capture.Direction) {
-	s.ended[dir] = true
-	if s.ended[0] && s.ended[1] && h.streams[s.id] == s {
-		delete(h.streams, s.id)
-		h.open--
-	}
-}
-
 // release lets go of what only a running connection needs.
 func (h *h2conn) release() {
 	h.tables()
 	h.dec = [2]*hpack.Decoder{}
-	h.streams = nil
+	h.streams, h.struck, h.sure = nil, nil, [2][]*h2stream{}
 	h.block = [2]headerBlock{}
-	h.stopped = [2]bool{true, true}
+	h.stopped = [2]string{"the connection has ended", "the connection has ended"}
 }
 
 func (h *h2conn) tables() {

@@ -114,8 +114,8 @@ func (c *conn) unopened(d *decision.ConnectFailed) {
 // Bounds of what an acknowledgement can be of that the capture does not have: so
 // much at once, and so much more for each nanosecond since the last, 100 Gb/s.
 const (
-	maxUnseen     = 1 << 20
-	maxUnseenRate = 12
+	maxAhead   = 1 << 20
+	unseenRate = 12
 )
 
 // believes tells whether an acknowledgement can be right. One of more than the
@@ -133,7 +133,7 @@ func (f *flow) believes(now clock.Time, dir capture.Direction, ack uint32) bool 
 		// The server sends nothing before this, or with Fast Open one window.
 		return ahead <= int64(f.synWindow)
 	case f.ackTime[dir] == 0:
-		return ahead <= maxUnseen
+		return ahead <= maxAhead
 	}
-	return ahead <= maxUnseen+maxUnseenRate*int64(max(now-f.ackTime[dir], 0))
+	return ahead <= maxAhead+unseenRate*int64(max(now-f.ackTime[dir], 0))
 }

@@ -56,7 +56,9 @@ func (w *wsconn) input(t clock.Time, dir capture.Direction, b []byte) {
 			return
 		}
 		w.frame(t, dir, h, f, shown)
-		w.l.c.content += h.Length
+		if w.l.at == nil {
+			w.l.c.content += h.Length // else it was counted as a body
+		}
 		w.skip[dir] = h.Length
 		f.take(h.Len, t)
 	}

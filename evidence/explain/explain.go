@@ -43,7 +43,7 @@ var rules = []rule{
 	unopened, ipv6Broken,
 	certificate, handshakeFailed, noCloseNotify, helloRetry, certificateSoon, noALPN,
 	retransmissions, zeroWindow, tooBig, arpConflict, arpSilence, incomplete, checksums, oneWay, copies, clockSteps,
-	truncatedBody, brokenMessage, noReply, encoding, desync, notCaptured, redirectLoop, reuseRace, uncompressed, goAway, streamLimit,
+	truncatedBody, brokenMessage, noReply, encoding, desync, notCaptured, redirectLoop, reuseRace, uncompressed, goAway, streamReset, malformedHTTP2, fieldsUnknown, streamLimit,
 }
 
 // Findings applies every rule.

@@ -16,7 +16,7 @@ func truncatedBody(t *facts) []*trace.Finding {
 			continue
 		}
 		switch x.Failure.Code {
-		case trace.FailBodyTruncated, trace.FailMalformed, trace.FailStreamReset, trace.FailReset:
+		case trace.FailBodyTruncated, trace.FailMalformed, trace.FailReset, trace.FailClosedEarly:
 		default:
 			continue
 		}
@@ -105,42 +105,4 @@ func value(l []trace.Header, name string) string {
 		}
 	}
 	return ""
-}
-
-// goAway: the server ended a connection that was in use.
-func goAway(t *facts) []*trace.Finding {
-	var out []*trace.Finding
-	for _, c := range t.Connections {
-		if c.HTTP2 == nil || c.HTTP2.GoAway == nil || c.HTTP2.GoAway.Direction != trace.In || c.HTTP2.GoAway.Code == http2.ErrCodeNo.String() {
-			continue
-		}
-		g := c.HTTP2.GoAway
-		title := fmt.Sprintf("the server ended connection #%d with GOAWAY %s after stream %d", c.ID, g.Code, g.LastStream)
-		if g.Debug != "" {
-			title += fmt.Sprintf(", saying %q", g.Debug)
-		}
-		out = append(out, &trace.Finding{ID: HTTP2GoAway, Severity: trace.Error, Connection: c.ID, Evidence: ofConnection(t, c.ID, http2.FrameGoAway.Event()), Title: title,
-			Explanation: "Streams above that one were not processed and can be sent again.", WhatToDo: "The code says what the server objects to.", Hint: trace.HintMessages, Source: "RFC 9113 §6.8"})
-	}
-	return out
-}
-
-// streamLimit: requests waited because the server allows few streams.
-func streamLimit(t *facts) []*trace.Finding {
-	waits := map[int][]int{}
-	for _, e := range t.Events {
-		if e.Name == trace.EventPoolWait && e.Connection != 0 {
-			waits[e.Connection] = append(waits[e.Connection], e.ID)
-		}
-	}
-	var out []*trace.Finding
-	for _, c := range t.Connections {
-		if ids := waits[c.ID]; len(ids) > 0 && c.HTTP2 != nil {
-			out = append(out, &trace.Finding{ID: HTTP2MaxStreams, Severity: trace.Info, Evidence: ids[:min(len(ids), 20)],
-				Title:       fmt.Sprintf("%d requests waited for a stream: the server allows fewer at once than were wanted", len(ids)),
-				Explanation: fmt.Sprintf("At most %d streams were open at the same time on connection #%d.", c.HTTP2.MaxConcurrent, c.ID),
-				WhatToDo:    "Raise the server's SETTINGS_MAX_CONCURRENT_STREAMS, or ask for less at once.", Source: "RFC 9113 §5.1.2"})
-		}
-	}
-	return out
 }

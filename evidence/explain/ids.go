@@ -97,4 +97,8 @@ const (
 	HTTPNoCompression trace.FindingID = "HTTP-NO-COMPRESSION"
 	HTTP2GoAway       trace.FindingID = "H2-GOAWAY"
 	HTTP2MaxStreams   trace.FindingID = "H2-MAX-STREAMS"
+	HTTP2StreamReset  trace.FindingID = "H2-STREAM-RESET"
+	HTTP2Malformed    trace.FindingID = "H2-MALFORMED"
+	// HTTP2FieldsUnknown is of captures that lack bytes.
+	HTTP2FieldsUnknown trace.FindingID = "H2-FIELDS-UNKNOWN"
 )

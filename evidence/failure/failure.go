@@ -13,7 +13,6 @@ import (
 
 	"peel/trace"
 	"peel/wire/http1"
-	"peel/wire/http2"
 	"peel/wire/icmp"
 	"peel/wire/tlswire"
 )
@@ -98,25 +97,6 @@ func Closed(layer trace.LayerName, doing string) trace.Failure {
 func Reset(layer trace.LayerName, doing string) trace.Failure {
 	return words(layer, trace.FailReset, "the connection was reset "+doing,
 		"try again; a reset comes from the server, or from a firewall or NAT on the way that forgot the connection", "")
-}
-
-// StreamReset is an RST_STREAM of the server (RFC 9113 §6.4), after got bytes
-// of body.
-func StreamReset(stream uint32, code http2.ErrCode, got int64) trace.Failure {
-	seen := fmt.Sprintf("the server reset stream %d with %v", stream, code)
-	if got > 0 {
-		seen += fmt.Sprintf(" after %d bytes of body", got)
-	}
-	f := words(trace.LayerHTTP2, trace.FailStreamReset, seen, "look at the server's log for this moment", trace.HintWithoutHTTP2)
-	switch code {
-	case http2.ErrCodeRefusedStream:
-		f.Try, f.Hint = "the server did not process the request: try again", ""
-	case http2.ErrCodeEnhanceYourCalm:
-		f.Try, f.Hint = "the server finds this client too busy: send less at once", ""
-	case http2.ErrCodeHTTP11Required:
-		f.Try, f.Hint = "the server wants HTTP/1.1 for this", trace.HintHTTP1
-	}
-	return f
 }
 
 // Response names what is wrong with a response that cannot be read; first is how

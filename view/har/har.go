@@ -256,7 +256,9 @@ func httpVersion(protocol trace.Protocol) string {
 func headers(list []trace.Header) []nameValue {
 	out := make([]nameValue, 0, len(list))
 	for _, h := range list {
-		out = append(out, nameValue{h.Name, h.Value})
+		if h.Unknown == "" {
+			out = append(out, nameValue{h.Name, h.Value})
+		}
 	}
 	return out
 }

@@ -168,9 +168,21 @@ func (s *writer) url(x *trace.Exchange) {
 	if len(x.Normalised) > 0 {
 		s.row("url", clean(strings.Join(x.Normalised, "; ")))
 	}
-	if x.Predecessor != 0 {
+	switch {
+	case x.Cause == trace.CausePush:
+		s.row("pushed", pushedText(x))
+	case x.Predecessor != 0:
 		s.row("after", fmt.Sprintf("exchange %d (%s)", x.Predecessor, clean(string(x.Cause))))
 	}
+}
+
+// pushedText says that nobody asked for an exchange.
+func pushedText(x *trace.Exchange) string {
+	text := "by the server, on its own account"
+	if x.Predecessor != 0 {
+		text += fmt.Sprintf(", with exchange %d", x.Predecessor)
+	}
+	return text
 }
 
 func (s *writer) dns(x *trace.Exchange) {

@@ -89,6 +89,9 @@ func (s *writer) listed(x *trace.Exchange, mark trace.Severity, c columns, bar s
 	line := fmt.Sprintf("%*d %s %-*s %-*s %*s %*s %s", c.id, x.ID, colour(fmt.Sprintf("%-*s", statusWidth, status)), c.method, clip(clean(x.Method), c.method),
 		c.url, clip(clean(x.URL), c.url), sizeWidth, size, sizeWidth, total, bar)
 	s.line("%s", strings.TrimRight(line, " "))
+	if x.Cause == trace.CausePush {
+		s.line("%*s %s", c.id+1+statusWidth, "", s.dim("pushed "+pushedText(x)))
+	}
 	if x.Proxy != nil {
 		s.line("%*s %s", c.id+1+statusWidth, "", s.dim("through proxy "+addr(x.Proxy.Address)+" ("+clean(string(x.Proxy.Protocol))+")"))
 	}

@@ -79,6 +79,9 @@ func Write(w io.Writer, t *trace.Trace, o Options) error {
 		// The last one is what the others led to; a failed one is what one
 		// looks for.
 		last := t.Exchanges[n-1]
+		for i := n - 1; i > 0 && last.Cause == trace.CausePush; i-- {
+			last = t.Exchanges[i-1] // what was pushed, nobody asked for
+		}
 		for _, x := range t.Exchanges {
 			if x.Failure != nil && last.Failure == nil && x.Cause == last.Cause {
 				last = x

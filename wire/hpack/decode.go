@@ -16,6 +16,7 @@ type Decoder struct {
 	smallest uint32 // of the limits since the last size update
 	scratch  []byte
 	failed   error
+	blind    bool // blocks were missed: see Lose
 }
 
 // NewDecoder returns a decoder whose table holds maxTable bytes.
@@ -38,6 +39,24 @@ func (d *Decoder) Table() []Entry { return d.t.entries() }
 // Size returns the bytes in the dynamic table; MaxSize its present limit.
 func (d *Decoder) Size() uint32    { return d.t.size }
 func (d *Decoder) MaxSize() uint32 { return d.t.max }
+
+// mostKept bounds the table of a decoder that has missed blocks, and with them
+// perhaps size updates, in bytes.
+const mostKept = 64 << 10
+
+// Lose says that blocks were missed, whose fields are not in the table: it
+// begins anew. From here on an index that leads to one of them is an unknown
+// field (Representation.NameUnknown, ValueUnknown) and no error. What comes in
+// from here on is found again by its index, as entries are counted from the
+// newest: an encoder names no entry that has been driven out. So neither the
+// size of the peer's table nor what drove out what needs to be known.
+func (d *Decoder) Lose() {
+	d.blind, d.owed = true, false
+	d.t = table{max: mostKept}
+}
+
+// Blind tells whether Lose was called.
+func (d *Decoder) Blind() bool { return d.blind }
 
 // Decode reads a whole block and appends its fields to dst. Past the limits
 // it goes on for the table's sake without storing, and says so in the Result.
@@ -118,6 +137,10 @@ func (d *Decoder) walk(block []byte, lim Limits, res *Result, each func(*Represe
 }
 
 func (d *Decoder) update(r *Representation) error {
+	if d.blind {
+		r.Evicted = d.t.resize(min(r.TableSize, mostKept), nil)
+		return nil
+	}
 	if r.TableSize > d.allowed {
 		return &Error{Reason: ErrTableSize, Detail: strconv.FormatUint(uint64(r.TableSize), 10) + " is above the limit of " + strconv.FormatUint(uint64(d.allowed), 10)}
 	}
@@ -146,6 +169,9 @@ func (d *Decoder) item(b []byte, pos int, r *Representation) (int, error) {
 			return pos, err
 		}
 		r.Index, r.Field = v, *f
+		if d.blind {
+			r.NameUnknown, r.ValueUnknown = f.Name == "", f == &unknown
+		}
 		return next, nil
 	case c&0xc0 == 0x40:
 		r.Kind, prefix = LiteralIncremental, 6
@@ -173,6 +199,7 @@ func (d *Decoder) item(b []byte, pos int, r *Representation) (int, error) {
 			return pos, err
 		}
 		r.Field.Name = f.Name
+		r.NameUnknown = d.blind && f.Name == ""
 	} else {
 		r.NameOffset = next
 		if d.scratch, r.NameHuffman, next, err = readString(d.scratch, b, next); err != nil {
@@ -196,6 +223,10 @@ func (d *Decoder) item(b []byte, pos int, r *Representation) (int, error) {
 	return next, nil
 }
 
+// unknown stands for an entry that a decoder has missed. One whose name alone
+// is unknown has an empty name, as no field has.
+var unknown httpfield.Field
+
 // lookup returns the entry with that index (RFC 7541 §2.3.3).
 func (d *Decoder) lookup(i uint64) (*httpfield.Field, error) {
 	switch {
@@ -203,6 +234,9 @@ func (d *Decoder) lookup(i uint64) (*httpfield.Field, error) {
 		return &staticTable[i], nil
 	case i >= firstDynamic && i-firstDynamic < uint64(d.t.count):
 		return d.t.at(int(i - firstDynamic)), nil
+	}
+	if d.blind && i >= firstDynamic && i < firstDynamic+mostKept/entryOverhead {
+		return &unknown, nil
 	}
 	return nil, &Error{Reason: ErrIndex, Detail: strconv.FormatUint(i, 10) + " is not between 1 and " + strconv.Itoa(firstDynamic-1+d.t.count)}
 }

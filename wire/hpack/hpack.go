@@ -74,6 +74,9 @@ type Representation struct {
 	NameOffset, ValueOffset int
 	// NameHuffman and ValueHuffman tell whether the literal is compressed.
 	NameHuffman, ValueHuffman bool
+	// NameUnknown and ValueUnknown tell that an entry is named which stood in
+	// a block that was missed (Decoder.Lose); Field is empty there.
+	NameUnknown, ValueUnknown bool
 	// Inserted tells that the field became entry 62. A field that is larger
 	// than the whole table is not inserted, yet empties it (RFC 7541 §4.4).
 	Inserted bool

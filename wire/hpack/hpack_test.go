@@ -408,3 +408,70 @@ func BenchmarkDecode(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(fields), "ns/field")
 }
+
+// A decoder that has missed blocks reads what is certain of the later ones, and
+// says of the rest that it is not known.
+func TestFieldsBehindMissedBlocks(t *testing.T) {
+	r := rand.New(rand.NewSource(7))
+	known, partly, unknown := 0, 0, 0
+	for round := range 200 {
+		e, d, blind := NewEncoder(4096), NewDecoder(4096), NewDecoder(4096)
+		for n := range 40 {
+			if r.Intn(10) == 0 {
+				e.SetMaxTableSize(uint32(r.Intn(4097)))
+			}
+			var l httpfield.List
+			for range 1 + r.Intn(8) {
+				f := randomField(r)
+				f.Sensitive = r.Intn(10) == 0
+				l = append(l, f)
+			}
+			block := e.AppendBlock(nil, l)
+			want, err := d.Explain(block, Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n == 5 || r.Intn(15) == 0 {
+				blind.Lose()
+				continue // missed
+			}
+			got, err := blind.Explain(block, Limits{})
+			if err != nil || len(got) != len(want) {
+				t.Fatalf("round %d, block %d: %v, %d items of %d", round, n, err, len(got), len(want))
+			}
+			for i, g := range got {
+				w := want[i].Field
+				switch {
+				case g.ValueUnknown && g.Field == (httpfield.Field{}) && g.NameUnknown:
+					unknown++
+				case g.NameUnknown && g.Field.Name == "" && g.Field.Value == w.Value:
+					partly++
+				case !g.NameUnknown && !g.ValueUnknown && g.Field == w:
+					known++
+				default:
+					t.Fatalf("round %d, block %d: %+v instead of %+v", round, n, g, want[i])
+				}
+			}
+		}
+	}
+	if known == 0 || partly == 0 || unknown == 0 || known < unknown {
+		t.Errorf("%d known, %d partly, %d unknown: not what is to be tested", known, partly, unknown)
+	}
+}
+
+// What a decoder that has missed blocks keeps is bounded, whatever it is told.
+func TestMissedBlocksAreBounded(t *testing.T) {
+	d := NewDecoder(4096)
+	d.Lose()
+	block := appendInteger(nil, 0x20, 5, 1<<30)
+	for range 1000 {
+		block = append(block, "\x40\x01a\x7f\x69"...)
+		block = append(block, bytes.Repeat([]byte("v"), 127+0x69)...)
+	}
+	if _, err := d.Explain(block, Limits{MaxWork: 1 << 30}); err != nil || d.Size() > mostKept {
+		t.Errorf("%v, %d bytes", err, d.Size())
+	}
+	if _, err := d.Explain(appendInteger(nil, 0x80, 7, 1<<20), Limits{}); !errors.Is(err, ErrIndex) {
+		t.Errorf("an index that no table has: %v", err)
+	}
+}

@@ -130,8 +130,9 @@ const (
 	EventWindowOpened
 	// EventSettings: the peer's SETTINGS were applied.
 	EventSettings
-	// EventGoAway: the peer takes no new streams; those above its last one
-	// come as EventReset, unprocessed.
+	// EventGoAway: the peer takes no new streams. StreamID is its last one,
+	// Data what it says beside Code; those above the last one come as
+	// EventReset, unprocessed.
 	EventGoAway
 )
 
@@ -158,6 +159,9 @@ type ResetInfo struct {
 	// Ours tells that this side reset it; Why says for what.
 	Ours bool
 	Why  string
+	// GoAway tells that no RST_STREAM came: the peer said GOAWAY, with this
+	// Code, and names an earlier stream as the last one that it looks at.
+	GoAway bool
 }
 
 // stream is one stream that is not idle and not closed (RFC 9113 §5.1):
@@ -173,7 +177,8 @@ type stream struct {
 	localEnd   bool
 	remoteEnd  bool
 	gotHead    bool
-	headOnly   bool // the response to HEAD has no body
+	method     string // of the request that this side sent
+	bodiless   string // why the response has no body, if so
 	sendWindow int64
 	recvWindow int64
 	unread     int64 // given to the application and not yet consumed

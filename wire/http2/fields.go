@@ -79,6 +79,19 @@ var flagNames = map[FrameType][]struct {
 	FrameContinuation: {{FlagEndHeaders, "END_HEADERS"}},
 }
 
+// KnownFlags tells whether a frame's type is one that there is, with flags that
+// it has.
+func KnownFlags(h FrameHeader) bool {
+	if frameNames[h.Type] == "" {
+		return false
+	}
+	known := Flags(0)
+	for _, f := range flagNames[h.Type] {
+		known |= f.bit
+	}
+	return h.Flags&^known == 0
+}
+
 // Fields describes a frame, with its header, as a tree with byte ranges. Of a
 // frame that is cut, what is there is described.
 func Fields(frame []byte) []trace.Field {

@@ -247,6 +247,12 @@ func HeaderFragment(h FrameHeader, p []byte) (fragment []byte, at int, err error
 	return d[skip:], at + skip, nil
 }
 
+// Promised is the stream that a PUSH_PROMISE is about (RFC 9113 §6.6). at is
+// where HeaderFragment found that its header block begins.
+func Promised(p []byte, at int) uint32 {
+	return binary.BigEndian.Uint32(p[at-4:]) & 0x7fffffff
+}
+
 func appendWindowUpdate(dst []byte, id, n uint32) []byte {
 	dst = AppendFrameHeader(dst, FrameHeader{4, FrameWindowUpdate, 0, id})
 	return binary.BigEndian.AppendUint32(dst, n)

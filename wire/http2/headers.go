@@ -2,7 +2,6 @@ package http2
 
 import (
 	"errors"
-	"fmt"
 
 	"peel/clock"
 	"peel/wire/hpack"
@@ -16,9 +15,6 @@ const maxBlockFrames = 32
 func (c *Conn) maxBlock() int { return max(2*c.cfg.Headers.MaxListSize, 32<<10) }
 
 func (c *Conn) headersFrame(h FrameHeader, p []byte, now clock.Time) error {
-	if h.StreamID == 0 {
-		return c.fail(ErrCodeProtocol, "HEADERS on stream 0")
-	}
 	frag, at, err := HeaderFragment(h, p)
 	if err != nil {
 		return c.fail(ErrCodeProtocol, "%v", err)
@@ -88,7 +84,7 @@ func (c *Conn) headers(id uint32, flags Flags, block []byte, selfDependent bool,
 	switch {
 	case s.gotHead:
 		ev.Type = EventTrailers
-		what = c.checkTrailers(s, list, end)
+		what = CheckTrailers(list, end)
 	case c.cfg.Server:
 		ev.Type = EventRequest
 		what = c.checkRequest(s, list, end, res.Truncated)
@@ -102,8 +98,8 @@ func (c *Conn) headers(id uint32, flags Flags, block []byte, selfDependent bool,
 			}
 		}
 	}
-	if what == "" && end && s.length > 0 && s.got != s.length && !s.headOnly {
-		what = lengthMismatch(s)
+	if what == "" && end && s.length > 0 && s.got != s.length {
+		what = LengthMismatch(s.length, s.got)
 	}
 	if what != "" {
 		return c.streamError(id, s, ErrCodeProtocol, what, now)
@@ -113,10 +109,6 @@ func (c *Conn) headers(id uint32, flags Flags, block []byte, selfDependent bool,
 		c.endRemote(s)
 	}
 	return nil
-}
-
-func lengthMismatch(s *stream) string {
-	return fmt.Sprintf("content-length announces %d bytes, but %d came", s.length, s.got)
 }
 
 // newPeerStream takes a HEADERS frame that opens a stream (servers). The
@@ -168,53 +160,6 @@ func (c *Conn) newStream(id uint32) *stream {
 	return s
 }
 
-// checkField checks one field (RFC 9113 §8.2) and returns what is wrong.
-func checkField(f *httpfield.Field) string {
-	for i := 0; i < len(f.Name); i++ {
-		if b := f.Name[i]; b >= 'A' && b <= 'Z' {
-			return "the field name " + quoted(f.Name) + " has upper-case letters"
-		}
-	}
-	if !httpfield.ValidName(f.Name) {
-		return quoted(f.Name) + " is not a field name"
-	}
-	if !httpfield.ValidValue(f.Value) {
-		return "the value of " + f.Name + " has control bytes or white space at an end"
-	}
-	switch f.Name {
-	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
-		return f.Name + " is a field of HTTP/1 connections (RFC 9113 §8.2.2)"
-	case "te":
-		if f.Value != "trailers" {
-			return "te is " + quoted(f.Value) + ", not trailers"
-		}
-	}
-	return ""
-}
-
-func quoted(s string) string {
-	if len(s) > 40 {
-		s = s[:40] + "…"
-	}
-	return fmt.Sprintf("%q", s)
-}
-
-// contentLength reads a content-length field into the stream.
-func (s *stream) contentLength(v string) string {
-	n := int64(0)
-	for i := 0; i < len(v); i++ {
-		if v[i] < '0' || v[i] > '9' || i >= 18 {
-			return "content-length is " + quoted(v)
-		}
-		n = n*10 + int64(v[i]-'0')
-	}
-	if v == "" || s.length >= 0 && s.length != n {
-		return "content-length is " + quoted(v)
-	}
-	s.length = n
-	return ""
-}
-
 // checkRequest is RFC 9113 §8.3.1.
 func (c *Conn) checkRequest(s *stream, l httpfield.List, end, cut bool) string {
 	var method, scheme, path, authority int
@@ -224,11 +169,11 @@ func (c *Conn) checkRequest(s *stream, l httpfield.List, end, cut bool) string {
 		f := &l[i]
 		if len(f.Name) == 0 || f.Name[0] != ':' {
 			regular = true
-			if what := checkField(f); what != "" {
+			if what := CheckField(f); what != "" {
 				return what
 			}
 			if f.Name == "content-length" {
-				if what := s.contentLength(f.Value); what != "" {
+				if what := contentLength(f.Value, &s.length); what != "" {
 					return what
 				}
 			}
@@ -274,67 +219,24 @@ func (c *Conn) checkRequest(s *stream, l httpfield.List, end, cut bool) string {
 	case !connect && (method != 1 || scheme != 1 || path != 1 || authority > 1):
 		return "a request takes :method, :scheme and :path once each"
 	case end && s.length > 0:
-		return lengthMismatch(s)
+		return LengthMismatch(s.length, s.got)
 	}
 	return ""
 }
 
 // checkResponse is RFC 9113 §8.3.2.
 func (c *Conn) checkResponse(s *stream, l httpfield.List, end bool) (EventType, string) {
-	status := 0
-	for i := range l {
-		f := &l[i]
-		if len(f.Name) > 0 && f.Name[0] == ':' {
-			if f.Name != ":status" || i > 0 || status != 0 {
-				return EventResponse, "pseudo-header " + quoted(f.Name) + " where it may not stand"
-			}
-			v := f.Value
-			if len(v) != 3 || v[0] < '1' || v[0] > '9' || v[1] < '0' || v[1] > '9' || v[2] < '0' || v[2] > '9' {
-				return EventResponse, ":status is " + quoted(v)
-			}
-			status = int(v[0]-'0')*100 + int(v[1]-'0')*10 + int(v[2]-'0')
-			continue
-		}
-		if what := checkField(f); what != "" {
-			return EventResponse, what
-		}
-		if f.Name == "content-length" && status >= 200 {
-			if what := s.contentLength(f.Value); what != "" {
-				return EventResponse, what
-			}
-		}
-	}
+	status, length, what := CheckResponse(l)
 	switch {
-	case status == 0:
-		return EventResponse, "a response without :status"
-	case status == 101:
-		return EventResponse, "status 101, which HTTP/2 does not have"
+	case what != "":
+		return EventResponse, what
+	case status < 200 && end:
+		return EventInformational, "an informational response ends the stream"
 	case status < 200:
-		if end {
-			return EventInformational, "an informational response ends the stream"
-		}
 		return EventInformational, ""
 	}
-	if status == 204 || status == 304 || s.headOnly {
-		s.length = -1
-		if s.headOnly || status == 304 {
-			s.headOnly = true
-		}
+	if s.bodiless = Bodiless(s.method, status); s.bodiless == "" {
+		s.length = length
 	}
 	return EventResponse, ""
-}
-
-func (c *Conn) checkTrailers(s *stream, l httpfield.List, end bool) string {
-	if !end {
-		return "a second HEADERS frame that does not end the stream"
-	}
-	for i := range l {
-		if len(l[i].Name) > 0 && l[i].Name[0] == ':' {
-			return "pseudo-header " + quoted(l[i].Name) + " in trailers"
-		}
-		if what := checkField(&l[i]); what != "" {
-			return what
-		}
-	}
-	return ""
 }

@@ -27,7 +27,9 @@ func (c *Conn) OpenStream(now clock.Time, l httpfield.List, endStream bool) (uin
 	c.nextID += 2
 	c.lastLocal = id
 	s := c.newStream(id)
-	s.headOnly = len(l) > 0 && l[0].Name == ":method" && l[0].Value == "HEAD"
+	if len(l) > 0 && l[0].Name == ":method" {
+		s.method = l[0].Value
+	}
 	c.local++
 	if len(c.streams) == 1 {
 		// The first stream after a quiet time: silence counts from here.

@@ -91,6 +91,16 @@ func (l *List) Del(name string) {
 // Clone returns a copy that shares no backing array with l.
 func (l List) Clone() List { return append(List(nil), l...) }
 
+// Size is that of the fields in bytes as RFC 9113 §6.5.2 counts them: name,
+// value and 32 for each.
+func (l List) Size() int64 {
+	n := int64(0)
+	for i := range l {
+		n += int64(len(l[i].Name)+len(l[i].Value)) + 32
+	}
+	return n
+}
+
 // HasToken tells whether a comma-separated list in any field of that name
 // holds token (RFC 9110 §5.6.1), compared without regard to case.
 func (l List) HasToken(name, token string) bool {

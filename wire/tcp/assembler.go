@@ -136,6 +136,10 @@ func (a *Assembler) Waiting() int { return a.queued }
 // now, or was given last.
 func (a *Assembler) Mark() uint32 { return a.mark }
 
+// Behind tells whether bytes wait behind some that did not come, or the receiver
+// has acknowledged some that did not.
+func (a *Assembler) Behind() bool { return a.queued > 0 || a.started && a.acked > a.next }
+
 // Input takes a segment's payload, which begins at seq. b is copied if it has
 // to wait.
 func (a *Assembler) Input(now clock.Time, seq uint32, b []byte, fin bool) {
