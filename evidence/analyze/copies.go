@@ -87,7 +87,7 @@ func (a *Analyzer) copied(w *wire, p *packet, b []byte) bool {
 	if fresh {
 		*from = sender{src: h.Src, dst: h.Dst, id: h.ID}
 	}
-	if slot.packet > 0 && c.same(slot, &s, from.ids, h, body) {
+	if slot.packet > 0 && c.same(slot, &s, from.ids, h, body, a.decisions) {
 		c.n++
 		p.copy = slot.packet
 		age := trace.Duration(max(s.at-slot.at, slot.at-s.at))
@@ -109,8 +109,10 @@ func (a *Analyzer) copied(w *wire, p *packet, b []byte) bool {
 	return false
 }
 
-// same tells whether s is the packet was, captured again.
-func (c *copies) same(was, s *sighting, ids idUse, h *ip.Packet, body []byte) bool {
+// same tells whether s is the packet was, captured again. Own is a capture of
+// peel's: it has each packet once, unless an ID tells otherwise, and a fast path
+// can send a segment again within microseconds.
+func (c *copies) same(was, s *sighting, ids idUse, h *ip.Packet, body []byte, own bool) bool {
 	if was.bytes != s.bytes || was.length != s.length || was.id != s.id || was.part != s.part || was.network != s.network || was.src != s.src || was.dst != s.dst {
 		return false
 	}
@@ -129,6 +131,9 @@ func (c *copies) same(was, s *sighting, ids idUse, h *ip.Packet, body []byte) bo
 	case seg == nil && len(body) <= 8:
 		return false
 	case age > clock.Time(copyMoment) || h.Version == 4 && h.ID != 0 && ids == idFixed:
+		return false
+	}
+	if own {
 		return false
 	}
 	// An acknowledgement that tells nothing new is sent again at once, with the
