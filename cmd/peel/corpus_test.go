@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -26,6 +27,8 @@ import (
 	"peel/trace"
 	"peel/wire/pcap"
 	"peel/wire/tlswire"
+
+	oracle "github.com/miekg/dns"
 )
 
 // The corpus is captures of the world, which nobody here made, with what tshark
@@ -173,8 +176,10 @@ func TestCorpusAsTsharkReadsIt(t *testing.T) {
 	files := readCorpus(t)
 	known := knownDifferences(t)
 	agreed, total := map[string]int{}, map[string]int{}
-	var all []difference1
+	var all []unlike
+	byName := map[string]*corpusFile{}
 	for _, f := range files {
+		byName[f.name] = f
 		if f.trace == nil || f.err != nil {
 			t.Errorf("%s: %v", f.name, f.err)
 			continue
@@ -183,17 +188,23 @@ func TestCorpusAsTsharkReadsIt(t *testing.T) {
 			total[topic] += c.expected
 			agreed[topic] += c.agreed
 			for _, text := range c.differences {
-				all = append(all, difference1{f.name, topic, text, ""})
+				all = append(all, unlike{f.name, topic, text, ""})
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b difference1) int { return strings.Compare(a.key(), b.key()) })
+	slices.SortFunc(all, func(a, b unlike) int { return strings.Compare(a.key(), b.key()) })
 	seen := map[string]bool{}
 	for i := range all {
 		d := &all[i]
 		seen[d.key()] = true
-		if d.reason = known[d.key()]; d.reason == "" && !*updateCorpus {
+		d.reason = known[d.key()]
+		if *updateCorpus {
+			continue
+		}
+		if d.reason == "" {
 			t.Errorf("%s: %s: %s: a difference without a reason", d.file, d.topic, d.text)
+		} else if err := byName[d.file].holds(*d); err != nil {
+			t.Errorf("%s: %s: %s: the reason does not hold: %s: %v", d.file, d.topic, d.text, d.reason, err)
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(known)) {
@@ -209,10 +220,83 @@ func TestCorpusAsTsharkReadsIt(t *testing.T) {
 	}
 }
 
-// difference1 is something that only one of the two reads.
-type difference1 struct{ file, topic, text, reason string }
+// unlike is what only one of the two reads.
+type unlike struct{ file, topic, text, reason string }
 
-func (d difference1) key() string { return d.file + "\t" + d.topic + "\t" + d.text }
+func (d unlike) key() string { return d.file + "\t" + d.topic + "\t" + d.text }
+
+// A reason can hold on to the bytes, in brackets at its end: the text, quoted as
+// in Go, that stands in a packet; or that the messages are of no TCP stream; or
+// how many records a pcap file has.
+var (
+	inPacket  = regexp.MustCompile(`\[packet (\d+): ("(?:[^"\\]|\\.)*")\]`)
+	ofNoTCP   = "[of no TCP stream]"
+	inRecords = regexp.MustCompile(`\[(\d+) records\]`)
+)
+
+// holds checks a reason against the bytes of the file.
+func (f *corpusFile) holds(d unlike) error {
+	for _, m := range inPacket.FindAllStringSubmatch(d.reason, -1) {
+		n, _ := strconv.Atoi(m[1])
+		text, err := strconv.Unquote(m[2])
+		if err != nil {
+			return err
+		}
+		if b := f.packet(n); !bytes.Contains(b, []byte(text)) {
+			return fmt.Errorf("packet %d does not hold %s", n, m[2])
+		}
+	}
+	if m := inRecords.FindStringSubmatch(d.reason); m != nil {
+		if n := fmt.Sprint(f.records()); n != m[1] {
+			return fmt.Errorf("the file holds %s records", n)
+		}
+	}
+	if strings.Contains(d.reason, ofNoTCP) {
+		for _, h := range f.expected.TLS {
+			if h[0] != "" && d.topic == "hello" && strings.HasSuffix(d.text, " client "+h[2].(string)) {
+				return fmt.Errorf("it is of TCP stream %s", h[0])
+			}
+		}
+		for _, r := range f.expected.HTTP {
+			if r[0] != "" && d.topic == "request" && strings.HasSuffix(d.text, strconv.QuoteToGraphic(r[1]+" "+r[2])) {
+				return fmt.Errorf("it is of TCP stream %s", r[0])
+			}
+		}
+	}
+	return nil
+}
+
+// packet returns the bytes of a packet by its number, or nil.
+func (f *corpusFile) packet(n int) []byte {
+	r, err := pcap.NewReader(bytes.NewReader(f.file))
+	if err != nil {
+		return nil
+	}
+	defer r.Close()
+	for {
+		b, err := r.Next()
+		if err != nil {
+			return nil
+		}
+		if b.Kind == pcap.KindPacket {
+			if n--; n == 0 {
+				return b.Data
+			}
+		}
+	}
+}
+
+// records counts the records of a pcap file by their headers alone.
+func (f *corpusFile) records() (n int) {
+	var order binary.ByteOrder = binary.LittleEndian
+	if f.file[0] == 0xa1 {
+		order = binary.BigEndian
+	}
+	for at := 24; at+16 <= len(f.file); n++ {
+		at += 16 + int(order.Uint32(f.file[at+8:]))
+	}
+	return n
+}
 
 const knownFile = "testdata/corpus/known.tsv"
 
@@ -233,13 +317,13 @@ func knownDifferences(t testing.TB) map[string]string {
 		if len(p) != 4 {
 			t.Fatalf("%s:%d: %d columns", knownFile, n+1, len(p))
 		}
-		d := difference1{p[0], p[1], p[2], p[3]}
+		d := unlike{p[0], p[1], p[2], p[3]}
 		known[d.key()] = d.reason
 	}
 	return known
 }
 
-func writeKnown(t *testing.T, all []difference1) {
+func writeKnown(t *testing.T, all []unlike) {
 	t.Helper()
 	var b bytes.Buffer
 	b.WriteString("# What peel and tshark 4.0.17 read differently in the corpus: file, topic, difference (- only tshark, + only peel), reason.\n")
@@ -317,38 +401,74 @@ func (f *corpusFile) compare() map[string]compared {
 // names compares answered questions: each with its rcode, and each address
 // that was told for it.
 func (f *corpusFile) names(theirs, ours map[string]int) {
-	add := func(to map[string]int, name, typ, rcode string, addresses []string) {
-		q := strings.ToLower(strings.TrimSuffix(name, ".")) + " " + typ
-		to[q+" "+rcode] = 1
-		for _, a := range addresses {
-			to[q+" "+rcode+" "+a] = 1
+	question := func(name, typ string, rcode int) string {
+		if name = strings.ToLower(strings.TrimSuffix(name, ".")); name == "<root>" {
+			name = ""
 		}
-	}
-	for _, m := range f.expected.DNS {
-		if m[3] == nil {
-			continue // a query
-		}
-		n, _ := strconv.Atoi(fmt.Sprint(m[2]))
-		var addresses []string
-		for _, a := range m[4].([]any) {
-			addresses = append(addresses, a.(string))
-		}
-		add(theirs, m[1].(string), dns.Type(n).String(), dns.Rcode(m[3].(float64)).String(), addresses)
+		// tshark shows the four bits of the header, and not those of EDNS.
+		return name + ". " + typ + " " + dns.Rcode(rcode&15).String()
 	}
 	for _, l := range f.trace.Lookups {
 		for _, s := range l.Steps {
 			if s.Source != trace.SourceDNS || s.Rcode == "" {
 				continue
 			}
-			var addresses []string
+			q := question(s.Question.Name, s.Question.Type, rcodes[s.Rcode])
+			ours[q] = 1
 			for _, a := range s.Answers {
 				if a.Type == "A" || a.Type == "AAAA" {
-					addresses = append(addresses, a.Data)
+					ours[q+" "+a.Data] = 1
 				}
 			}
-			add(ours, s.Question.Name, s.Question.Type, s.Rcode, addresses)
 		}
 	}
+	beside := f.besideAnswers()
+	for _, m := range f.expected.DNS {
+		if m[3] == nil {
+			continue // a query
+		}
+		typ, _ := strconv.Atoi(fmt.Sprint(m[2]))
+		q := question(m[1].(string), dns.Type(typ).String(), int(m[3].(float64)))
+		theirs[q] = 1
+		for _, a := range m[4].([]any) {
+			// tshark's list is of all sections; what is told of a name are the
+			// addresses of the answer.
+			if one := q + " " + a.(string); ours[one] == 1 || !beside[strings.ToLower(m[1].(string))+" "+a.(string)] {
+				theirs[one] = 1
+			}
+		}
+	}
+}
+
+// rcodes are the numbers of rcodes by their names.
+var rcodes = func() map[string]int {
+	m := map[string]int{}
+	for i := range 4096 {
+		m[dns.Rcode(i).String()] = i
+	}
+	return m
+}()
+
+// besideAnswers are the addresses that stand in responses outside of the answer
+// section, each after the name that was asked for: by another's parser.
+func (f *corpusFile) besideAnswers() map[string]bool {
+	found := map[string]bool{}
+	for _, e := range f.trace.Events {
+		var m oracle.Msg
+		if e.Name != trace.EventDNSResponse || m.Unpack(e.Raw) != nil || len(m.Question) == 0 {
+			continue
+		}
+		name := strings.ToLower(strings.TrimSuffix(m.Question[0].Name, "."))
+		for _, rr := range append(m.Ns, m.Extra...) {
+			switch rr := rr.(type) {
+			case *oracle.A:
+				found[name+" "+rr.A.String()] = true
+			case *oracle.AAAA:
+				found[name+" "+rr.AAAA.String()] = true
+			}
+		}
+	}
+	return found
 }
 
 // hellos compares what clients and servers of TLS say first: the name that is
@@ -395,6 +515,3 @@ func (f *corpusFile) hellos(theirs, ours map[string]int) {
 		}
 	}
 }
-
-var _ = regexp.MustCompile
-var _ = pcap.KindPacket
