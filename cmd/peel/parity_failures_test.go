@@ -27,12 +27,12 @@ const (
 )
 
 const (
-	ok      = "HTTP/1.1 200 OK\r\n"
+	okLine  = "HTTP/1.1 200 OK\r\n"
 	day     = 24 * time.Hour
 	oneName = "nameserver 127.0.0.53\noptions timeout:1 attempts:1\n"
 )
 
-var name = dns.MustName("www.peel.test.")
+var wwwName = dns.MustName("www.peel.test.")
 
 func address(n dns.Name, a ...byte) dns.Resource {
 	typ := dns.TypeA
@@ -42,7 +42,7 @@ func address(n dns.Name, a ...byte) dns.Resource {
 	return dns.Resource{Name: n, Type: typ, Class: dns.ClassIN, TTL: 60, Data: string(a)}
 }
 
-func one(answer func(*dns.Message) []byte) map[string]func(*dns.Message) []byte {
+func nameServer(answer func(*dns.Message) []byte) map[string]func(*dns.Message) []byte {
 	return map[string]func(*dns.Message) []byte{"127.0.0.53": answer}
 }
 
@@ -56,28 +56,28 @@ var failings = []failing{
 	{name: "SYN unanswered", is: "CONNECT-TIMEOUT", gap: noFailure, meet: beyond(func([]byte) []byte { return nil }, "--connect-timeout", "1.5"), otherwise: oneLimit},
 
 	// Names.
-	{name: "name does not exist", is: "DNS-NXDOMAIN", meet: asked(oneName, one(reply{rcode: dns.RcodeNXDomain}.to), "http://www.peel.test/")},
+	{name: "name does not exist", is: "DNS-NXDOMAIN", meet: asked(oneName, nameServer(reply{rcode: dns.RcodeNXDomain}.to), "http://www.peel.test/")},
 	{name: "name of the lab does not exist", is: "DNS-NXDOMAIN", gap: "name servers are known by port 53 alone", meet: func(*testing.T) scene { return with("--lab", "http://nosuch.example.com/") }},
-	{name: "SERVFAIL", is: "DNS-SERVFAIL", gap: noLookup, meet: asked(oneName, one(reply{rcode: dns.RcodeServFail}.to), "http://www.peel.test/")},
-	{name: "query refused", is: "DNS-REFUSED", gap: noLookup, meet: asked(oneName, one(reply{rcode: dns.RcodeRefused}.to), "http://www.peel.test/")},
-	{name: "name server does not implement", is: "dns", gap: noLookup, meet: asked(oneName, one(reply{rcode: dns.RcodeNotImp}.to), "http://www.peel.test/")},
-	{name: "name server finds the query malformed", is: "dns", gap: noLookup, meet: asked(oneName, one(reply{rcode: dns.RcodeFormErr}.to), "http://www.peel.test/")},
-	{name: "no address", is: "DNS-EMPTY", meet: asked(oneName, one(reply{}.to), "http://www.peel.test/")},
-	{name: "no address of IPv4", is: "DNS-EMPTY", meet: asked(oneName, one(reply{answers: []dns.Resource{address(name, net.IPv6loopback...)}}.to), "-4", "http://www.peel.test/")},
-	{name: "name server silent", is: "DNS-TIMEOUT", gap: noLookup, meet: asked(oneName, one(silent), "http://www.peel.test/")},
+	{name: "SERVFAIL", is: "DNS-SERVFAIL", gap: noLookup, meet: asked(oneName, nameServer(reply{rcode: dns.RcodeServFail}.to), "http://www.peel.test/")},
+	{name: "query refused", is: "DNS-REFUSED", gap: noLookup, meet: asked(oneName, nameServer(reply{rcode: dns.RcodeRefused}.to), "http://www.peel.test/")},
+	{name: "name server does not implement", is: "dns", gap: noLookup, meet: asked(oneName, nameServer(reply{rcode: dns.RcodeNotImp}.to), "http://www.peel.test/")},
+	{name: "name server finds the query malformed", is: "dns", gap: noLookup, meet: asked(oneName, nameServer(reply{rcode: dns.RcodeFormErr}.to), "http://www.peel.test/")},
+	{name: "no address", is: "DNS-EMPTY", meet: asked(oneName, nameServer(reply{}.to), "http://www.peel.test/")},
+	{name: "no address of IPv4", is: "DNS-EMPTY", meet: asked(oneName, nameServer(reply{answers: []dns.Resource{address(wwwName, net.IPv6loopback...)}}.to), "-4", "http://www.peel.test/")},
+	{name: "name server silent", is: "DNS-TIMEOUT", gap: noLookup, meet: asked(oneName, nameServer(silent), "http://www.peel.test/")},
 	{name: "first name server silent", is: "DNS-TIMEOUT", gap: noLookup, meet: asked("nameserver 127.0.0.54\n"+oneName, map[string]func(*dns.Message) []byte{
-		"127.0.0.54": silent, "127.0.0.53": reply{answers: []dns.Resource{address(name, 127, 0, 0, 1)}}.to}, "http://www.peel.test/")},
+		"127.0.0.54": silent, "127.0.0.53": reply{answers: []dns.Resource{address(wwwName, 127, 0, 0, 1)}}.to}, "http://www.peel.test/")},
 	{name: "no name server there", is: "dns", gap: noICMP, meet: asked(oneName, nil, "http://www.peel.test/")},
-	{name: "answer that is no DNS", is: "dns", gap: noLookup, meet: asked(oneName, one(func(q *dns.Message) []byte { return []byte{byte(q.ID >> 8), byte(q.ID), 'h', 'e', 'l', 'l', 'o'} }), "http://www.peel.test/")},
-	{name: "alias in a circle", is: "dns", gap: noLookup, meet: asked(oneName, one(reply{answers: []dns.Resource{
-		{Name: name, Type: dns.TypeCNAME, Class: dns.ClassIN, TTL: 60, Data: "\x01a\x04peel\x04test\x00"},
+	{name: "answer that is no DNS", is: "dns", gap: noLookup, meet: asked(oneName, nameServer(func(q *dns.Message) []byte { return []byte{byte(q.ID >> 8), byte(q.ID), 'h', 'e', 'l', 'l', 'o'} }), "http://www.peel.test/")},
+	{name: "alias in a circle", is: "dns", gap: noLookup, meet: asked(oneName, nameServer(reply{answers: []dns.Resource{
+		{Name: wwwName, Type: dns.TypeCNAME, Class: dns.ClassIN, TTL: 60, Data: "\x01a\x04peel\x04test\x00"},
 		{Name: dns.MustName("a.peel.test."), Type: dns.TypeCNAME, Class: dns.ClassIN, TTL: 60, Data: "\x03www\x04peel\x04test\x00"}}}.to), "http://www.peel.test/")},
-	{name: "answer truncated, no TCP", is: "dns", gap: noLookup, meet: asked(oneName, one(reply{truncated: true}.to), "http://www.peel.test/")},
-	{name: "search list", is: "DNS-SEARCH-STORM", gap: noLookup, meet: asked("search a.test b.test c.test\noptions ndots:5\n"+oneName, one(func(q *dns.Message) []byte {
-		if q.Questions[0].Name.String() != name.String() {
+	{name: "answer truncated, no TCP", is: "dns", gap: noLookup, meet: asked(oneName, nameServer(reply{truncated: true}.to), "http://www.peel.test/")},
+	{name: "search list", is: "DNS-SEARCH-STORM", gap: noLookup, meet: asked("search a.test b.test c.test\noptions ndots:5\n"+oneName, nameServer(func(q *dns.Message) []byte {
+		if q.Questions[0].Name.String() != wwwName.String() {
 			return reply{rcode: dns.RcodeNXDomain}.to(q)
 		}
-		return reply{answers: []dns.Resource{address(name, 127, 0, 0, 1)}}.to(q)
+		return reply{answers: []dns.Resource{address(wwwName, 127, 0, 0, 1)}}.to(q)
 	}), "http://www.peel.test/")},
 
 	// TLS.
@@ -129,31 +129,31 @@ var failings = []failing{
 	// HTTP/1.
 	{name: "empty reply", is: "closed_early", gap: noFailure, meet: response("")},
 	{name: "reset before the response", is: "reset", gap: noFailure, meet: ending("", reset)},
-	{name: "closed within the head", is: "http1", gap: noFailure, meet: response(ok + "Content-")},
-	{name: "reset within the head", is: "reset", gap: noFailure, meet: ending(ok+"Content-", soon(reset))},
-	{name: "reset within the body", is: "reset", gap: noFailure, meet: ending(ok+"Content-Length: 1000\r\n\r\nonly this", soon(reset))},
-	{name: "body shorter than announced", is: "HTTP-TRUNCATED", gap: noFailure, meet: response(ok + "Content-Length: 1000\r\n\r\nonly this")},
-	{name: "chunks without an end", is: "HTTP-TRUNCATED", gap: noFailure, meet: response(ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")},
-	{name: "chunk that is none", is: "malformed_body", gap: noFailure, meet: response(ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n")},
-	{name: "chunk longer than announced", is: "malformed_body", gap: noFailure, meet: response(ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello, world\r\n0\r\n\r\n")},
+	{name: "closed within the head", is: "http1", gap: noFailure, meet: response(okLine + "Content-")},
+	{name: "reset within the head", is: "reset", gap: noFailure, meet: ending(okLine+"Content-", soon(reset))},
+	{name: "reset within the body", is: "reset", gap: noFailure, meet: ending(okLine+"Content-Length: 1000\r\n\r\nonly this", soon(reset))},
+	{name: "body shorter than announced", is: "HTTP-TRUNCATED", gap: noFailure, meet: response(okLine + "Content-Length: 1000\r\n\r\nonly this")},
+	{name: "chunks without an end", is: "HTTP-TRUNCATED", gap: noFailure, meet: response(okLine + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")},
+	{name: "chunk that is none", is: "malformed_body", gap: noFailure, meet: response(okLine + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n")},
+	{name: "chunk longer than announced", is: "malformed_body", gap: noFailure, meet: response(okLine + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello, world\r\n0\r\n\r\n")},
 	{name: "SSH on a plain port", is: "http1", gap: noFailure, meet: response("SSH-2.0-OpenSSH_9.2\r\n")},
 	{name: "a page without a head", is: "http1", gap: noFailure, meet: response("<html>http/0.9</html>\n")},
 	{name: "TLS on a plain port", is: "http1", gap: noFailure, meet: response("\x15\x03\x01\x00\x02\x02\x46")},
 	{name: "HTTP/2 on a plain port", is: "http1", gap: noFailure, meet: response("\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64")},
 	{name: "status that is none", is: "malformed_response", gap: noFailure, meet: response("HTTP/1.1 abc Strange\r\n\r\n")},
 	{name: "ICY", is: "http1", gap: noFailure, meet: response("ICY 200 OK\r\nContent-Length: 2\r\n\r\nhi")},
-	{name: "Content-Length below zero", is: "malformed_response", gap: noFailure, meet: response(ok + "Content-Length: -5\r\n\r\nhello")},
-	{name: "two Content-Lengths", is: "malformed_response", gap: noFailure, meet: response(ok + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!")},
-	{name: "blank before the colon", is: "", meet: response(ok + "X-A : b\r\nContent-Length: 2\r\n\r\nok")},
-	{name: "head too large", is: "malformed_response", gap: noFailure, meet: response(ok + "X: " + strings.Repeat("a", 400_000) + "\r\n\r\nhi")},
-	{name: "gzip that is none", is: "content_encoding", gap: notDecoded, meet: response(ok + "Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello")},
-	{name: "gzip cut off", is: "content_encoding", gap: notDecoded, meet: response(ok + "Content-Encoding: gzip\r\nContent-Length: 12\r\n\r\n" + "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\xcb\x48")},
+	{name: "Content-Length below zero", is: "malformed_response", gap: noFailure, meet: response(okLine + "Content-Length: -5\r\n\r\nhello")},
+	{name: "two Content-Lengths", is: "malformed_response", gap: noFailure, meet: response(okLine + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!")},
+	{name: "blank before the colon", is: "", meet: response(okLine + "X-A : b\r\nContent-Length: 2\r\n\r\nok")},
+	{name: "head too large", is: "malformed_response", gap: noFailure, meet: response(okLine + "X: " + strings.Repeat("a", 400_000) + "\r\n\r\nhi")},
+	{name: "gzip that is none", is: "content_encoding", gap: notDecoded, meet: response(okLine + "Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello")},
+	{name: "gzip cut off", is: "content_encoding", gap: notDecoded, meet: response(okLine + "Content-Encoding: gzip\r\nContent-Length: 12\r\n\r\n" + "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\xcb\x48")},
 	{name: "body after 204", is: "", meet: response("HTTP/1.1 204 No Content\r\n\r\nhello")},
 	{name: "body after 304", is: "", meet: response("HTTP/1.1 304 Not Modified\r\n\r\nhello")},
-	{name: "body after HEAD", is: "", meet: response(ok+"Content-Length: 5\r\n\r\nhello", "-I")},
-	{name: "text uncompressed", is: "HTTP-NO-COMPRESSION", meet: response(ok + "Content-Type: text/plain\r\nContent-Length: 120000\r\n\r\n" + strings.Repeat("a", 120_000))},
+	{name: "body after HEAD", is: "", meet: response(okLine+"Content-Length: 5\r\n\r\nhello", "-I")},
+	{name: "text uncompressed", is: "HTTP-NO-COMPRESSION", meet: response(okLine + "Content-Type: text/plain\r\nContent-Length: 120000\r\n\r\n" + strings.Repeat("a", 120_000))},
 	{name: "never answered", is: "timeout", meet: ending("", untilLeft, "-m", "0.4"), unseen: oneLimit, instead: "cancelled"},
-	{name: "body stalls", is: "timeout", gap: "who closed first is not asked", meet: ending(ok+"Content-Length: 10\r\n\r\nhello", untilLeft, "-m", "0.4"), unseen: oneLimit, instead: "cancelled"},
+	{name: "body stalls", is: "timeout", gap: "who closed first is not asked", meet: ending(okLine+"Content-Length: 10\r\n\r\nhello", untilLeft, "-m", "0.4"), unseen: oneLimit, instead: "cancelled"},
 	{name: "redirect to no URL", is: "bad_redirect", meet: response("HTTP/1.1 302 Found\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n", "-L"), unseen: "whether a redirect is followed is the client's own affair"},
 	{name: "redirect loop", is: "HTTP-REDIRECT-LOOP", meet: func(*testing.T) scene {
 		return with("--lab", "-L", "--max-redirs", "5", "http://example.com/redirect-loop")
@@ -163,27 +163,27 @@ var failings = []failing{
 	{name: "connection dies as the second request leaves", is: "HTTP-REUSE-RACE", gap: noRetry, meet: dying},
 
 	// HTTP/2.
-	{name: "RST_STREAM REFUSED_STREAM", is: "stream_reset", gap: noFailure, meet: frames(leave, frame(3, 0, 1, words(7)))},
-	{name: "RST_STREAM PROTOCOL_ERROR", is: "stream_reset", gap: noFailure, meet: frames(leave, frame(3, 0, 1, words(1)))},
-	{name: "RST_STREAM INTERNAL_ERROR within the body", is: "stream_reset", gap: noFailure, meet: frames(leave, headers(0, ":status", "200"), frame(0, 0, 1, []byte("part")), frame(3, 0, 1, words(2)))},
-	{name: "RST_STREAM ENHANCE_YOUR_CALM", is: "stream_reset", gap: noFailure, meet: frames(leave, frame(3, 0, 1, words(11)))},
-	{name: "RST_STREAM HTTP_1_1_REQUIRED", is: "stream_reset", gap: noFailure, meet: frames(leave, frame(3, 0, 1, words(13)))},
-	{name: "RST_STREAM NO_ERROR before the response", is: "stream_reset", gap: noFailure, meet: frames(leave, frame(3, 0, 1, words(0)))},
-	{name: "GOAWAY ENHANCE_YOUR_CALM", is: "H2-GOAWAY", gap: noFailure, meet: frames(leave, frame(7, 0, 0, append(words(0, 11), "calm down"...)))},
-	{name: "GOAWAY PROTOCOL_ERROR", is: "H2-GOAWAY", gap: noFailure, meet: frames(leave, frame(7, 0, 0, words(1, 1)))},
-	{name: "GOAWAY NO_ERROR without the stream", is: "http2", gap: noFailure, meet: frames(leave, frame(7, 0, 0, words(0, 0)))},
+	{name: "RST_STREAM REFUSED_STREAM", is: "stream_reset", gap: noFailure, meet: frames(leave, h2Frame(3, 0, 1, uint32s(7)))},
+	{name: "RST_STREAM PROTOCOL_ERROR", is: "stream_reset", gap: noFailure, meet: frames(leave, h2Frame(3, 0, 1, uint32s(1)))},
+	{name: "RST_STREAM INTERNAL_ERROR within the body", is: "stream_reset", gap: noFailure, meet: frames(leave, headers(0, ":status", "200"), h2Frame(0, 0, 1, []byte("part")), h2Frame(3, 0, 1, uint32s(2)))},
+	{name: "RST_STREAM ENHANCE_YOUR_CALM", is: "stream_reset", gap: noFailure, meet: frames(leave, h2Frame(3, 0, 1, uint32s(11)))},
+	{name: "RST_STREAM HTTP_1_1_REQUIRED", is: "stream_reset", gap: noFailure, meet: frames(leave, h2Frame(3, 0, 1, uint32s(13)))},
+	{name: "RST_STREAM NO_ERROR before the response", is: "stream_reset", gap: noFailure, meet: frames(leave, h2Frame(3, 0, 1, uint32s(0)))},
+	{name: "GOAWAY ENHANCE_YOUR_CALM", is: "H2-GOAWAY", gap: noFailure, meet: frames(leave, h2Frame(7, 0, 0, append(uint32s(0, 11), "calm down"...)))},
+	{name: "GOAWAY PROTOCOL_ERROR", is: "H2-GOAWAY", gap: noFailure, meet: frames(leave, h2Frame(7, 0, 0, uint32s(1, 1)))},
+	{name: "GOAWAY NO_ERROR without the stream", is: "http2", gap: noFailure, meet: frames(leave, h2Frame(7, 0, 0, uint32s(0, 0)))},
 	{name: "HTTP/2 closed before the response", is: "http2", gap: noFailure, meet: frames(leave)},
 	{name: "HTTP/2 reset before the response", is: "http2", gap: noFailure, meet: frames(reset)},
-	{name: "HTTP/2 closed within the body", is: "http2", gap: noFailure, meet: frames(leave, headers(0, ":status", "200"), frame(0, 0, 1, []byte("part")))},
-	{name: "HTTP/2 body shorter than announced", is: "http2", gap: noFailure, meet: frames(leave, headers(0, ":status", "200", "content-length", "10"), frame(0, endStream, 1, []byte("hello")))},
-	{name: "HTTP/2 body longer than announced", is: "http2", gap: noFailure, meet: frames(leave, headers(0, ":status", "200", "content-length", "3"), frame(0, endStream, 1, []byte("hello")))},
-	{name: "HTTP/2 field upgrade", is: "http2", gap: noFailure, meet: frames(leave, headers(0, ":status", "200", "upgrade", "h2,h2c"), frame(0, endStream, 1, []byte("hello")))},
-	{name: "HTTP/2 field in upper case", is: "http2", gap: noFailure, meet: frames(leave, headers(0, ":status", "200", "Content-Type", "text/plain"), frame(0, endStream, 1, []byte("hello")))},
-	{name: "HTTP/2 field with a line break", is: "http2", gap: noFailure, meet: frames(leave, headers(0, ":status", "200", "csp", "a\nb"), frame(0, endStream, 1, []byte("hello")))},
+	{name: "HTTP/2 closed within the body", is: "http2", gap: noFailure, meet: frames(leave, headers(0, ":status", "200"), h2Frame(0, 0, 1, []byte("part")))},
+	{name: "HTTP/2 body shorter than announced", is: "http2", gap: noFailure, meet: frames(leave, headers(0, ":status", "200", "content-length", "10"), h2Frame(0, endStream, 1, []byte("hello")))},
+	{name: "HTTP/2 body longer than announced", is: "http2", gap: noFailure, meet: frames(leave, headers(0, ":status", "200", "content-length", "3"), h2Frame(0, endStream, 1, []byte("hello")))},
+	{name: "HTTP/2 field upgrade", is: "http2", gap: noFailure, meet: frames(leave, headers(0, ":status", "200", "upgrade", "h2,h2c"), h2Frame(0, endStream, 1, []byte("hello")))},
+	{name: "HTTP/2 field in upper case", is: "http2", gap: noFailure, meet: frames(leave, headers(0, ":status", "200", "Content-Type", "text/plain"), h2Frame(0, endStream, 1, []byte("hello")))},
+	{name: "HTTP/2 field with a line break", is: "http2", gap: noFailure, meet: frames(leave, headers(0, ":status", "200", "csp", "a\nb"), h2Frame(0, endStream, 1, []byte("hello")))},
 	{name: "HTTP/2 without a status", is: "http2", gap: noFailure, meet: frames(leave, headers(endStream, "server", "x"))},
-	{name: "HTTP/2 fields that are no HPACK", is: "http2", gap: noFailure, meet: frames(leave, frame(1, endHeaders, 1, []byte("\xff\xff\xff\xff")))},
-	{name: "HTTP/2 frame of stream 0", is: "http2", gap: noFailure, meet: frames(leave, frame(0, 0, 0, []byte("x")))},
-	{name: "HTTP/2 gzip that is none", is: "content_encoding", gap: notDecoded, meet: frames(leave, headers(0, ":status", "200", "content-encoding", "gzip"), frame(0, endStream, 1, []byte("hello")))},
+	{name: "HTTP/2 fields that are no HPACK", is: "http2", gap: noFailure, meet: frames(leave, h2Frame(1, endHeaders, 1, []byte("\xff\xff\xff\xff")))},
+	{name: "HTTP/2 frame of stream 0", is: "http2", gap: noFailure, meet: frames(leave, h2Frame(0, 0, 0, []byte("x")))},
+	{name: "HTTP/2 gzip that is none", is: "content_encoding", gap: notDecoded, meet: frames(leave, headers(0, ":status", "200", "content-encoding", "gzip"), h2Frame(0, endStream, 1, []byte("hello")))},
 	{name: "HTTP/2 body shorter than announced, of the lab", is: "http2", gap: noFailure, meet: func(*testing.T) scene { return with("--lab", "https://example.com/short-body") }},
 	{name: "HTTP/1 to one who speaks HTTP/2", is: "http2", gap: noFailure, meet: response("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "--http2-prior-knowledge")},
 	{name: "HTTP/2 interim responses without end", is: "http2", gap: noFailure, meet: frames(leave, bytes.Repeat(headers(0, ":status", "103"), 3000))},
@@ -209,10 +209,10 @@ func untilLeft(c *net.TCPConn) {
 func dying(t *testing.T) scene {
 	first := make(chan bool, 1)
 	first <- true
-	addr := tcp(t, func(c *net.TCPConn) {
+	addr := listening(t, func(c *net.TCPConn) {
 		for {
 			readHead(c)
-			c.Write([]byte(ok + "Content-Length: 2\r\n\r\nok"))
+			c.Write([]byte(okLine + "Content-Length: 2\r\n\r\nok"))
 			select {
 			case <-first:
 				readHead(c)

@@ -86,8 +86,8 @@ func serving(t *testing.T, l net.Listener, f func(c *net.TCPConn)) string {
 	return l.Addr().String()
 }
 
-// tcp listens on 127.0.0.1.
-func tcp(t *testing.T, f func(c *net.TCPConn)) (addr string) {
+// listening listens on 127.0.0.1.
+func listening(t *testing.T, f func(c *net.TCPConn)) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -127,7 +127,7 @@ func response(text string, args ...string) func(t *testing.T) scene {
 
 func ending(text string, end func(*net.TCPConn), args ...string) func(t *testing.T) scene {
 	return func(t *testing.T) scene {
-		addr := tcp(t, func(c *net.TCPConn) {
+		addr := listening(t, func(c *net.TCPConn) {
 			readHead(c)
 			io.WriteString(c, text)
 			end(c)
@@ -140,7 +140,7 @@ func ending(text string, end func(*net.TCPConn), args ...string) func(t *testing
 // as told.
 func hello(f func(c *net.TCPConn), args ...string) func(t *testing.T) scene {
 	return func(t *testing.T) scene {
-		addr := tcp(t, func(c *net.TCPConn) {
+		addr := listening(t, func(c *net.TCPConn) {
 			h := make([]byte, 5)
 			if _, err := io.ReadFull(c, h); err == nil {
 				io.CopyN(io.Discard, c, int64(binary.BigEndian.Uint16(h[3:])))
@@ -186,9 +186,9 @@ func secure(config *tls.Config, args ...string) func(t *testing.T) scene {
 // their way when it ends.
 func frames(end func(*net.TCPConn), script ...[]byte) func(t *testing.T) scene {
 	return func(t *testing.T) scene {
-		addr := tcp(t, func(c *net.TCPConn) {
+		addr := listening(t, func(c *net.TCPConn) {
 			io.CopyN(io.Discard, c, int64(len(http2.Preface)))
-			c.Write(frame(4, 0, 0, nil))
+			c.Write(h2Frame(4, 0, 0, nil))
 			for request, acknowledged := false, false; !request || !acknowledged; {
 				h := make([]byte, 9)
 				if _, err := io.ReadFull(c, h); err != nil {
@@ -198,15 +198,15 @@ func frames(end func(*net.TCPConn), script ...[]byte) func(t *testing.T) scene {
 				request = request || h[3] == 1
 				acknowledged = acknowledged || h[3] == 4 && h[4]&1 != 0
 			}
-			c.Write(slices.Concat(append([][]byte{frame(4, 1, 0, nil)}, script...)...))
+			c.Write(slices.Concat(append([][]byte{h2Frame(4, 1, 0, nil)}, script...)...))
 			end(c)
 		})
 		return with("--http2-prior-knowledge", "http://"+addr+"/")
 	}
 }
 
-// frame is an HTTP/2 frame (RFC 9113 §4.1).
-func frame(typ, flags byte, stream uint32, payload []byte) []byte {
+// h2Frame is an HTTP/2 frame (RFC 9113 §4.1).
+func h2Frame(typ, flags byte, stream uint32, payload []byte) []byte {
 	b := []byte{byte(len(payload) >> 16), byte(len(payload) >> 8), byte(len(payload)), typ, flags}
 	return append(binary.BigEndian.AppendUint32(b, stream), payload...)
 }
@@ -221,10 +221,10 @@ func headers(flags byte, fields ...string) []byte {
 		b = append(append(b, fields[i]...), byte(len(fields[i+1])))
 		b = append(b, fields[i+1]...)
 	}
-	return frame(1, flags|endHeaders, 1, b)
+	return h2Frame(1, flags|endHeaders, 1, b)
 }
 
-func words(list ...uint32) (b []byte) {
+func uint32s(list ...uint32) (b []byte) {
 	for _, w := range list {
 		b = binary.BigEndian.AppendUint32(b, w)
 	}

@@ -57,8 +57,8 @@ func TestFailuresAreTheSameInCaptures(t *testing.T) {
 				t.Errorf("read back, the capture tells something else (+) than the run (-):\n%s", strings.Join(difference(b, a), "\n"))
 			}
 			alone := tellOf(t, packetsAlone(t, stored))
-			for _, told := range []*told{live, back, alone} {
-				for _, x := range told.trace.Findings {
+			for _, r := range []*telling{live, back, alone} {
+				for _, x := range r.trace.Findings {
 					if len(x.Evidence) == 0 {
 						t.Errorf("%s has no evidence: %s", x.ID, x.Title)
 					}
@@ -81,15 +81,15 @@ func TestFailuresAreTheSameInCaptures(t *testing.T) {
 	}
 }
 
-// told is what a trace tells of failures.
-type told struct {
+// telling is what a trace tells of failures.
+type telling struct {
 	trace  *trace.Trace
 	failed map[string]int
 	found  map[trace.FindingID]int
 }
 
-func newTold(tr *trace.Trace) *told {
-	r := &told{trace: tr, failed: map[string]int{}, found: map[trace.FindingID]int{}}
+func newTelling(tr *trace.Trace) *telling {
+	r := &telling{trace: tr, failed: map[string]int{}, found: map[trace.FindingID]int{}}
 	for f := range r.failures() {
 		r.failed[string(f.Code)]++
 		r.failed[string(f.Layer)]++
@@ -100,10 +100,10 @@ func newTold(tr *trace.Trace) *told {
 	return r
 }
 
-func (r *told) String() string { return strings.Join(r.exactly(), "\n") }
+func (r *telling) String() string { return strings.Join(r.exactly(), "\n") }
 
 // exactly lists all that is told, with the numbers of what it is about.
-func (r *told) exactly() []string {
+func (r *telling) exactly() []string {
 	var out []string
 	for _, f := range r.trace.Findings {
 		out = append(out, fmt.Sprintf("finding %s %s of request %d, connection %d, lookup %d: %s | %s | %s", f.ID, f.Severity, f.Exchange, f.Connection, f.Lookup, f.Title, f.Explanation, f.WhatToDo))
@@ -116,7 +116,7 @@ func (r *told) exactly() []string {
 }
 
 // failures are those of exchanges, lookups and connections.
-func (r *told) failures() func(yield func(*trace.Failure, string) bool) {
+func (r *telling) failures() func(yield func(*trace.Failure, string) bool) {
 	return func(yield func(*trace.Failure, string) bool) {
 		for _, x := range r.trace.Exchanges {
 			if x.Failure != nil && !yield(x.Failure, fmt.Sprintf("request %d", x.ID)) {
@@ -140,17 +140,17 @@ func (r *told) failures() func(yield func(*trace.Failure, string) bool) {
 // numbers of connections and requests are replaced by whom they are about, and
 // a failure is told once, whether of the request or, where none was sent, of
 // its connection.
-func (r *told) told(f failing) []string {
+func (r *telling) told(f failing) []string {
 	all := map[string]bool{}
 	for _, x := range r.trace.Findings {
-		title := numbers.ReplaceAllString(x.Title, "${1}N")
+		title := ordinals.ReplaceAllString(x.Title, "${1}N")
 		if f.otherwise != "" {
 			title = "…"
 		}
 		all[fmt.Sprintf("finding %s %s of %s: %s", x.ID, x.Severity, r.subject(x), title)] = true
 	}
 	for x := range r.failures() {
-		seen := numbers.ReplaceAllString(x.Seen, "${1}N")
+		seen := ordinals.ReplaceAllString(x.Seen, "${1}N")
 		if f.otherwise != "" {
 			seen = "…"
 		}
@@ -159,11 +159,11 @@ func (r *told) told(f failing) []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-var numbers = regexp.MustCompile(`(connection #|request )\d+`)
+var ordinals = regexp.MustCompile(`(connection #|request )\d+`)
 
 // subject says in words what a finding is about: of a request that never went
 // out, no packet tells.
-func (r *told) subject(f *trace.Finding) string {
+func (r *telling) subject(f *trace.Finding) string {
 	var out []string
 	if x := r.trace.Exchange(f.Exchange); x != nil && x.Request.HeadersSize > 0 {
 		out = append(out, "request "+x.Method+" "+x.URL)
@@ -178,7 +178,7 @@ func (r *told) subject(f *trace.Finding) string {
 }
 
 // record meets a failure, and returns what the run told and its capture.
-func record(t *testing.T, f failing) (live *told, stored []byte) {
+func record(t *testing.T, f failing) (live *telling, stored []byte) {
 	t.Helper()
 	dir := t.TempDir()
 	file, json := filepath.Join(dir, "f.pcapng"), filepath.Join(dir, "live.json")
@@ -192,17 +192,17 @@ func record(t *testing.T, f failing) (live *told, stored []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newTold(r.trace), stored
+	return newTelling(r.trace), stored
 }
 
 // tellOf reads a capture.
-func tellOf(t *testing.T, stored []byte) *told {
+func tellOf(t *testing.T, stored []byte) *telling {
 	t.Helper()
 	tr, err := peel.Read(context.Background(), peel.ReadOptions{}, bytes.NewReader(stored))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newTold(tr)
+	return newTelling(tr)
 }
 
 // packetsAlone copies of a pcapng file what any capturing program would have
