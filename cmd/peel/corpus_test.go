@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -226,12 +227,13 @@ type unlike struct{ file, topic, text, reason string }
 func (d unlike) key() string { return d.file + "\t" + d.topic + "\t" + d.text }
 
 // A reason can hold on to the bytes, in brackets at its end: the text, quoted as
-// in Go, that stands in a packet; or that the messages are of no TCP stream; or
-// how many records a pcap file has.
+// in Go, that stands in a packet; that the messages are of no TCP stream; that
+// no message with a question asks for the name; how many records a file has.
 var (
-	inPacket  = regexp.MustCompile(`\[packet (\d+): ("(?:[^"\\]|\\.)*")\]`)
-	ofNoTCP   = "[of no TCP stream]"
-	inRecords = regexp.MustCompile(`\[(\d+) records\]`)
+	inPacket    = regexp.MustCompile(`\[packet (\d+): ("(?:[^"\\]|\\.)*")\]`)
+	ofNoTCP     = "[of no TCP stream]"
+	askedByNone = "[asked by no message]"
+	inRecords   = regexp.MustCompile(`\[(\d+) records\]`)
 )
 
 // holds checks a reason against the bytes of the file.
@@ -252,14 +254,22 @@ func (f *corpusFile) holds(d unlike) error {
 		}
 	}
 	if strings.Contains(d.reason, ofNoTCP) {
+		what := d.text[strings.Index(d.text, "× ")+len("× "):]
 		for _, h := range f.expected.TLS {
-			if h[0] != "" && d.topic == "hello" && strings.HasSuffix(d.text, " client "+h[2].(string)) {
+			if h[0] != "" && d.topic == "hello" && what == helloText(h) {
 				return fmt.Errorf("it is of TCP stream %s", h[0])
 			}
 		}
 		for _, r := range f.expected.HTTP {
-			if r[0] != "" && d.topic == "request" && strings.HasSuffix(d.text, strconv.QuoteToGraphic(r[1]+" "+r[2])) {
+			if r[0] != "" && d.topic == "request" && what == requestText(r[1], r[2]) {
 				return fmt.Errorf("it is of TCP stream %s", r[0])
+			}
+		}
+	}
+	if strings.Contains(d.reason, askedByNone) {
+		for _, m := range f.expected.DNS {
+			if strings.Contains(d.text, "× "+plainName(m[1].(string))+". ") {
+				return errors.New("a message asks for it")
 			}
 		}
 	}
@@ -353,7 +363,7 @@ func (f *corpusFile) compare() map[string]compared {
 	}
 	theirs["packets"]["packets"], ours["packets"]["packets"] = f.expected.Packets, f.packets
 	for _, r := range f.expected.HTTP {
-		theirs["request"][strconv.QuoteToGraphic(r[1]+" "+r[2])]++
+		theirs["request"][requestText(r[1], r[2])]++
 	}
 	for _, s := range f.expected.Status {
 		theirs["status"][fmt.Sprint(s[1])]++
@@ -363,7 +373,7 @@ func (f *corpusFile) compare() map[string]compared {
 			continue
 		}
 		if x.Request.Method != "" {
-			ours["request"][strconv.QuoteToGraphic(x.Request.Method+" "+x.Request.Target)]++
+			ours["request"][requestText(x.Request.Method, x.Request.Target)]++
 		}
 		if x.Response != nil {
 			ours["status"][fmt.Sprint(x.Response.Status)]++
@@ -402,11 +412,8 @@ func (f *corpusFile) compare() map[string]compared {
 // that was told for it.
 func (f *corpusFile) names(theirs, ours map[string]int) {
 	question := func(name, typ string, rcode int) string {
-		if name = strings.ToLower(strings.TrimSuffix(name, ".")); name == "<root>" {
-			name = ""
-		}
 		// tshark shows the four bits of the header, and not those of EDNS.
-		return name + ". " + typ + " " + dns.Rcode(rcode&15).String()
+		return plainName(name) + ". " + typ + " " + dns.Rcode(rcode&15).String()
 	}
 	for _, l := range f.trace.Lookups {
 		for _, s := range l.Steps {
@@ -433,11 +440,20 @@ func (f *corpusFile) names(theirs, ours map[string]int) {
 		for _, a := range m[4].([]any) {
 			// tshark's list is of all sections; what is told of a name are the
 			// addresses of the answer.
-			if one := q + " " + a.(string); ours[one] == 1 || !beside[strings.ToLower(m[1].(string))+" "+a.(string)] {
+			if one := q + " " + a.(string); ours[one] == 1 || !beside[plainName(m[1].(string))+" "+a.(string)] {
 				theirs[one] = 1
 			}
 		}
 	}
+}
+
+// plainName is a name in small letters, without the last dot; nothing is the
+// root's.
+func plainName(name string) string {
+	if name = strings.ToLower(strings.TrimSuffix(name, ".")); name == "<root>" {
+		return ""
+	}
+	return name
 }
 
 // rcodes are the numbers of rcodes by their names.
@@ -458,7 +474,7 @@ func (f *corpusFile) besideAnswers() map[string]bool {
 		if e.Name != trace.EventDNSResponse || m.Unpack(e.Raw) != nil || len(m.Question) == 0 {
 			continue
 		}
-		name := strings.ToLower(strings.TrimSuffix(m.Question[0].Name, "."))
+		name := plainName(m.Question[0].Name)
 		for _, rr := range append(m.Ns, m.Extra...) {
 			switch rr := rr.(type) {
 			case *oracle.A:
@@ -471,6 +487,25 @@ func (f *corpusFile) besideAnswers() map[string]bool {
 	return found
 }
 
+// helloText is what is compared of a hello: nothing where a client names none.
+func helloText(h [6]any) string {
+	if h[1] == "client" {
+		if h[2] == "" {
+			return ""
+		}
+		return "client " + h[2].(string)
+	}
+	version := h[3].(string)
+	if list := h[4].([]any); len(list) > 0 {
+		version = list[0].(string)
+	}
+	v, _ := strconv.ParseUint(version, 0, 16)
+	c, _ := strconv.ParseUint(fmt.Sprint(h[5]), 0, 16)
+	return "server " + tlswire.VersionName(uint16(v)) + " " + tlswire.SuiteName(uint16(c))
+}
+
+func requestText(method, target string) string { return strconv.QuoteToGraphic(method + " " + target) }
+
 // hellos compares what clients and servers of TLS say first: the name that is
 // asked for, the version and the suite that are chosen.
 func (f *corpusFile) hellos(theirs, ours map[string]int) {
@@ -481,18 +516,10 @@ func (f *corpusFile) hellos(theirs, ours map[string]int) {
 			stream = fmt.Sprintf("none %d", i)
 		}
 		s := streams[stream]
-		if h[1] == "client" {
-			if name := h[2].(string); name != "" {
-				s[0] = "client " + name
-			}
-		} else {
-			version := h[3].(string)
-			if list := h[4].([]any); len(list) > 0 {
-				version = list[0].(string)
-			}
-			v, _ := strconv.ParseUint(version, 0, 16)
-			c, _ := strconv.ParseUint(fmt.Sprint(h[5]), 0, 16)
-			s[1] = "server " + tlswire.VersionName(uint16(v)) + " " + tlswire.SuiteName(uint16(c))
+		if text := helloText(h); h[1] == "server" {
+			s[1] = text
+		} else if text != "" {
+			s[0] = text
 		}
 		streams[stream] = s
 	}

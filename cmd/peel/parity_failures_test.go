@@ -49,7 +49,7 @@ func nameServer(answer func(*dns.Message) []byte) map[string]func(*dns.Message) 
 var failings = []failing{
 	// Connections.
 	{name: "refused", is: "connection_refused", gap: noFailure, meet: func(t *testing.T) scene { return with("http://127.0.0.1:" + freePort(t) + "/") }},
-	{name: "rejected by port", is: "CONNECT-REFUSED", gap: noICMP, meet: beyond(rejected(icmp.PortUnreachable4))},
+	{name: "rejected by port", is: "tcp", gap: noICMP, meet: beyond(rejected(icmp.PortUnreachable4))},
 	{name: "rejected by a firewall", is: "unreachable", gap: noICMP, meet: beyond(rejected(icmp.Prohibited4))},
 	{name: "host unreachable", is: "unreachable", gap: noICMP, meet: beyond(rejected(icmp.HostUnreachable4))},
 	{name: "network unreachable", is: "unreachable", gap: noICMP, meet: beyond(rejected(icmp.NetUnreachable4))},
@@ -99,7 +99,7 @@ var failings = []failing{
 	{name: "alert access_denied", is: "alert", gap: noAlert, meet: alert(49)},
 	{name: "alert decode_error", is: "alert", gap: noAlert, meet: alert(50)},
 	{name: "alert protocol_version", is: "TLS-VERSION", gap: noAlert, meet: alert(70)},
-	{name: "alert insufficient_security", is: "alert", gap: noAlert, meet: alert(71)},
+	{name: "alert insufficient_security", is: "tls", gap: noAlert, meet: alert(71)},
 	{name: "alert internal_error", is: "alert", gap: noAlert, meet: alert(80)},
 	{name: "alert unrecognized_name", is: "TLS-WRONG-NAME", gap: noAlert, meet: alert(112)},
 	{name: "alert no_application_protocol", is: "TLS-ALPN", gap: noAlert, meet: alert(120)},
