@@ -55,6 +55,15 @@ var failings = []failing{
 	{name: "host unreachable", is: "unreachable", gap: noICMP, meet: beyond(rejected(icmp.HostUnreachable4))},
 	{name: "network unreachable", is: "unreachable", gap: noICMP, meet: beyond(rejected(icmp.NetUnreachable4))},
 	{name: "SYN unanswered", is: "CONNECT-TIMEOUT", gap: noFailure, meet: beyond(func([]byte) []byte { return nil }, "--connect-timeout", "1.5"), otherwise: oneLimit},
+	{name: "IPv6 refused, IPv4 not", is: "V6-BROKEN", gap: noFailure, meet: func(t *testing.T) scene {
+		addr := listening(t, func(c *net.TCPConn) {
+			readHead(c)
+			c.Write([]byte(okLine + "Content-Length: 2\r\nConnection: close\r\n\r\nok"))
+			leave(c)
+		})
+		_, port, _ := net.SplitHostPort(addr)
+		return with("--resolve", "peel.test:"+port+":[::1],127.0.0.1", "http://peel.test:"+port+"/")
+	}},
 
 	// Names.
 	{name: "name does not exist", is: "DNS-NXDOMAIN", meet: asked(oneName, nameServer(reply{rcode: dns.RcodeNXDomain}.to), "http://www.peel.test/")},
@@ -126,6 +135,16 @@ var failings = []failing{
 	{name: "client certificate wanted, TLS 1.2", is: "tls", gap: noAlert, meet: secure(&tls.Config{ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12})},
 	{name: "client certificate wanted, TLS 1.3", is: "TLS-MTLS", gap: noAlert, meet: secure(&tls.Config{ClientAuth: tls.RequireAnyClientCert})},
 	{name: "one more round trip", is: "TLS-HELLO-RETRY", meet: secure(&tls.Config{CurvePreferences: []tls.CurveID{tls.CurveP521}})},
+	{name: "TLS ended without close_notify", is: "", meet: inside("http/1.1", func(s io.ReadWriter, c *net.TCPConn) {
+		readHead(s)
+		io.WriteString(s, okLine+"\r\nabc")
+		leave(c)
+	})},
+	{name: "body shorter than announced, in TLS", is: "HTTP-TRUNCATED", gap: noFailure, meet: inside("http/1.1", func(s io.ReadWriter, c *net.TCPConn) {
+		readHead(s)
+		io.WriteString(s, okLine+"Content-Length: 100\r\n\r\nabc")
+		leave(c)
+	})},
 
 	// HTTP/1.
 	{name: "empty reply", is: "closed_early", gap: noFailure, meet: response("")},
@@ -186,6 +205,12 @@ var failings = []failing{
 	{name: "HTTP/2 frame of stream 0", is: "http2", gap: noFailure, meet: frames(leave, h2Frame(0, 0, 0, []byte("x")))},
 	{name: "HTTP/2 gzip that is none", is: "content_encoding", gap: notDecoded, meet: frames(leave, headers(0, ":status", "200", "content-encoding", "gzip"), h2Frame(0, endStream, 1, []byte("hello")))},
 	{name: "HTTP/2 body shorter than announced, of the lab", is: "http2", gap: noFailure, meet: func(*testing.T) scene { return with("--lab", "https://example.com/short-body") }},
+	{name: "closed before the response, of the lab", is: "closed_early", gap: noFailure, meet: func(*testing.T) scene { return with("--lab", "http://example.com/close-early") }},
+	{name: "HTTP/2 aborted before the response, of the lab", is: "http2", gap: noFailure, meet: func(*testing.T) scene { return with("--lab", "https://example.com/close-early") }},
+	{name: "GOAWAY ENHANCE_YOUR_CALM, in TLS", is: "H2-GOAWAY", gap: noFailure, meet: inside("h2", func(s io.ReadWriter, c *net.TCPConn) {
+		play(s, h2Frame(7, 0, 0, append(uint32s(0, 11), "calm down"...)))
+		leave(c)
+	})},
 	{name: "HTTP/1 to one who speaks HTTP/2", is: "http2", gap: noFailure, meet: response("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "--http2-prior-knowledge")},
 	{name: "HTTP/2 interim responses without end", is: "http2", gap: noFailure, meet: frames(leave, bytes.Repeat(headers(0, ":status", "103"), 3000))},
 }

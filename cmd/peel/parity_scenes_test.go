@@ -111,7 +111,7 @@ func reset(c *net.TCPConn) {
 }
 
 // readHead reads a request's head.
-func readHead(c *net.TCPConn) {
+func readHead(c io.Reader) {
 	var b []byte
 	for one := make([]byte, 1); !bytes.HasSuffix(b, []byte("\r\n\r\n")); b = append(b, one[0]) {
 		if _, err := c.Read(one); err != nil {
@@ -181,28 +181,48 @@ func secure(config *tls.Config, args ...string) func(t *testing.T) scene {
 	}
 }
 
+// inside is a server that does as told inside of TLS.
+func inside(protocol string, f func(s io.ReadWriter, c *net.TCPConn), args ...string) func(t *testing.T) scene {
+	return func(t *testing.T) scene {
+		certs := newCertificates(t, pki.Leaf{Names: []string{"127.0.0.1"}})
+		pair, err := tls.LoadX509KeyPair(certs.chain, certs.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := listening(t, func(c *net.TCPConn) {
+			f(tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{protocol}, SessionTicketsDisabled: true}), c)
+		})
+		return with(append(args, "--cacert", certs.ca, "https://"+addr+"/")...)
+	}
+}
+
 // frames is an HTTP/2 server without TLS that has a script. It waits for the
 // request, and for the acknowledgement of its SETTINGS so that no bytes are on
 // their way when it ends.
 func frames(end func(*net.TCPConn), script ...[]byte) func(t *testing.T) scene {
 	return func(t *testing.T) scene {
 		addr := listening(t, func(c *net.TCPConn) {
-			io.CopyN(io.Discard, c, int64(len(http2.Preface)))
-			c.Write(h2Frame(4, 0, 0, nil))
-			for request, acknowledged := false, false; !request || !acknowledged; {
-				h := make([]byte, 9)
-				if _, err := io.ReadFull(c, h); err != nil {
-					return
-				}
-				io.CopyN(io.Discard, c, int64(h[0])<<16|int64(h[1])<<8|int64(h[2]))
-				request = request || h[3] == 1
-				acknowledged = acknowledged || h[3] == 4 && h[4]&1 != 0
-			}
-			c.Write(slices.Concat(append([][]byte{h2Frame(4, 1, 0, nil)}, script...)...))
+			play(c, script...)
 			end(c)
 		})
 		return with("--http2-prior-knowledge", "http://"+addr+"/")
 	}
+}
+
+// play speaks HTTP/2 as a server and answers the first request with a script.
+func play(c io.ReadWriter, script ...[]byte) {
+	io.CopyN(io.Discard, c, int64(len(http2.Preface)))
+	c.Write(h2Frame(4, 0, 0, nil))
+	for request, acknowledged := false, false; !request || !acknowledged; {
+		h := make([]byte, 9)
+		if _, err := io.ReadFull(c, h); err != nil {
+			return
+		}
+		io.CopyN(io.Discard, c, int64(h[0])<<16|int64(h[1])<<8|int64(h[2]))
+		request = request || h[3] == 1
+		acknowledged = acknowledged || h[3] == 4 && h[4]&1 != 0
+	}
+	c.Write(slices.Concat(append([][]byte{h2Frame(4, 1, 0, nil)}, script...)...))
 }
 
 // h2Frame is an HTTP/2 frame (RFC 9113 §4.1).
