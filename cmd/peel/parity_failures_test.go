@@ -51,11 +51,11 @@ var failings = []failing{
 	// Connections.
 	{name: "refused", is: "connection_refused", gap: noFailure, meet: func(t *testing.T) scene { return with("http://127.0.0.1:" + freePort(t) + "/") }},
 	{name: "rejected by port", is: "tcp", gap: noICMP, meet: beyond(rejected(icmp.PortUnreachable4))},
-	{name: "rejected by a firewall", is: "unreachable", gap: noICMP, meet: beyond(rejected(icmp.Prohibited4))},
+	{name: "rejected by a firewall", is: "tcp", gap: noICMP, meet: beyond(rejected(icmp.Prohibited4))},
 	{name: "host unreachable", is: "unreachable", gap: noICMP, meet: beyond(rejected(icmp.HostUnreachable4))},
 	{name: "network unreachable", is: "unreachable", gap: noICMP, meet: beyond(rejected(icmp.NetUnreachable4))},
 	{name: "SYN unanswered", is: "CONNECT-TIMEOUT", gap: noFailure, meet: beyond(func([]byte) []byte { return nil }, "--connect-timeout", "1.5"), otherwise: oneLimit},
-	{name: "IPv6 refused, IPv4 not", is: "V6-BROKEN", gap: noFailure, meet: func(t *testing.T) scene {
+	{name: "IPv6 refused, IPv4 not", is: "tcp", gap: noFailure, meet: func(t *testing.T) scene {
 		addr := listening(t, func(c *net.TCPConn) {
 			readHead(c)
 			c.Write([]byte(okLine + "Content-Length: 2\r\nConnection: close\r\n\r\nok"))
