@@ -212,7 +212,7 @@ func frames(end func(*net.TCPConn), script ...[]byte) func(t *testing.T) scene {
 // play speaks HTTP/2 as a server and answers the first request with a script.
 func play(c io.ReadWriter, script ...[]byte) {
 	io.CopyN(io.Discard, c, int64(len(http2.Preface)))
-	c.Write(h2Frame(4, 0, 0, nil))
+	c.Write(rawFrame(4, 0, 0, nil))
 	for request, acknowledged := false, false; !request || !acknowledged; {
 		h := make([]byte, 9)
 		if _, err := io.ReadFull(c, h); err != nil {
@@ -222,11 +222,11 @@ func play(c io.ReadWriter, script ...[]byte) {
 		request = request || h[3] == 1
 		acknowledged = acknowledged || h[3] == 4 && h[4]&1 != 0
 	}
-	c.Write(slices.Concat(append([][]byte{h2Frame(4, 1, 0, nil)}, script...)...))
+	c.Write(slices.Concat(append([][]byte{rawFrame(4, 1, 0, nil)}, script...)...))
 }
 
-// h2Frame is an HTTP/2 frame (RFC 9113 §4.1).
-func h2Frame(typ, flags byte, stream uint32, payload []byte) []byte {
+// rawFrame is an HTTP/2 frame (RFC 9113 §4.1).
+func rawFrame(typ, flags byte, stream uint32, payload []byte) []byte {
 	b := []byte{byte(len(payload) >> 16), byte(len(payload) >> 8), byte(len(payload)), typ, flags}
 	return append(binary.BigEndian.AppendUint32(b, stream), payload...)
 }
@@ -241,7 +241,7 @@ func headers(flags byte, fields ...string) []byte {
 		b = append(append(b, fields[i]...), byte(len(fields[i+1])))
 		b = append(b, fields[i+1]...)
 	}
-	return h2Frame(1, flags|endHeaders, 1, b)
+	return rawFrame(1, flags|endHeaders, 1, b)
 }
 
 func uint32s(list ...uint32) (b []byte) {
