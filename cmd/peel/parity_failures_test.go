@@ -183,7 +183,7 @@ var failings = []failing{
 	{name: "connection dies as the second request leaves", is: "HTTP-REUSE-RACE", unseen: noRetry, instead: "reset", meet: dying},
 
 	// HTTP/2.
-	{name: "RST_STREAM REFUSED_STREAM", is: "stream_reset", gap: noFailure, meet: frames(leave, rawFrame(3, 0, 1, uint32s(7)))},
+	{name: "RST_STREAM REFUSED_STREAM", is: "stream_reset", gap: noFailure, meet: frames(answerAgain, rawFrame(3, 0, 1, uint32s(7)))},
 	{name: "RST_STREAM PROTOCOL_ERROR", is: "stream_reset", gap: noFailure, meet: frames(leave, rawFrame(3, 0, 1, uint32s(1)))},
 	{name: "RST_STREAM INTERNAL_ERROR within the body", is: "stream_reset", gap: noFailure, meet: frames(leave, headers(0, ":status", "200"), rawFrame(0, 0, 1, []byte("part")), rawFrame(3, 0, 1, uint32s(2)))},
 	{name: "RST_STREAM ENHANCE_YOUR_CALM", is: "stream_reset", gap: noFailure, meet: frames(leave, rawFrame(3, 0, 1, uint32s(11)))},

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -214,15 +215,30 @@ func play(c io.ReadWriter, script ...[]byte) {
 	io.CopyN(io.Discard, c, int64(len(http2.Preface)))
 	c.Write(rawFrame(4, 0, 0, nil))
 	for request, acknowledged := false, false; !request || !acknowledged; {
-		h := make([]byte, 9)
-		if _, err := io.ReadFull(c, h); err != nil {
-			return
-		}
-		io.CopyN(io.Discard, c, int64(h[0])<<16|int64(h[1])<<8|int64(h[2]))
-		request = request || h[3] == 1
-		acknowledged = acknowledged || h[3] == 4 && h[4]&1 != 0
+		typ, flags := readFrame(c)
+		request = request || typ == 1
+		acknowledged = acknowledged || typ == 4 && flags&1 != 0
 	}
 	c.Write(slices.Concat(append([][]byte{rawFrame(4, 1, 0, nil)}, script...)...))
+}
+
+// readFrame reads an HTTP/2 frame. A server whose client has left ends here.
+func readFrame(c io.Reader) (typ, flags byte) {
+	h := make([]byte, 9)
+	if _, err := io.ReadFull(c, h); err != nil {
+		runtime.Goexit()
+	}
+	io.CopyN(io.Discard, c, int64(h[0])<<16|int64(h[1])<<8|int64(h[2]))
+	return h[3], h[4]
+}
+
+// answerAgain answers the request that is made again, on stream 3.
+func answerAgain(c *net.TCPConn) {
+	for typ := byte(0); typ != 1; {
+		typ, _ = readFrame(c)
+	}
+	c.Write(rawFrame(1, endStream|endHeaders, 3, []byte{0x88})) // :status 200
+	leave(c)
 }
 
 // rawFrame is an HTTP/2 frame (RFC 9113 §4.1).
