@@ -172,8 +172,8 @@ var failings = []failing{
 	{name: "body after 304", is: "", meet: response("HTTP/1.1 304 Not Modified\r\n\r\nhello")},
 	{name: "body after HEAD", is: "", meet: response(okLine+"Content-Length: 5\r\n\r\nhello", "-I")},
 	{name: "text uncompressed", is: "HTTP-NO-COMPRESSION", meet: response(okLine + "Content-Type: text/plain\r\nContent-Length: 120000\r\n\r\n" + strings.Repeat("a", 120_000))},
-	{name: "never answered", is: "timeout", meet: ending("", untilLeft, "-m", "0.4"), unseen: oneLimit, instead: "cancelled"},
-	{name: "body stalls", is: "timeout", gap: "who closed first is not asked", meet: ending(okLine+"Content-Length: 10\r\n\r\nhello", untilLeft, "-m", "0.4"), unseen: oneLimit, instead: "cancelled"},
+	{name: "never answered", is: "timeout", meet: ending("", untilLeft, "-m", "2"), unseen: oneLimit, instead: "cancelled"},
+	{name: "body stalls", is: "http1", gap: "who closed first is not asked", meet: ending(okLine+"Content-Length: 10\r\n\r\nhello", untilLeft, "--stall-time", "0.5"), unseen: oneLimit, instead: "cancelled"},
 	{name: "redirect to no URL", is: "bad_redirect", meet: response("HTTP/1.1 302 Found\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n", "-L"), unseen: "whether a redirect is followed is the client's own affair"},
 	{name: "redirect loop", is: "HTTP-REDIRECT-LOOP", meet: func(*testing.T) scene {
 		return with("--lab", "-L", "--max-redirs", "5", "http://example.com/redirect-loop")
