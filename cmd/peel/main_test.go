@@ -56,6 +56,12 @@ func peelCommand(t *testing.T, args ...string) *exec.Cmd {
 // run. It stops the test only when the command could not run at all.
 func finish(t *testing.T, c *exec.Cmd, during ...func()) ran {
 	t.Helper()
+	return finishStarted(t, c, c.Start, during...)
+}
+
+// finishStarted is finish for a command that is started in its own way.
+func finishStarted(t *testing.T, c *exec.Cmd, start func() error, during ...func()) ran {
+	t.Helper()
 	var stdout, stderr bytes.Buffer
 	if c.Stdout == nil {
 		c.Stdout = &stdout
@@ -63,7 +69,7 @@ func finish(t *testing.T, c *exec.Cmd, during ...func()) ran {
 	if c.Stderr == nil {
 		c.Stderr = &stderr
 	}
-	err := c.Start()
+	err := start()
 	if err == nil {
 		for _, f := range during {
 			go f()
