@@ -22,10 +22,7 @@ var (
 const findingsFile = "testdata/corpus/findings.tsv"
 
 // withoutEvidence are findings that do not show what they rest on yet.
-var withoutEvidence = map[trace.FindingID]string{
-	"CHECKSUM-WRONG": "no event tells of a segment with a wrong checksum",
-	"TCP-LOSS":       "a repeated SYN makes no event of its own",
-}
+var withoutEvidence = map[trace.FindingID]string{}
 
 // What peel finds in the captures of the world stands in a table: how often, in
 // how many files, and how many of a random sample were true when a person held
