@@ -16,10 +16,9 @@ import (
 
 // Gaps that several cases have.
 const (
-	noVerdict  = "certificates of captures are not judged"
-	noFailure  = "failures of captures are not made from the bytes"
-	noAlert    = "the meaning of an alert is not told of captures"
-	notDecoded = "bodies of captures are not decoded"
+	noVerdict  = "the alert says that the certificate is not taken, and not why: what is wrong with it to see is told beside"
+	noFailure  = "what answers the preface is no HTTP/2, and no exchange is made of it"
+	notDecoded = "bodies over HTTP/2 are not decoded in captures"
 	noICMP     = "ICMP errors are not joined to the connection that they are about"
 	noLookup   = "lookups of captures do not tell what lookups of a run tell"
 	noRetry    = "that the second request is the first again, only its sender knows"

@@ -24,7 +24,6 @@ type dialogue struct {
 	enc     [2]*hpack.Encoder
 	packets [][]byte
 	seq     [2]uint32
-	ended   bool
 	segment int // bytes in a packet; 0 is all that is said at once
 }
 

@@ -176,6 +176,10 @@ func (s *secrets) field(name, value string) []span {
 	}
 	lower := strings.ToLower(name)
 	switch {
+	case name == "":
+		// HPACK refers to a name that was not captured: it may be that of a secret.
+		// What it is, is not searched for elsewhere, as it may be any common word.
+		part(0, len(value))
 	case lower == "authorization" || lower == "proxy-authorization" || scheme(lower, value):
 		from := strings.IndexByte(value, ' ') + 1
 		v := part(from, len(value))
@@ -215,9 +219,7 @@ func (s *secrets) field(name, value string) []span {
 	case isSecretField(lower) || isJWT(value):
 		note("", part(0, len(value)))
 	default:
-		for _, x := range s.address(value, false) {
-			out = append(out, x)
-		}
+		out = append(out, s.address(value, false)...)
 	}
 	return out
 }
