@@ -119,7 +119,7 @@ func (x *exchange) decodeBody(c *conn, t clock.Time) {
 		return
 	}
 	x.tr.Response.Body.DecodedSize = size
-	if err != nil {
+	if err != nil && x.fault == nil {
 		f := words.Encoding(err)
 		x.fault = &f
 		e := c.a.event(t, trace.LayerHTTP, trace.EventBodyDecoded, f.Seen)

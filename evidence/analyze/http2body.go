@@ -62,6 +62,10 @@ func (h *h2conn) content(e *trace.Event, t clock.Time, s *h2stream, dir capture.
 	} else if r := s.x.tr.Response; r != nil {
 		h.l.piece(&r.Body, dir, at, payload)
 		lacks(&r.Body, missing)
+		s.x.coded.add(h.l.c.a, payload)
+		if missing > 0 {
+			s.x.coded.lose()
+		}
 		s.x.respLast = e
 		h.measure(e, t, s, end)
 	} else if !s.lost[capture.In] {
@@ -116,7 +120,9 @@ func (h *h2conn) endStream(e *trace.Event, t clock.Time, s *h2stream, dir captur
 			h.found(s, dir) // nothing of it was among what is missing
 		}
 		h.measure(e, t, s, true)
-		r.Body.Complete = !s.lost[dir]
+		if r.Body.Complete = !s.lost[dir]; r.Body.Complete {
+			s.x.decodeBody(h.l.c, t)
+		}
 	}
 	h.l.dnsEnd(t, s.x, dir)
 	h.close(s, dir)
@@ -150,6 +156,7 @@ func (h *h2conn) close(s *h2stream, dir capture.Direction) {
 	if s.ended[0] && s.ended[1] && h.streams[s.id] == s {
 		delete(h.streams, s.id)
 		h.open--
+		s.x.coded.drop(h.l.c.a)
 	}
 }
 
