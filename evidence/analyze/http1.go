@@ -150,7 +150,8 @@ func newH1(l *layer) *h1conn {
 	for dir := range h.reader {
 		h.reader[dir].Resume(l.in[dir].offset)
 	}
-	if l.late || l.c.late() {
+	// What TLS holds begins where its handshake was captured, whatever of TCP was.
+	if l.late || !l.secure && l.c.late() {
 		// What stands first may be the rest of a message, or answer a request
 		// from before the capture.
 		h.beginLate()

@@ -245,6 +245,7 @@ var decodeAs = map[string][]string{
 
 // more says why peel rightly sees other messages than tshark.
 var more = map[string]string{
+	"tcp-badsegments.pcap":        "the segments of the request's head are all there, some of them twice and with other bounds; tshark calls them illegal and shows no request",
 	"communityid.pcap.gz":         "the packets were cut to 96 bytes: tshark shows the beginning of a request, peel that bytes are missing",
 	"tls12-chacha20poly1305.pcap": "tshark shows no response that ends with its connection",
 	"grpc_web.pcapng.gz":          "one of its ports carries HTTP/1.1 and HTTP/2, and tshark is told one",
