@@ -78,7 +78,7 @@ func TestCurlThroughProxies(t *testing.T) {
 			t.Errorf("%v: %v", c.args, err)
 		}
 	}
-	time.Sleep(200 * time.Millisecond)
+	time.Sleep(time.Second)
 	dump.Process.Signal(os.Interrupt)
 	dump.Wait()
 	log, _ := os.ReadFile(keys)
