@@ -22,8 +22,8 @@ func TestConnectFailureSaysWhoAnswered(t *testing.T) {
 		says string
 		not  string
 	}{
-		{&kernel.Refusal{Err: syscall.ECONNREFUSED}, trace.FailConnectionRefused, "(RST)", "ICMP"},
-		{syscall.ECONNREFUSED, trace.FailConnectionRefused, "which was not seen", "(RST)"},
+		{&kernel.Refusal{Err: syscall.ECONNREFUSED}, trace.FailConnectionRefused, "(RST", "ICMP"},
+		{syscall.ECONNREFUSED, trace.FailConnectionRefused, "which was not seen", "(RST"},
 		{&kernel.Refusal{Err: syscall.ECONNREFUSED, ICMP: &kernel.ICMPError{From: to.Addr(), Type: 3, Code: 3}}, trace.FailRejected, "192.0.2.2 answered with ICMP port unreachable", "RST"},
 		{&kernel.Refusal{Err: syscall.EHOSTUNREACH, ICMP: &kernel.ICMPError{From: from, Type: 3, Code: 13}}, trace.FailRejected, "a machine on the way, 192.0.2.1, answered with ICMP communication administratively prohibited", "no route"},
 		{&kernel.Refusal{Err: syscall.EHOSTUNREACH, ICMP: &kernel.ICMPError{From: from, Type: 3, Code: 1, Local: true}}, trace.FailUnreachable, "nobody on the link answers", "no route"},

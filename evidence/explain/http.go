@@ -26,10 +26,18 @@ func truncatedBody(t *facts) []*trace.Finding {
 		}
 		out = append(out, &trace.Finding{ID: HTTPTruncated, Severity: trace.Error, Exchange: x.ID, Connection: x.Connection,
 			Evidence: ofExchange(t, x.ID, trace.EventHTTP1Response, trace.EventHTTP1CutShort, http2.FrameHeaders.Event(), trace.EventRequestFailed, http2.FrameRSTStream.Event()),
-			Title:    title, Explanation: "The status line said that all was well; only the end of the body tells otherwise.",
-			WhatToDo: "Look at the server, or at a proxy before it, at this moment: it ended the response early.", Source: "RFC 9112 §8"})
+			Title:    title, Explanation: wellUntilTheEnd(r.Status),
+			WhatToDo: "Look at the log of the server, and of a proxy before it, for this moment: the connection ended before the body did.", Source: "RFC 9112 §8"})
 	}
 	return out
+}
+
+// wellUntilTheEnd says how a body that is cut short is missed.
+func wellUntilTheEnd(status int) string {
+	if status/100 == 2 {
+		return "The status said that all was well; only the end of the body tells otherwise."
+	}
+	return "Nothing in the head tells; only the end of the body does."
 }
 
 func redirectLoop(t *facts) []*trace.Finding {

@@ -44,16 +44,18 @@ func target(c *trace.Connection) netip.AddrPort {
 func unopened(t *facts) []*trace.Finding {
 	g := grouping{t: t}
 	for _, c := range t.Connections {
-		other := t.instead(c)
+		outcome := attempt(c)
 		if c.Network != "tcp" && c.Network != "" {
 			continue
 		}
+		if outcome == "" || outcome == trace.AttemptConnected || outcome == trace.AttemptCancelled || outcome == trace.AttemptPending {
+			continue
+		}
+		other := t.instead(c)
 		f := &trace.Finding{Severity: trace.Error, Connection: c.ID, Evidence: ofConnection(t, c.ID,
 			trace.EventConnectStart, trace.EventConnectFailed, trace.EventTCPSYN, trace.EventTCPRST, trace.EventICMPError)}
 		to := target(c).String()
-		switch outcome := attempt(c); {
-		case outcome == "" || outcome == trace.AttemptConnected || outcome == trace.AttemptCancelled || outcome == trace.AttemptPending:
-			continue
+		switch {
 		case c.Rejected != nil || outcome == trace.AttemptUnreachable || outcome == trace.AttemptRejected:
 			if other != nil && target(c).Addr().Is6() && target(other).Addr().Is4() {
 				continue // ipv6Broken tells it
@@ -68,7 +70,7 @@ func unopened(t *facts) []*trace.Finding {
 					f.ID = ConnectRejected
 				}
 			}
-			f.Explanation, f.Source = "The system found no way to send a packet there.", "RFC 1122 §3.3.1"
+			f.Explanation, f.Source = "The system said so: it has no route there, or an ICMP error came. Which of the two was not seen.", "RFC 1122 §3.3.1"
 			switch r := c.Rejected; {
 			case r != nil && r.Local:
 				f.Explanation = "No packet of the connection was sent: the request for the next hop's link address (ARP, neighbour discovery) brought no answer."
@@ -77,7 +79,10 @@ func unopened(t *facts) []*trace.Finding {
 			}
 		case outcome == trace.AttemptRefused && other != nil && target(c).Addr().Is6() != target(other).Addr().Is6():
 			f.ID, f.Severity = ConnectOneFamily, trace.Warning
-			f.Title = fmt.Sprintf("%s refused the connection, %s accepted it: the server listens on %s only", to, target(other), family(target(other).Addr()))
+			f.Title = fmt.Sprintf("%s refused the connection, %s accepted it", to, target(other))
+			if target(c).Addr().IsLoopback() && target(other).Addr().IsLoopback() { // one machine
+				f.Title += fmt.Sprintf(": the server listens on %s only", family(target(other).Addr()))
+			}
 			f.Explanation = "A name such as localhost stands for an address of each family, and programs try them in different orders: one that tries only the other address finds nothing there."
 			f.WhatToDo = "Let the server listen on both ([::] for all addresses), or name the address that it listens on."
 			f.Evidence = append(f.Evidence, ofConnection(t, other.ID, trace.EventConnectDone, trace.EventTCPEstablished)...)
@@ -87,7 +92,7 @@ func unopened(t *facts) []*trace.Finding {
 			f.Explanation = "The machine is reachable, but nothing listens on that port, or a firewall rejects it. Whether an RST or an ICMP error said so was not seen."
 			if c.ResetBy == trace.ByServer {
 				f.Title += " (RST to the SYN)"
-				f.Explanation = "A reset came instead of a SYN-ACK: the machine is reachable, but nothing listens on that port, or a firewall rejects it."
+				f.Explanation = "A reset came instead of a SYN-ACK: something with that address answers. A port that nobody listens on does so, and a firewall that rejects."
 			}
 		case outcome == trace.AttemptTimeout:
 			if other != nil && target(c).Addr().Is6() && target(other).Addr().Is4() {
