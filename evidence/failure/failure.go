@@ -24,7 +24,7 @@ func words(layer trace.LayerName, code trace.FailureCode, seen, try string, hint
 // Refused is an RST that answers a SYN (RFC 9293 §3.10.7.1).
 func Refused(addr string) trace.Failure {
 	return words(trace.LayerTCP, trace.FailConnectionRefused, addr+" refused the connection (RST to the SYN)",
-		"nothing listens on that port, or a firewall rejects it: check the port, and that the server runs and listens on this address", "")
+		"check the port, and that the server runs and listens on this address", "")
 }
 
 // RefusedSomehow is a refusal of which it was not seen whether an RST or an ICMP
