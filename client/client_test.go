@@ -383,7 +383,7 @@ func TestFailuresNameTheirLayer(t *testing.T) {
 		{"version", secure.request("GET", "/"), Options{Roots: secure.roots(), MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256}}, "tls", "cipher"},
 		{"no answer", raw("").request("GET", "/"), Options{}, "http1", "closed_early"},
 		{"cut head", raw("HTTP/1.1 200 OK\r\nContent-").request("GET", "/"), Options{}, "http1", "malformed_response"},
-		{"a head over the limit", raw("HTTP/1.1 200 OK\r\nX: "+strings.Repeat("a", 70_000)).request("GET", "/"), Options{}, "http1", "malformed_response"},
+		{"a head over the limit", raw("HTTP/1.1 200 OK\r\nX: "+strings.Repeat("a", 70_000)).request("GET", "/"), Options{}, "http1", "head_too_large"},
 		{"two lengths", raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n").request("GET", "/"), Options{}, "http1", "malformed_response"},
 		{"malformed", raw("SSH-2.0-OpenSSH_9.2\r\n").request("GET", "/"), Options{}, "http1", "not_http"},
 		{"HTTP/2 from a server without", plain.request("GET", "/"), Options{Version: PriorHTTP2}, "http2", "protocol_error"},

@@ -87,6 +87,7 @@ const (
 	FailMalformedRequest  FailureCode = "malformed_request"
 	FailMalformedResponse FailureCode = "malformed_response"
 	FailNotHTTP           FailureCode = "not_http"
+	FailHeadTooLarge      FailureCode = "head_too_large"
 	FailMalformedBody     FailureCode = "malformed_body"
 	FailBodyTruncated     FailureCode = "body_truncated"
 	FailResponseTimeout   FailureCode = "response_timeout"

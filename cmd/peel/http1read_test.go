@@ -80,7 +80,7 @@ func TestHTTP1FailuresLiveAndRead(t *testing.T) {
 		{"half of the chunks", says(ok + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"), trace.FailBodyTruncated, explain.HTTPTruncated},
 		{"a chunk of no size", says(ok + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n0\r\n\r\n"), trace.FailMalformedBody, explain.HTTPMalformed},
 		{"a negative length", says(ok + "Content-Length: -5\r\n\r\nabc"), trace.FailMalformedResponse, explain.HTTPMalformed},
-		{"a head without end", says(ok + "X: " + strings.Repeat("a", 100_000) + "\r\n\r\n"), trace.FailMalformedResponse, explain.HTTPMalformed},
+		{"a head without end", says(ok + "X: " + strings.Repeat("a", 100_000) + "\r\n\r\n"), trace.FailHeadTooLarge, explain.HTTPMalformed},
 		{"SSH", says("SSH-2.0-OpenSSH_9.2\r\n"), trace.FailNotHTTP, explain.HTTPNotHTTP},
 		{"TLS", says("\x15\x03\x01\x00\x02\x02\x0a"), trace.FailNotHTTP, explain.HTTPNotHTTP},
 		{"HTTP/2", says("\x00\x00\x00\x04\x00\x00\x00\x00\x00"), trace.FailNotHTTP, explain.HTTPNotHTTP},

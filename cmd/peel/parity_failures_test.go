@@ -163,7 +163,7 @@ var failings = []failing{
 	{name: "Content-Length below zero", is: "malformed_response", meet: response(okLine + "Content-Length: -5\r\n\r\nhello")},
 	{name: "two Content-Lengths", is: "malformed_response", meet: response(okLine + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!")},
 	{name: "blank before the colon", is: "", meet: response(okLine + "X-A : b\r\nContent-Length: 2\r\n\r\nok")},
-	{name: "head too large", is: "malformed_response", meet: response(okLine + "X: " + strings.Repeat("a", 400_000) + "\r\n\r\nhi")},
+	{name: "head too large", is: "head_too_large", meet: response(okLine + "X: " + strings.Repeat("a", 400_000) + "\r\n\r\nhi")},
 	{name: "gzip that is none", is: "content_encoding", meet: response(okLine + "Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello")},
 	{name: "gzip cut off", is: "content_encoding", meet: response(okLine + "Content-Encoding: gzip\r\nContent-Length: 12\r\n\r\n" + "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\xcb\x48")},
 	{name: "body after 204", is: "HTTP-DESYNC", meet: response("HTTP/1.1 204 No Content\r\n\r\nhello")},

@@ -111,7 +111,7 @@ func TestEachFaultIsFound(t *testing.T) {
 		"HTTP-NOT-CAPTURED":  func(t *trace.Trace) { t.Events[3].Name = trace.EventHTTP1Missing },
 		"HTTP-REDIRECT-LOOP": func(t *trace.Trace) { t.Exchanges[0].Failure = fail("http", "too_many_redirects") },
 		"HTTP-REUSE-RACE": func(t *trace.Trace) {
-			t.Exchanges[0].Reused = true
+			t.Exchanges[0].Reused, t.Exchanges[0].Failure = true, fail("http1", "closed_early")
 			t.Exchanges = append(t.Exchanges, &trace.Exchange{ID: 2, Predecessor: 1, Cause: "retry"})
 		},
 		"HTTP-NO-COMPRESSION": func(t *trace.Trace) { t.Exchanges[0].Response.Body.WireSize = 300_000 },

@@ -68,12 +68,25 @@ func redirectLoop(t *facts) []*trace.Finding {
 	return out
 }
 
+// connectionDied tells whether a request failed as its connection ended; a stream
+// can be refused, and the connection go on.
+func connectionDied(f *trace.Failure) bool {
+	if f == nil {
+		return false
+	}
+	switch f.Code {
+	case trace.FailClosedEarly, trace.FailReset, trace.FailBroken, trace.FailConnectionClosed:
+		return true
+	}
+	return false
+}
+
 // reuseRace: a request went into a connection that the server was closing.
 func reuseRace(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, x := range t.Exchanges {
 		prev := t.Exchange(x.Predecessor)
-		if x.Cause != trace.CauseRetry || prev == nil || !prev.Reused {
+		if x.Cause != trace.CauseRetry || prev == nil || !prev.Reused || !connectionDied(prev.Failure) {
 			continue
 		}
 		out = append(out, &trace.Finding{ID: HTTPReuseRace, Severity: trace.Warning, Exchange: prev.ID, Connection: prev.Connection,

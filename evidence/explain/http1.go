@@ -31,10 +31,12 @@ func brokenMessage(t *facts) []*trace.Finding {
 			out = append(out, says(t, x, HTTPMalformed, why, "RFC 9112 §3, §11.2"))
 		case trace.FailMalformedResponse:
 			out = append(out, says(t, x, HTTPMalformed, "Clients that read strictly refuse such a response; others may read it differently from one another.", "RFC 9112 §4, §5, §6"))
+		case trace.FailHeadTooLarge:
+			out = append(out, says(t, x, HTTPMalformed, "HTTP sets no limit to a head; each client, proxy and server has one of its own, and past it reads no further.", "RFC 9110 §5.4"))
 		case trace.FailMalformedBody:
 			out = append(out, says(t, x, HTTPMalformed, "The bytes came, but where the body's parts end cannot be told from them.", "RFC 9112 §7.1"))
 		case trace.FailNotHTTP:
-			out = append(out, says(t, x, HTTPNotHTTP, "Something answers on this port, and speaks another protocol.", "RFC 9112 §4"))
+			out = append(out, says(t, x, HTTPNotHTTP, "What answers on this port does not begin as a response of HTTP/1 does.", "RFC 9112 §4"))
 		}
 	}
 	return out

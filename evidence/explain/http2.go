@@ -14,7 +14,7 @@ func streamReset(t *facts) []*trace.Finding {
 	for _, x := range t.Exchanges {
 		if f := x.Failure; f != nil && f.Code == trace.FailStreamReset {
 			out = append(out, failed(t, x, HTTP2StreamReset, "RFC 9113 §6.4",
-				"A stream is one request and its response. Only this one was ended; others on the connection go on.",
+				"RST_STREAM ends one stream, which is a request and its response; it says nothing of the others on the connection.",
 				http2.FrameHeaders.Event(), http2.FrameRSTStream.Event(), trace.EventRequestFailed))
 		}
 	}

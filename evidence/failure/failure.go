@@ -156,7 +156,7 @@ func NotHTTP(first []byte) trace.Failure {
 
 // TooLarge is a message past a limit; why names both.
 func TooLarge(why string) trace.Failure {
-	return words(trace.LayerHTTP1, trace.FailMalformedResponse, "the response is not read further: "+why, "the server sends more in its header fields than a client takes: look at what they are", trace.HintFields)
+	return words(trace.LayerHTTP1, trace.FailHeadTooLarge, "the response is not read further: "+why, "the server sends more in its header fields than a client takes: look at what they are", trace.HintFields)
 }
 
 // MalformedRequest is a request that breaks the rules of HTTP/1.1; why says how.

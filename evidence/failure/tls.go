@@ -70,7 +70,7 @@ func Alert(a TLSAlert) trace.Failure {
 			said += ", after version and cipher suite were agreed on"
 			return fail(trace.FailAlert, look, trace.HintMessages)
 		}
-		return fail(trace.FailCipher, "no cipher suite, group or certificate suits both sides", trace.HintMessages)
+		return fail(trace.FailCipher, "by this alert a server says that no cipher suite, group or certificate suits both sides: compare what was offered with what it is set up for", trace.HintMessages)
 	case 70:
 		if len(a.Versions) > 0 {
 			said += "; offered was " + strings.Join(a.Versions, ", ")

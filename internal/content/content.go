@@ -5,6 +5,7 @@ package content
 
 import (
 	"bufio"
+	"bytes"
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
@@ -112,7 +113,7 @@ func NewReader(r io.Reader, codings string, lim Limit) (*Reader, error) {
 func (d *Reader) push(coding string) error {
 	switch coding {
 	case "gzip", "x-gzip":
-		d.r = &lazy{src: d.r, open: func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }}
+		d.r = &lazy{src: d.r, open: openGzip}
 	case "deflate":
 		d.r = &lazy{src: d.r, open: openDeflate}
 	case "br":
@@ -128,6 +129,16 @@ func (d *Reader) push(coding string) error {
 		return &UnknownError{coding}
 	}
 	return nil
+}
+
+// openGzip says of a body that is no gzip at all that it is none, and not that it
+// ends too early, however short it is.
+func openGzip(r io.Reader) (io.Reader, error) {
+	b := r.(*bufio.Reader)
+	if begin, _ := b.Peek(2); len(begin) > 0 && !bytes.HasPrefix([]byte{0x1f, 0x8b}, begin) {
+		return nil, gzip.ErrHeader
+	}
+	return gzip.NewReader(b)
 }
 
 // lazy opens a decoder when the first byte is asked for, since opening reads

@@ -149,3 +149,16 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+// What is no gzip at all is said to be none, however short.
+func TestNoGzip(t *testing.T) {
+	for _, body := range []string{"h", "hello", strings.Repeat("hello ", 100)} {
+		r, err := NewReader(strings.NewReader(body), "gzip", Limit{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = io.ReadAll(r); !errors.Is(err, gzip.ErrHeader) {
+			t.Errorf("%.10q: %v, want %v", body, err, gzip.ErrHeader)
+		}
+	}
+}
