@@ -43,9 +43,9 @@ func (d Duration) String() string {
 		return "-"
 	case v < time.Microsecond:
 		return fmt.Sprintf("%d ns", int64(d))
-	case v < time.Millisecond:
+	case v < 999_500*time.Nanosecond: // what rounds to 1000 µs is 1.00 ms
 		return Three(float64(d)/1e3) + " µs"
-	case v < time.Second:
+	case v < 999_500*time.Microsecond:
 		return Three(float64(d)/1e6) + " ms"
 	}
 	switch s := d.Std().Seconds(); {
