@@ -89,7 +89,7 @@ func TestElapsedAndShare(t *testing.T) {
 
 // A number is not rounded up to a thousand of its unit.
 func TestDurationsBesideTheirUnits(t *testing.T) {
-	for d, want := range map[trace.Duration]string{0: "0 ns", 999: "999 ns", 1000: "1.00 µs", 999_499: "999 µs", 999_500: "1.00 ms", 999_999: "1.00 ms",
+	for d, want := range map[Duration]string{0: "0 ns", 999: "999 ns", 1000: "1.00 µs", 999_499: "999 µs", 999_500: "1.00 ms", 999_999: "1.00 ms",
 		999_499_999: "999 ms", 999_500_000: "1.00 s", 1_000_000_000: "1.00 s"} {
 		if got := d.String(); got != want {
 			t.Errorf("%d ns: %q, want %q", int64(d), got, want)
