@@ -11,13 +11,11 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/user"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -180,7 +178,7 @@ func (s *serveDNS) openLog() error {
 		return nil
 	}
 	if s.queryLog != "-" {
-		f, err := os.OpenFile(s.queryLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
+		f, err := os.OpenFile(s.queryLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY|noFollow, 0o600)
 		if err != nil {
 			return fmt.Errorf("--query-log: %w", err)
 		}
@@ -265,30 +263,6 @@ func (s *serveDNS) metricsText() string {
 	one("peel_heap_bytes", "gauge", "Memory in use.", m.HeapInuse)
 	one("peel_goroutines", "gauge", "Goroutines.", runtime.NumGoroutine())
 	return b.String()
-}
-
-// become gives up the rights of the user that opened the ports.
-func become(name string) error {
-	if name == "" {
-		return nil
-	}
-	u, err := user.Lookup(name)
-	if err != nil {
-		return fmt.Errorf("--user: %w", err)
-	}
-	uid, err1 := strconv.Atoi(u.Uid)
-	gid, err2 := strconv.Atoi(u.Gid)
-	if err := errors.Join(err1, err2); err != nil {
-		return fmt.Errorf("--user %s: %w", name, err)
-	}
-	// The groups go first: without the user's rights they cannot.
-	if err := errors.Join(syscall.Setgroups([]int{gid}), syscall.Setgid(gid), syscall.Setuid(uid)); err != nil {
-		return fmt.Errorf("--user %s: %w; only root can become another user", name, err)
-	}
-	if uid != 0 && syscall.Setuid(0) == nil {
-		return fmt.Errorf("--user %s: the rights of root could be had back", name)
-	}
-	return nil
 }
 
 // notify tells systemd how the service is (sd_notify(3)), where it asks for it.
