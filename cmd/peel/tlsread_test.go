@@ -405,8 +405,8 @@ func TestReadStoredTLSFailures(t *testing.T) {
 			"error TLS-RESET: the connection was reset during the TLS handshake The ClientHello is of 1506 bytes and names no host (no SNI); nothing came back."},
 		"live-plain443.pcap": {"does not speak TLS on this port: it answers in plain HTTP", "error TLS-NOT-TLS: 127.0.0.1:21011 does not speak TLS on this port: it answers in plain HTTP"},
 	} {
-		r := finish(t, peelCommand(t, "read", "--color", "never", filepath.Join(testdata(t), file)))
-		said := strings.Join(strings.Fields(r.stdout), " ")
+		r := finish(t, peelCommand(t, "read", "--color", "never", filepath.Join(testdata(t), "captures", file)))
+		said := unfolded(r.stdout)
 		for _, s := range []string{want.row, want.finding} {
 			if !strings.Contains(said, s) {
 				t.Errorf("%s: %q is not told:\n%s", file, s, r.stdout)
