@@ -122,6 +122,12 @@ func runServe(ctx context.Context, args []string, std streams) int {
 	if len(s.zones) == 0 && !s.recursive {
 		return bad(std, errors.New("serve dns needs --zone FILE or --recursive"))
 	}
+	if s.key != "" && s.certFile == "" {
+		return bad(std, errors.New("--key is the key of a certificate; give --cert too"))
+	}
+	if s.cacheSize <= 0 {
+		return bad(std, fmt.Errorf("--cache-size is %d; it takes a number of MB", s.cacheSize))
+	}
 	err := s.start(ctx)
 	if err == nil && s.check {
 		s.say("nothing is wrong")
@@ -244,9 +250,16 @@ func (s *serveDNS) checkAddresses() error {
 			return fmt.Errorf("--listen %s: not ADDRESS:PORT", l)
 		}
 	}
-	for _, l := range append(append([]string(nil), s.tls...), s.https...) {
-		if _, _, err := net.SplitHostPort(l); err != nil {
-			return fmt.Errorf("%s: not ADDRESS:PORT: %w", l, err)
+	for flag, list := range map[string][]string{"--tls": s.tls, "--https": s.https} {
+		for _, l := range list {
+			if _, _, err := net.SplitHostPort(l); err != nil {
+				return fmt.Errorf("%s %s: not ADDRESS:PORT: %w", flag, l, err)
+			}
+		}
+	}
+	if s.queryLog != "" && s.queryLog != "-" { // the file itself is made when it serves
+		if _, err := os.Stat(filepath.Dir(s.queryLog)); err != nil {
+			return fmt.Errorf("--query-log: %w", err)
 		}
 	}
 	if s.user != "" {
@@ -331,7 +344,11 @@ func (s *serveDNS) certificate() (tls.Certificate, error) {
 		if key == "" {
 			key = s.certFile
 		}
-		return tls.LoadX509KeyPair(s.certFile, key)
+		c, err := tls.LoadX509KeyPair(s.certFile, key)
+		if err != nil {
+			err = fmt.Errorf("--cert: %w", err)
+		}
+		return c, err
 	}
 	a, err := pki.NewAuthority("peel serve", false, time.Now())
 	if err != nil {
@@ -485,7 +502,7 @@ func (s *serveDNS) renewCertificate() {
 	}
 	cert, err := s.certificate()
 	if err != nil {
-		s.say("--cert: %v; the certificate stays as it was", err)
+		s.say("%v; the certificate stays as it was", err)
 		return
 	}
 	s.cert.Store(&cert)
