@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -41,12 +41,34 @@ type visitJSON struct {
 	Dropped uint64 `json:"dropped_before,omitempty"`
 }
 
-func newVisitLog(to io.Writer) *visitLog {
+// newVisitLog writes to a file, or what else it may be. say is told when that
+// fails, and when it works again.
+func newVisitLog(to io.Writer, say func(format string, args ...any)) *visitLog {
 	l := &visitLog{lines: make(chan nameserver.Visit, 4096), stop: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
-		w := bufio.NewWriter(to)
-		out := json.NewEncoder(w)
+		var buf bytes.Buffer
+		out := json.NewEncoder(&buf)
+		waiting, failed := uint64(0), false // lines in buf; whether the last writing failed
+		torn := false                       // the file ends within a line
+		flush := func() {
+			n, err := to.Write(buf.Bytes())
+			if err != nil {
+				l.dropped.Add(waiting)
+			}
+			torn = err != nil && (torn || n > 0)
+			if failed != (err != nil) {
+				if failed = err != nil; failed {
+					say("--query-log: %v; queries are answered, and not logged until it can be written again", err)
+				} else {
+					say("--query-log: it is written again")
+				}
+			}
+			buf.Reset()
+			if waiting = 0; torn {
+				buf.WriteByte('\n')
+			}
+		}
 		write := func(v nameserver.Visit) {
 			line := visitJSON{Time: v.Start.UTC().Format(time.RFC3339Nano), Client: v.Peer.String(), Transport: v.Transport.String(), Rcode: v.Rcode.String(),
 				From: v.Source.String(), Bytes: v.Bytes, Duration: int64(v.Duration), Withheld: v.Withheld, Dropped: l.dropped.Swap(0)}
@@ -54,21 +76,21 @@ func newVisitLog(to io.Writer) *visitLog {
 				line.Name, line.Type, line.Class = v.Question.Name.String(), v.Question.Type.String(), v.Question.Class.String()
 			}
 			_ = out.Encode(line)
+			// What this line said is missing, is missing still if it is lost.
+			if waiting += 1 + line.Dropped; len(l.lines) == 0 || buf.Len() > 4096 {
+				flush()
+			}
 		}
 		for {
 			select {
 			case v := <-l.lines:
 				write(v)
-				if len(l.lines) == 0 {
-					_ = w.Flush()
-				}
 				continue
 			case <-l.stop:
 			}
 			for len(l.lines) > 0 {
 				write(<-l.lines)
 			}
-			_ = w.Flush()
 			return
 		}
 	}()
@@ -102,7 +124,7 @@ func (s *serveDNS) openLog() error {
 		}
 		to = f
 	}
-	s.log = newVisitLog(to)
+	s.log = newVisitLog(to, s.say)
 	s.server.OnVisit = s.log.visit
 	return nil
 }
