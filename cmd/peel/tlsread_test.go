@@ -415,6 +415,24 @@ func TestReadStoredTLSFailures(t *testing.T) {
 	}
 }
 
+// A server that answers the ClientHello with close_notify has ended the
+// connection, also where the client is the first to close its side of TCP.
+func TestReadCloseNotifyInsteadOfAHandshake(t *testing.T) {
+	list := overhear(t, talkTime, func(c net.Conn) {
+		tls.Client(c, &tls.Config{ServerName: "www.example.com"}).Handshake()
+		c.Close()
+	}, func(c net.Conn) {
+		c.Read(make([]byte, 4096))
+		c.Write([]byte{21, 3, 3, 0, 2, 1, 0})
+		io.Copy(io.Discard, c)
+	})
+	tr, out := told(t, list, nil, analyze.Limits{})
+	onlyFindings(t, tr, "TLS-CLOSED")
+	if f := tr.Connections[0].Failure; f == nil || f.Code != trace.FailClosedEarly || !strings.Contains(out, "the server closed the connection during the TLS handshake") {
+		t.Errorf("%+v\n%s", f, out)
+	}
+}
+
 // testdata is the folder, for a program that runs in another.
 func testdata(t *testing.T) string {
 	t.Helper()
