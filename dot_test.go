@@ -5,8 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -35,35 +33,13 @@ func TestRFC7858_LookupsInsideTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				for {
-					msg, err := dns.ReadStream(c, nil)
-					if err != nil {
-						return
-					}
-					c.Write(dns.AppendStream(nil, faulty(msg, true)))
-				}
-			}()
-		}
-	}()
+	faultyStreams(l)
 	recording, err := peel.Record(peel.RecordOptions{Packets: peel.NeedPackets, Whole: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := filepath.Join(t.TempDir(), "f.pcapng")
-	f, err := os.Create(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := recording.Store(f, capture.FileOptions{}); err != nil {
+	var file bytes.Buffer
+	if err := recording.Store(&file, capture.FileOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	var keys bytes.Buffer
@@ -77,14 +53,10 @@ func TestRFC7858_LookupsInsideTLS(t *testing.T) {
 	if err := recording.Close(); err != nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
 	rd := peel.NewReading(peel.ReadOptions{})
 	defer rd.Close()
 	rd.KeyLog(keys.Bytes())
-	if err := rd.Open(context.Background(), bytes.NewReader(b)); err != nil {
+	if err := rd.Open(context.Background(), &file); err != nil {
 		t.Fatal(err)
 	}
 	for rd.Next() {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -27,15 +25,7 @@ import (
 // faultyServer answers as the first label of a name says, over UDP and TCP.
 func faultyServer(t *testing.T) netip.AddrPort {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pc, err := net.ListenPacket("udp", l.Addr().String())
-	if err != nil {
-		t.Skip(err) // the port is another's by now
-	}
-	t.Cleanup(func() { l.Close(); pc.Close() })
+	l, pc := bothOn(t)
 	go func() {
 		buf := make([]byte, 4096)
 		for {
@@ -48,6 +38,33 @@ func faultyServer(t *testing.T) netip.AddrPort {
 			}
 		}
 	}()
+	faultyStreams(l)
+	return netip.MustParseAddrPort(l.Addr().String())
+}
+
+// bothOn listens with TCP and UDP on one port. Where somebody has the one with
+// UDP already, another is tried.
+func bothOn(t *testing.T) (l net.Listener, pc net.PacketConn) {
+	t.Helper()
+	for try := 1; ; try++ {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		pc, err := net.ListenPacket("udp", l.Addr().String())
+		if err == nil {
+			t.Cleanup(func() { pc.Close() })
+			return l, pc
+		}
+		if try == 10 {
+			t.Fatal(err)
+		}
+	}
+}
+
+// faultyStreams is the same on connections, of TLS as well.
+func faultyStreams(l net.Listener) {
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -68,7 +85,6 @@ func faultyServer(t *testing.T) netip.AddrPort {
 			}()
 		}
 	}()
-	return netip.MustParseAddrPort(l.Addr().String())
 }
 
 func faulty(query []byte, tcp bool) []byte {
@@ -232,13 +248,8 @@ func looked(t *testing.T, packets peel.Packets, cfg *stub.Config, host string) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := filepath.Join(t.TempDir(), "f.pcapng")
-	f, err := os.Create(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := recording.Store(f, capture.FileOptions{}); err != nil {
+	var file bytes.Buffer
+	if err := recording.Store(&file, capture.FileOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	c := client.New(client.Options{Clock: recording.Clock(), Recorder: recording.Recorder(), Network: recording.Network(), Resolver: &client.Resolver{Config: cfg}})
@@ -247,11 +258,7 @@ func looked(t *testing.T, packets peel.Packets, cfg *stub.Config, host string) (
 	if err := recording.Close(); err != nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return recording.Trace(), b
+	return recording.Trace(), file.Bytes()
 }
 
 // undecided reads the packets of a capture and nothing that a program told.

@@ -154,3 +154,10 @@ func HashNSEC3(name Name, salt string, iterations uint16) [sha1.Size]byte {
 	}
 	return sum
 }
+
+// algorithmNames are the mnemonics of DNSSEC algorithms (IANA registry).
+var algorithmNames = []named{
+	{1, "RSAMD5"}, {2, "DH"}, {3, "DSA"}, {5, "RSASHA1"}, {6, "DSA-NSEC3-SHA1"}, {7, "RSASHA1-NSEC3-SHA1"}, {7, "NSEC3RSASHA1"},
+	{8, "RSASHA256"}, {10, "RSASHA512"}, {12, "ECC-GOST"}, {13, "ECDSAP256SHA256"}, {14, "ECDSAP384SHA384"}, {15, "ED25519"},
+	{16, "ED448"}, {252, "INDIRECT"}, {253, "PRIVATEDNS"}, {254, "PRIVATEOID"},
+}

@@ -299,3 +299,114 @@ func (d SVCB) Protocols() []string {
 	}
 	return ids
 }
+
+// params reads service parameters (RFC 9460 §2.1): key, key=value or
+// key="value", in any order, each once.
+func (p *textParser) params() {
+	var params []SvcParam
+	for p.left() {
+		p.take("parameter", func(s string) error {
+			key, value, has := strings.Cut(s, "=")
+			k, ok := fromMnemonic(svcKeyNames, key, "key")
+			if !ok || key != strings.ToLower(key) {
+				return fmt.Errorf("parameter %.40q is not known", key)
+			}
+			value = strings.TrimSuffix(strings.TrimPrefix(value, `"`), `"`)
+			v, err := parseParam(SvcKey(k), value, has)
+			if err != nil {
+				return fmt.Errorf("parameter %s: %w", SvcKey(k), err)
+			}
+			at := len(params)
+			for at > 0 && params[at-1].Key >= SvcKey(k) {
+				if at--; params[at].Key == SvcKey(k) {
+					return fmt.Errorf("parameter %s is given twice", SvcKey(k))
+				}
+			}
+			params = append(params, SvcParam{})
+			copy(params[at+1:], params[at:])
+			params[at] = SvcParam{SvcKey(k), v}
+			return nil
+		})
+	}
+	for _, sp := range params {
+		p.uint(uint64(sp.Key), 16)
+		p.uint(uint64(len(sp.Value)), 16)
+		p.out = append(p.out, sp.Value...)
+	}
+}
+
+func parseParam(k SvcKey, s string, has bool) ([]byte, error) {
+	raw, err := unquote(s)
+	if err != nil {
+		return nil, err
+	}
+	var v []byte
+	switch k {
+	case SvcMandatory:
+		var keys []Type
+		for _, w := range strings.Split(raw, ",") {
+			n, ok := fromMnemonic(svcKeyNames, w, "key")
+			if !ok {
+				return nil, fmt.Errorf("key %.40q is not known", w)
+			}
+			at := len(keys)
+			for at > 0 && keys[at-1] > Type(n) {
+				at--
+			}
+			keys = append(keys[:at], append([]Type{Type(n)}, keys[at:]...)...)
+		}
+		for _, n := range keys {
+			v = binary.BigEndian.AppendUint16(v, uint16(n))
+		}
+	case SvcALPN:
+		// Appendix A.1: the list is read after the string's own escapes.
+		id := []byte{}
+		flush := func() {
+			v = append(append(v, byte(len(id))), id...)
+			id = id[:0]
+		}
+		for i := 0; i < len(raw); i++ {
+			switch {
+			case raw[i] == '\\' && i+1 < len(raw):
+				i++
+				id = append(id, raw[i])
+			case raw[i] == ',':
+				flush()
+			default:
+				id = append(id, raw[i])
+			}
+			if len(id) > 255 {
+				return nil, fmt.Errorf("an identifier of more than 255 octets")
+			}
+		}
+		flush()
+	case SvcNoDefaultALPN, SvcOHTTP:
+		if has && raw != "" {
+			return nil, fmt.Errorf("takes no value")
+		}
+	case SvcPort:
+		n, err := strconv.ParseUint(raw, 10, 16)
+		if err != nil {
+			return nil, fmt.Errorf("%.40q is no port", raw)
+		}
+		v = binary.BigEndian.AppendUint16(v, uint16(n))
+	case SvcIPv4Hint, SvcIPv6Hint:
+		for _, w := range strings.Split(raw, ",") {
+			a, err := netip.ParseAddr(w)
+			if err != nil || a.Is4() != (k == SvcIPv4Hint) {
+				return nil, fmt.Errorf("%.60q is no address of the right kind", w)
+			}
+			v = append(v, a.AsSlice()...)
+		}
+	case SvcECH:
+		if v, err = base64.StdEncoding.DecodeString(raw); err != nil {
+			return nil, err
+		}
+	default:
+		v = []byte(raw)
+	}
+	if len(v) > 0xffff {
+		return nil, fmt.Errorf("value of %d octets, at most 65535 are possible", len(v))
+	}
+	return v, SvcParam{k, v}.check()
+}

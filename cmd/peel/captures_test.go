@@ -162,8 +162,8 @@ func (s *captured) want(protocol string, paths ...string) []string {
 	return out
 }
 
-// readCapture analyses a capture after every packet went through change.
-func readCapture(t *testing.T, file, keys string, change func([]capture.Record) []capture.Record) *trace.Trace {
+// records are those of a stored capture, in its order.
+func records(t *testing.T, file string) (list []capture.Record) {
 	t.Helper()
 	f, err := os.Open(file)
 	if err != nil {
@@ -174,15 +174,20 @@ func readCapture(t *testing.T, file, keys string, change func([]capture.Record) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	var list []capture.Record
 	for {
 		rec, ok := r.Next(true)
 		if !ok {
-			break
+			return list
 		}
 		rec.Data = bytes.Clone(rec.Data)
 		list = append(list, rec)
 	}
+}
+
+// readCapture analyses a capture after every packet went through change.
+func readCapture(t *testing.T, file, keys string, change func([]capture.Record) []capture.Record) *trace.Trace {
+	t.Helper()
+	list := records(t, file)
 	if change != nil {
 		list = change(list)
 	}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"syscall"
 	"time"
 
 	"peel/dns"
@@ -73,7 +72,7 @@ func controlDir(create bool) (*os.File, error) {
 			}
 		}
 	}
-	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	f, err := os.OpenFile(dir, os.O_RDONLY|onlyDirectory|noFollow, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -82,21 +81,6 @@ func controlDir(create bool) (*os.File, error) {
 		return nil, fmt.Errorf("%s: %w; set XDG_RUNTIME_DIR to a directory of your own", dir, err)
 	}
 	return f, nil
-}
-
-// ours fails on a directory that somebody else owns or can write to.
-func ours(f *os.File) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
-		return fmt.Errorf("it belongs to user %d, not to this one", st.Uid)
-	}
-	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("others can write to it (%v)", info.Mode())
-	}
-	return nil
 }
 
 // controlPath is the socket of the server on a port. It leads through the open

@@ -35,16 +35,11 @@ import (
 // The corpus is captures of the world, which nobody here made, with what tshark
 // reads in each. It is no part of the repository: PEEL_CORPUS names its folder,
 // or it lies beside the repository.
-func corpusFolder(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("PEEL_CORPUS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "corpus")
-		if _, err := os.Stat(dir); err != nil {
-			t.Skip("SKIPPED: the corpus of public captures is not here; PEEL_CORPUS is to name its folder")
-		}
+func corpusFolder() string {
+	if dir := os.Getenv("PEEL_CORPUS"); dir != "" {
+		return dir
 	}
-	return dir
+	return filepath.Join("..", "..", "..", "shared", "corpus")
 }
 
 // corpusFile is one capture, what tshark reads in it, and what peel does.
@@ -72,10 +67,7 @@ type expectedFile struct {
 
 // corpus is read once for all tests.
 var corpus = sync.OnceValues(func() ([]*corpusFile, error) {
-	dir := os.Getenv("PEEL_CORPUS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "corpus")
-	}
+	dir := corpusFolder()
 	expected := map[string]expectedFile{}
 	lines, err := exec.Command("xz", "-dc", filepath.Join(dir, "expected.jsonl.xz")).Output()
 	if err != nil {
@@ -160,7 +152,9 @@ const corpusLimit = 10 * time.Second
 func readCorpus(t testing.TB) []*corpusFile {
 	t.Helper()
 	needs.Long(t)
-	corpusFolder(t)
+	if _, err := os.Stat(corpusFolder()); err != nil && os.Getenv("PEEL_CORPUS") == "" {
+		t.Skip("SKIPPED: the corpus of public captures is not here; PEEL_CORPUS is to name its folder")
+	}
 	needs.Tool(t, "xz")
 	list, err := corpus()
 	if err != nil {

@@ -14,11 +14,7 @@ func TestCapturesThatBrokeViews(t *testing.T) {
 		"panic-clock-steps-back.pcap":       {"200 OK  HTTP/1.1  2 B  in 2.00 ms", "wait         122 s  not within the request's time: the clock stepped"},
 	} {
 		for _, flag := range []string{"--color=auto", "-v", "-vv", "--packets", "--json", "--har=-"} {
-			name, err := filepath.Abs("testdata/captures/" + file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r := plain(t, "read", name, flag)
+			r := plain(t, "read", filepath.Join(testdata(t), "captures", file), flag)
 			if r.code != 0 || strings.Contains(r.stderr, "panic") {
 				t.Errorf("%s %s: exit %d\n%s", file, flag, r.code, r.stderr)
 			}

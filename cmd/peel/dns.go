@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"slices"
@@ -291,12 +292,10 @@ func (d *dnsCommand) printJSON(v any) error {
 	if err != nil {
 		return err
 	}
-	b = append(b, '\n')
-	if d.json == "-" {
-		_, err = d.std.out.Write(b)
+	return writeTo(d.std.out, d.json, func(w io.Writer) error {
+		_, err := w.Write(append(b, '\n'))
 		return err
-	}
-	return os.WriteFile(d.json, b, 0o644)
+	})
 }
 
 // config reads how this machine resolves names.

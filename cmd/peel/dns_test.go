@@ -192,3 +192,16 @@ func TestSearchNote(t *testing.T) {
 		}
 	}
 }
+
+// What is written beside the screen is its owner's alone.
+func TestFilesOfDNSAreTheOwners(t *testing.T) {
+	for _, args := range [][]string{{"www.example.com"}, {"example.com", "A"}} {
+		file := filepath.Join(t.TempDir(), "t.json")
+		if r := plain(t, append([]string{"dns", "--lab", "--json=" + file}, args...)...); r.code != exitDone {
+			t.Errorf("%v: exit %d, %s", args, r.code, r.stderr)
+		}
+		if i, err := os.Stat(file); err != nil || i.Mode().Perm() != 0o600 || i.Size() == 0 {
+			t.Errorf("%v: %v, %v", args, i, err)
+		}
+	}
+}

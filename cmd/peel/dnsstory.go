@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 
@@ -67,15 +67,7 @@ func (d *dnsCommand) story(ctx context.Context) error {
 }
 
 func (d *dnsCommand) traceJSON(t *trace.Trace) error {
-	if d.json == "-" {
-		return jsontrace.Write(d.std.out, t, jsontrace.Options{})
-	}
-	f, err := os.Create(d.json)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return jsontrace.Write(f, t, jsontrace.Options{})
+	return writeTo(d.std.out, d.json, func(w io.Writer) error { return jsontrace.Write(w, t, jsontrace.Options{}) })
 }
 
 // sources says in one line what decides: the order, the servers, and where

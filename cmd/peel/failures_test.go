@@ -74,37 +74,27 @@ func unwrapped(s string) string {
 	return b.String()
 }
 
+// unfolded is a text without any line breaks, and without what fills its
+// columns.
+func unfolded(s string) string { return strings.Join(strings.Fields(s), " ") }
+
 // answering is a server that reads a request's head and then does as told.
 func answering(t *testing.T, serve func(net.Conn)) (url string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
+	return "http://" + listening(t, func(c *net.TCPConn) {
+		defer c.Close()
+		r := bufio.NewReader(c)
 		for {
-			c, err := l.Accept()
+			line, err := r.ReadString('\n')
 			if err != nil {
 				return
 			}
-			go func() {
-				defer c.Close()
-				r := bufio.NewReader(c)
-				for {
-					line, err := r.ReadString('\n')
-					if err != nil {
-						return
-					}
-					if line == "\r\n" {
-						break
-					}
-				}
-				serve(c)
-			}()
+			if line == "\r\n" {
+				break
+			}
 		}
-	}()
-	return "http://" + l.Addr().String() + "/"
+		serve(c)
+	}) + "/"
 }
 
 func says(text string) func(net.Conn) {
@@ -278,28 +268,13 @@ func tlsServer(t *testing.T, leaf pki.Leaf, config *tls.Config) (url, ca string)
 		t.Fatal(err)
 	}
 	config.Certificates = []tls.Certificate{pair}
-	secure := func(c net.Conn) {
+	return "https://" + listening(t, func(c *net.TCPConn) {
 		s := tls.Server(c, config)
 		defer s.Close()
 		if _, err := s.Read(make([]byte, 4096)); err == nil {
 			io.WriteString(s, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
 		}
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go secure(c)
-		}
-	}()
-	return "https://" + l.Addr().String() + "/", certs.ca
+	}) + "/", certs.ca
 }
 
 func TestFailOn(t *testing.T) {

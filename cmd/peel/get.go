@@ -310,20 +310,11 @@ func (g *get) mode() redact.Mode {
 }
 
 func (g *get) writeJSON(t *trace.Trace) error {
-	w := io.WriteCloser(g.std.out)
-	if g.o.json != "-" {
-		f, err := os.OpenFile(g.o.json, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		w = f
-	}
 	o := jsontrace.Options{}
 	if g.o.verbose > 1 {
 		o.Fields, o.PacketFields = analyze.Fields, analyze.PacketFields
 	}
-	return jsontrace.Write(w, t, o)
+	return writeTo(g.std.out, g.o.json, func(w io.Writer) error { return jsontrace.Write(w, t, o) })
 }
 
 func (g *get) writeStory(w *os.File, t *trace.Trace) {

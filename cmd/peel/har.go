@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 
 	"peel/trace"
@@ -9,13 +10,5 @@ import (
 
 // writeHAR writes the requests of a trace to a file, or to stdout for -.
 func writeHAR(stdout *os.File, name string, t *trace.Trace) error {
-	f := stdout
-	if name != "-" {
-		var err error
-		if f, err = os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600); err != nil {
-			return err
-		}
-		defer f.Close()
-	}
-	return har.Write(f, t, har.Options{Version: version})
+	return writeTo(stdout, name, func(w io.Writer) error { return har.Write(w, t, har.Options{Version: version}) })
 }

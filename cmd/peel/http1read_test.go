@@ -33,14 +33,10 @@ func TestReadTellsWhatIsWrongWithHTTP1(t *testing.T) {
 		{"first-response-missing", []string{"1 none", "2 200", "10 200", "CAPTURE-GAP", "HTTP-NOT-CAPTURED", "the capture lacks 1 response"}, "failed"},
 		{"gap-then-more-requests", []string{"1 200", "2 200", "3 none", "4 200", "10 200", "the capture lacks 1 response"}, "failed"},
 	} {
-		file, err := filepath.Abs(filepath.Join("testdata", "captures", c.file+".pcap"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := plain(t, "read", file)
+		r := plain(t, "read", filepath.Join(testdata(t), "captures", c.file+".pcap"))
 		text := unwrapped(r.stdout)
 		for _, s := range c.says {
-			if !strings.Contains(text, s) && !strings.Contains(strings.Join(strings.Fields(text), " "), s) {
+			if !strings.Contains(text, s) && !strings.Contains(unfolded(text), s) {
 				t.Errorf("%s does not tell %q:\n%s", c.file, s, r.stdout)
 			}
 		}
@@ -54,10 +50,7 @@ func TestReadTellsWhatIsWrongWithHTTP1(t *testing.T) {
 // and when the packets of that file are all that is known.
 func TestHTTP1FailuresLiveAndRead(t *testing.T) {
 	needs.Root(t)
-	reset := func(c net.Conn) {
-		c.(*net.TCPConn).SetLinger(0)
-		c.Close()
-	}
+	reset := func(c net.Conn) { reset(c.(*net.TCPConn)) }
 	slow := func(first string, then func(net.Conn)) func(net.Conn) {
 		return func(c net.Conn) {
 			fmt.Fprint(c, first)
@@ -91,11 +84,10 @@ func TestHTTP1FailuresLiveAndRead(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "f.pcapng")
 			live := traced(t, "--packets=on", "-o", os.DevNull, "--pcap", file, answering(t, c.serve)).trace
-			read := readCapture(t, file, "", nil)
-			alone := readCapture(t, file, "", func(list []capture.Record) []capture.Record {
+			read := withFindings(readCapture(t, file, "", nil))
+			alone := withFindings(readCapture(t, file, "", func(list []capture.Record) []capture.Record {
 				return slices.DeleteFunc(list, func(r capture.Record) bool { return r.Kind == capture.Decided })
-			})
-			read.Findings, alone.Findings = append(read.Findings, explain.Findings(read)...), append(alone.Findings, explain.Findings(alone)...)
+			}))
 			want := ""
 			for _, of := range []struct {
 				name string

@@ -1,17 +1,13 @@
 package main
 
 import (
-	"encoding/binary"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"peel/evidence/capture"
 	"peel/evidence/explain"
 	"peel/internal/needs"
 	"peel/trace"
@@ -21,7 +17,7 @@ import (
 // What a server of the tests sends on HTTP/2.
 
 func h2Frame(typ http2.FrameType, flags http2.Flags, stream uint32, payload string) string {
-	return string(http2.AppendFrameHeader(nil, http2.FrameHeader{Length: uint32(len(payload)), Type: typ, Flags: flags, StreamID: stream})) + payload
+	return string(rawFrame(byte(typ), byte(flags), stream, []byte(payload)))
 }
 
 // h2OK is the head of a 200 response on stream 1, with these fields.
@@ -35,13 +31,7 @@ func h2Literal(name, value string) string {
 
 func h2Data(flags http2.Flags, text string) string { return h2Frame(http2.FrameData, flags, 1, text) }
 
-func h2Numbers(n ...uint32) string {
-	var b []byte
-	for _, v := range n {
-		b = binary.BigEndian.AppendUint32(b, v)
-	}
-	return string(b)
-}
+func h2Numbers(n ...uint32) string { return string(uint32s(n...)) }
 
 func h2Reset(code http2.ErrCode) string {
 	return h2Frame(http2.FrameRSTStream, 0, 1, h2Numbers(uint32(code)))
@@ -52,58 +42,14 @@ func h2GoAway(last uint32, code http2.ErrCode, debug string) string {
 }
 
 // answeringHTTP2 is a server that reads a request and then sends these frames.
-// It ends the connection then: by a reset, if it is told to.
-func answeringHTTP2(t *testing.T, frames string, reset bool) (url string) {
+// It ends the connection then as told.
+func answeringHTTP2(t *testing.T, frames string, end func(*net.TCPConn)) (url string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	serve := func(c net.Conn) {
+	return "http://" + listening(t, func(c *net.TCPConn) {
 		defer c.Close()
-		io.WriteString(c, h2Frame(http2.FrameSettings, 0, 0, ""))
-		var in []byte
-		for buf := make([]byte, 4096); !requested(in); {
-			n, err := c.Read(buf)
-			if in = append(in, buf[:n]...); err != nil {
-				return
-			}
-		}
-		io.WriteString(c, h2Frame(http2.FrameSettings, http2.FlagAck, 0, "")+frames)
-		if tcp := c.(*net.TCPConn); reset {
-			time.Sleep(50 * time.Millisecond) // let the frames be read first
-			tcp.SetLinger(0)
-		} else {
-			tcp.CloseWrite()
-			c.SetReadDeadline(time.Now().Add(5 * time.Second))
-			io.Copy(io.Discard, c)
-		}
-	}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go serve(c)
-		}
-	}()
-	return "http://" + l.Addr().String() + "/"
-}
-
-// requested tells whether a client has sent its request and acknowledged the
-// server's SETTINGS.
-func requested(b []byte) bool {
-	b = b[min(len(http2.Preface), len(b)):]
-	request, ack := false, false
-	for len(b) >= http2.FrameHeaderLen {
-		h := http2.ParseFrameHeader(b)
-		request = request || h.Type == http2.FrameHeaders
-		ack = ack || h.Type == http2.FrameSettings && h.Flags.Has(http2.FlagAck)
-		b = b[min(http2.FrameHeaderLen+int(h.Length), len(b)):]
-	}
-	return request && ack
+		play(c, []byte(frames))
+		end(c)
+	}) + "/"
 }
 
 // withFindings adds to a trace what is found in it.
@@ -182,7 +128,11 @@ func TestEndsOfHTTP2(t *testing.T) {
 			t.Parallel()
 			file := filepath.Join(t.TempDir(), "f.pcapng")
 			args := append([]string{"--http2-prior-knowledge", "--pcap", file}, c.args...)
-			live := traced(t, append(args, answeringHTTP2(t, c.frames, c.reset))...)
+			end := leave
+			if c.reset {
+				end = soon(reset)
+			}
+			live := traced(t, append(args, answeringHTTP2(t, c.frames, end))...)
 			if live.trace == nil {
 				t.Fatal(live.stderr)
 			}
@@ -212,8 +162,11 @@ func TestEndsOfHTTP2(t *testing.T) {
 			}
 			same("live", live.trace)
 			same("stored", withFindings(readCapture(t, file, "", nil)))
-			packets := filepath.Join(t.TempDir(), "packets.pcapng")
-			storePackets(t, packets, file)
+			stored, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			packets := writeFile(t, "packets.pcapng", packetsAlone(t, stored))
 			same("packets alone", withFindings(readCapture(t, packets, "", nil)))
 			out, _, _ := runPeel(t, "read", packets)
 			for _, not := range c.not {
@@ -238,36 +191,4 @@ func http2Findings(tr *trace.Trace) (out []string) {
 	}
 	slices.Sort(out)
 	return out
-}
-
-// storePackets writes the packets of a capture, and nothing else, into a file.
-func storePackets(t *testing.T, to, from string) {
-	t.Helper()
-	in, err := os.Open(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	r, err := capture.NewFileReader(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := os.Create(to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	w := capture.NewFileWriter(out, capture.FileOptions{})
-	for {
-		rec, more := r.Next(true)
-		if !more {
-			break
-		}
-		if rec.Kind == capture.Packet {
-			w.Write(rec)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
 }

@@ -125,10 +125,7 @@ func TestToldOfPackets(t *testing.T) {
 			}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			file, err := filepath.Abs(filepath.Join("testdata", "captures", c.file))
-			if err != nil {
-				t.Fatal(err)
-			}
+			file := filepath.Join(testdata(t), "captures", c.file)
 			if c.file == "" {
 				file = filepath.Join(t.TempDir(), "f.pcapng")
 				w := newWireWriter(t, file)
@@ -170,11 +167,6 @@ func TestToldOfPackets(t *testing.T) {
 			}
 		})
 	}
-}
-
-// unfolded is a text without the line breaks by which it fits the screen.
-func unfolded(s string) string {
-	return strings.Join(strings.Fields(strings.ReplaceAll(s, "\n", " \n")), " ")
 }
 
 // wireWriter writes a capture of packets between a client and a server, a

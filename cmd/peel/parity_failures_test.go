@@ -18,8 +18,8 @@ import (
 const (
 	noVerdict = "the alert says that the certificate is not taken, and not why: what is wrong with it to see is told beside"
 	noFailure = "what answers the preface is no HTTP/2, and no exchange is made of it"
-	noICMP    = "ICMP errors are not joined to the connection that they are about"
-	noLookup  = "lookups of captures do not tell what lookups of a run tell"
+	noICMP    = "that the query was rejected is told in the words of ICMP, not in those of the socket's error"
+	noLookup  = "that no connection over TCP came about is no failure of the lookup"
 	noRetry   = "that the second request is the first again, only its sender knows"
 	tooSoon   = "the capture ends with the wait: whether an answer was to come, it does not show"
 	oneLimit  = "how long to wait is the client's own affair"

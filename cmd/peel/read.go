@@ -329,7 +329,7 @@ func (r *read) report(t *trace.Trace) int {
 		if r.verbose > 1 {
 			o.Fields, o.PacketFields = analyze.Fields, analyze.PacketFields
 		}
-		if err := r.writeTo(r.json, func(w io.Writer) error { return jsontrace.Write(w, shown, o) }); err != nil {
+		if err := writeTo(r.std.out, r.json, func(w io.Writer) error { return jsontrace.Write(w, shown, o) }); err != nil {
 			fmt.Fprintf(r.std.err, "peel: --json: %v\n", err)
 			return exitFailed
 		}
@@ -340,22 +340,6 @@ func (r *read) report(t *trace.Trace) int {
 		w.Flush()
 	}
 	return r.code(severity(t))
-}
-
-func (r *read) writeTo(name string, write func(io.Writer) error) error {
-	f := r.std.out
-	if name != "-" {
-		var err error
-		if f, err = os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600); err != nil {
-			return err
-		}
-		defer f.Close()
-	}
-	w := bufio.NewWriterSize(f, 1<<16)
-	if err := write(w); err != nil {
-		return err
-	}
-	return w.Flush()
 }
 
 func (r *read) textOptions(t *trace.Trace) text.Options {

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -73,13 +72,6 @@ type serveDNS struct {
 	exposure
 }
 
-// zoneFile is a zone file as it was read last.
-type zoneFile struct {
-	origin dns.Name
-	stamp  string // of the file and those it includes
-	files  []string
-}
-
 func runServe(ctx context.Context, args []string, std streams) int {
 	if len(args) == 0 || args[0] != "dns" {
 		if len(args) > 0 && (args[0] == "--help" || args[0] == "-h") {
@@ -121,6 +113,12 @@ func runServe(ctx context.Context, args []string, std streams) int {
 	}
 	if len(s.zones) == 0 && !s.recursive {
 		return bad(std, errors.New("serve dns needs --zone FILE or --recursive"))
+	}
+	if s.key != "" && s.certFile == "" {
+		return bad(std, errors.New("--key is the key of a certificate; give --cert too"))
+	}
+	if s.cacheSize <= 0 {
+		return bad(std, fmt.Errorf("--cache-size is %d; it takes a number of MB", s.cacheSize))
 	}
 	err := s.start(ctx)
 	if err == nil && s.check {
@@ -244,9 +242,16 @@ func (s *serveDNS) checkAddresses() error {
 			return fmt.Errorf("--listen %s: not ADDRESS:PORT", l)
 		}
 	}
-	for _, l := range append(append([]string(nil), s.tls...), s.https...) {
-		if _, _, err := net.SplitHostPort(l); err != nil {
-			return fmt.Errorf("%s: not ADDRESS:PORT: %w", l, err)
+	for flag, list := range map[string][]string{"--tls": s.tls, "--https": s.https} {
+		for _, l := range list {
+			if _, _, err := net.SplitHostPort(l); err != nil {
+				return fmt.Errorf("%s %s: not ADDRESS:PORT: %w", flag, l, err)
+			}
+		}
+	}
+	if s.queryLog != "" && s.queryLog != "-" { // the file itself is made when it serves
+		if _, err := os.Stat(filepath.Dir(s.queryLog)); err != nil {
+			return fmt.Errorf("--query-log: %w", err)
 		}
 	}
 	if s.user != "" {
@@ -331,7 +336,11 @@ func (s *serveDNS) certificate() (tls.Certificate, error) {
 		if key == "" {
 			key = s.certFile
 		}
-		return tls.LoadX509KeyPair(s.certFile, key)
+		c, err := tls.LoadX509KeyPair(s.certFile, key)
+		if err != nil {
+			err = fmt.Errorf("--cert: %w", err)
+		}
+		return c, err
 	}
 	a, err := pki.NewAuthority("peel serve", false, time.Now())
 	if err != nil {
@@ -349,98 +358,6 @@ func (s *serveDNS) certificate() (tls.Certificate, error) {
 
 func (s *serveDNS) say(format string, args ...any) {
 	fmt.Fprintf(s.std.err, "peel: "+format+"\n", args...)
-}
-
-// load reads a zone file and serves it.
-func (s *serveDNS) load(spec string) error {
-	origin, file := dns.Name{}, spec
-	if name, rest, ok := strings.Cut(spec, "="); ok {
-		if _, err := os.Stat(spec); err != nil {
-			n, err := dns.ParseName(name)
-			if err != nil {
-				return fmt.Errorf("--zone %s: %w", spec, err)
-			}
-			origin, file = n, rest
-		}
-	}
-	// The stamp is taken first: a change while the file is read is seen.
-	z := zoneFile{origin: origin, files: []string{file}}
-	records, err := readRecords(file, origin, 0, &z.files)
-	z.stamp = stamp(z.files)
-	s.read[spec] = z
-	if err != nil {
-		return fmt.Errorf("--zone: %w", err)
-	}
-	apex, found := origin, !origin.IsRoot()
-	for _, rr := range records {
-		if rr.Type == dns.TypeSOA {
-			apex, found = rr.Name, true
-			break
-		}
-	}
-	if !found {
-		return fmt.Errorf("--zone: %s has no SOA record that would say which zone it is; give NAME=%s", file, file)
-	}
-	got, err := zone.New(apex, records...)
-	if err != nil {
-		return fmt.Errorf("--zone %s: %w", file, err)
-	}
-	s.zoneSet.Put(got)
-	signed := ""
-	if got.Signed() {
-		signed = ", signed"
-	}
-	s.say("zone %s: %d records, serial %d%s", apex, len(got.Records()), got.Serial(), signed)
-	s.tell(got)
-	return nil
-}
-
-// anchorTTL is for hints and anchors that have no TTL, as most have none.
-const anchorTTL = 86400
-
-// readRecords reads a file of records; ttl is for those without one, and used
-// gets the files it includes.
-func readRecords(file string, origin dns.Name, ttl uint32, used *[]string) ([]dns.Resource, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return zone.Read(f, file, zone.ReadOptions{Origin: origin, TTL: ttl, Open: func(name string) (io.ReadCloser, error) {
-		if !filepath.IsAbs(name) { // beside the file that names it
-			name = filepath.Join(filepath.Dir(file), name)
-		}
-		if used != nil {
-			*used = append(*used, name)
-		}
-		return os.Open(name)
-	}})
-}
-
-func stamp(files []string) string {
-	var b strings.Builder
-	for _, f := range files {
-		if i, err := os.Stat(f); err == nil {
-			fmt.Fprintf(&b, "%d.%d ", i.ModTime().UnixNano(), i.Size())
-		}
-	}
-	return b.String()
-}
-
-// tell notifies the secondaries of a new version.
-func (s *serveDNS) tell(z *zone.Zone) {
-	if s.check {
-		return
-	}
-	for _, to := range s.notify {
-		if _, _, err := net.SplitHostPort(to); err != nil {
-			to = net.JoinHostPort(to, "53")
-		}
-		if c, err := net.Dial("udp", to); err == nil {
-			_, _ = c.Write(z.Notify(uint16(kernel.Random64())))
-			c.Close()
-		}
-	}
 }
 
 // watch reads zone files again when they have changed, until the end. A file
@@ -485,7 +402,7 @@ func (s *serveDNS) renewCertificate() {
 	}
 	cert, err := s.certificate()
 	if err != nil {
-		s.say("--cert: %v; the certificate stays as it was", err)
+		s.say("%v; the certificate stays as it was", err)
 		return
 	}
 	s.cert.Store(&cert)

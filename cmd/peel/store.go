@@ -10,6 +10,24 @@ import (
 	"peel/view/redact"
 )
 
+// writeTo has a text written to a file that its owner alone can read, or to
+// stdout for -.
+func writeTo(stdout *os.File, name string, write func(io.Writer) error) (err error) {
+	if name == "-" {
+		return write(stdout)
+	}
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	return write(f)
+}
+
 // pcapFile is the file of --pcap; a nil one stores nothing.
 type pcapFile struct{ f *os.File }
 

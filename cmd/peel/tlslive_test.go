@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,33 +19,20 @@ import (
 
 // stripped are the packets and secrets of a stored capture, without what peel
 // had noted down of its decisions.
-func stripped(t *testing.T, file string) (list []capture.Record) {
+func stripped(t *testing.T, file string) []capture.Record {
 	t.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	r, err := capture.NewFileReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var secrets []capture.Record
-	for {
-		rec, ok := r.Next(true)
-		if !ok {
-			break
-		}
-		rec.Data, rec.Socket = slices.Clone(rec.Data), 0
+	var packets, secrets []capture.Record
+	for _, rec := range records(t, file) {
+		rec.Socket = 0
 		switch rec.Kind {
 		case capture.Packet:
-			list = append(list, rec)
+			packets = append(packets, rec)
 		case capture.Secret:
 			secrets = append(secrets, rec)
 		}
 	}
 	// Whoever reads a file has its secrets before its packets.
-	return append(secrets, list...)
+	return append(secrets, packets...)
 }
 
 // tlsFindings are the IDs of those of TLS that are more than a note.
@@ -67,25 +53,12 @@ func TestTLSFailuresLiveAndRead(t *testing.T) {
 	ancient := pki.Leaf{NotBefore: time.Now().Add(-7 * year), NotAfter: time.Now().Add(-6 * year)}
 	raw := func(serve func(net.Conn)) func(*testing.T) (string, string) {
 		return func(t *testing.T) (url, ca string) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { l.Close() })
-			go func() {
-				for {
-					c, err := l.Accept()
-					if err != nil {
-						return
-					}
-					go func() {
-						c.Read(make([]byte, 4096))
-						serve(c)
-						c.Close()
-					}()
-				}
-			}()
-			return "https://" + l.Addr().String() + "/", newCertificates(t, pki.Leaf{}).ca
+			addr := listening(t, func(c *net.TCPConn) {
+				c.Read(make([]byte, 4096))
+				serve(c)
+				c.Close()
+			})
+			return "https://" + addr + "/", newCertificates(t, pki.Leaf{}).ca
 		}
 	}
 	says := func(leaf pki.Leaf, config *tls.Config) func(*testing.T) (string, string) {
@@ -161,28 +134,17 @@ func TestNoCloseNotify(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair}})
-				s.Read(make([]byte, 4096))
-				io.WriteString(s, "HTTP/1.1 200 OK\r\n\r\nabc")
-				if ends {
-					s.CloseWrite()
-				}
-				c.Close()
+		addr := listening(t, func(c *net.TCPConn) {
+			s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair}})
+			s.Read(make([]byte, 4096))
+			io.WriteString(s, "HTTP/1.1 200 OK\r\n\r\nabc")
+			if ends {
+				s.CloseWrite()
 			}
-		}()
+			c.Close()
+		})
 		file := filepath.Join(t.TempDir(), "f.pcapng")
-		r := traced(t, "--cacert", certs.ca, "--pcap", file, "--pcap-secrets", "https://"+l.Addr().String()+"/")
+		r := traced(t, "--cacert", certs.ca, "--pcap", file, "--pcap-secrets", "https://"+addr+"/")
 		tr, out := told(t, stripped(t, file), nil, analyze.Limits{})
 		for _, seen := range []struct {
 			how string

@@ -405,13 +405,31 @@ func TestReadStoredTLSFailures(t *testing.T) {
 			"error TLS-RESET: the connection was reset during the TLS handshake The ClientHello is of 1506 bytes and names no host (no SNI); nothing came back."},
 		"live-plain443.pcap": {"does not speak TLS on this port: it answers in plain HTTP", "error TLS-NOT-TLS: 127.0.0.1:21011 does not speak TLS on this port: it answers in plain HTTP"},
 	} {
-		r := finish(t, peelCommand(t, "read", "--color", "never", filepath.Join(testdata(t), file)))
-		said := strings.Join(strings.Fields(r.stdout), " ")
+		r := finish(t, peelCommand(t, "read", "--color", "never", filepath.Join(testdata(t), "captures", file)))
+		said := unfolded(r.stdout)
 		for _, s := range []string{want.row, want.finding} {
 			if !strings.Contains(said, s) {
 				t.Errorf("%s: %q is not told:\n%s", file, s, r.stdout)
 			}
 		}
+	}
+}
+
+// A server that answers the ClientHello with close_notify has ended the
+// connection, also where the client is the first to close its side of TCP.
+func TestReadCloseNotifyInsteadOfAHandshake(t *testing.T) {
+	list := overhear(t, talkTime, func(c net.Conn) {
+		tls.Client(c, &tls.Config{ServerName: "www.example.com"}).Handshake()
+		c.Close()
+	}, func(c net.Conn) {
+		c.Read(make([]byte, 4096))
+		c.Write([]byte{21, 3, 3, 0, 2, 1, 0})
+		io.Copy(io.Discard, c)
+	})
+	tr, out := told(t, list, nil, analyze.Limits{})
+	onlyFindings(t, tr, "TLS-CLOSED")
+	if f := tr.Connections[0].Failure; f == nil || f.Code != trace.FailClosedEarly || !strings.Contains(out, "the server closed the connection during the TLS handshake") {
+		t.Errorf("%+v\n%s", f, out)
 	}
 }
 

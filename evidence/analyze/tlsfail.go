@@ -9,6 +9,7 @@ import (
 
 // tlsOutcome is what was seen of a handshake by which its end is judged.
 type tlsOutcome struct {
+	leaving       bool // the server has said close_notify
 	hello         bool // a ClientHello came
 	agreed        bool // so did a ServerHello
 	wanted, given bool // a client certificate
@@ -69,10 +70,11 @@ func (c *tlsConn) fail(f trace.Failure) {
 	}
 }
 
+const closeNotify, userCanceled = 0, 90
+
 // fatal tells whether an alert ends the connection. In TLS 1.3 its level says
 // nothing, and all but two do (RFC 8446 §6).
 func fatal(version uint16, a tlswire.Alert) bool {
-	const closeNotify, userCanceled = 0, 90
 	if a.Description == closeNotify || a.Description == userCanceled {
 		return false
 	}
@@ -83,6 +85,9 @@ const unknownCA = 48
 
 // alerted takes an alert: what ends a connection is its failure.
 func (c *tlsConn) alerted(dir capture.Direction, ev *tlswire.Event) {
+	if dir == capture.In && ev.Alert.Description == closeNotify {
+		c.outcome.leaving = true
+	}
 	switch {
 	case !fatal(ev.Version, ev.Alert), !c.outcome.hello && c.plain == [2]int64{}: // of what no TLS was seen before
 	case dir == capture.Out:
@@ -114,6 +119,8 @@ func (c *tlsConn) ended(dir capture.Direction) {
 	switch {
 	case out.AlertSized() && out.Data < minFinished:
 		c.fail(words.EndedUnread())
+	case c.outcome.leaving: // whoever closes TCP first
+		c.fail(words.Closed(trace.LayerTLS, words.DuringHandshake))
 	case f.cut && c.c.rst != nil && c.c.rst.Direction == trace.Out:
 		c.fail(words.ClientReset())
 	case f.cut:

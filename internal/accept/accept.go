@@ -66,7 +66,7 @@ func Passing(err error) bool {
 		return true
 	}
 	return Short(err) || is(err, syscall.EAGAIN, syscall.EINTR, syscall.ECONNABORTED, syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.EPERM, syscall.EPROTO,
-		syscall.ENOPROTOOPT, syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.EOPNOTSUPP, syscall.ENOSR, syscall.EMSGSIZE)
+		syscall.ENOPROTOOPT, syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.EOPNOTSUPP, syscall.EMSGSIZE) || is(err, onThisSystem...)
 }
 
 // worthSaying leaves out what only tells of one connection.
