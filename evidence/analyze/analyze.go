@@ -85,8 +85,6 @@ type Analyzer struct {
 	keys               keyRing
 	carry              map[*trace.Body]*carriedMessage // bodies that are DNS messages
 	decisions          bool                            // some were seen: the capture is peel's own
-	damage             int                             // places of the capture that could not be read
-	dropped            int64                           // packets that were not captured
 }
 
 // New returns an empty Analyzer.

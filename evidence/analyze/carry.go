@@ -33,7 +33,6 @@ func (f *flow) carry(p *packet, payload []byte) {
 			}
 		}
 		if len(*list) >= maxSent || f.a.wire.sent >= maxSentInAll {
-			f.lost++
 			return
 		}
 		f.a.wire.sent++

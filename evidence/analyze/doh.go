@@ -22,11 +22,8 @@ const dnsMedia = "application/dns-message"
 // that they are.
 const maxCarried = 256
 
-// carriedMessage is a body that is a DNS message.
-type carriedMessage struct {
-	x    *exchange
-	data []byte
-}
+// carriedMessage is a body that is a DNS message, as far as it came.
+type carriedMessage struct{ data []byte }
 
 // dnsHead takes the head of a request or response: what it says of its body, and
 // the question that the URL of a GET holds (§4.1).
@@ -62,7 +59,7 @@ func (l *layer) dnsHead(t clock.Time, x *exchange, dir capture.Direction, e *tra
 			break
 		}
 	}
-	a.carry[body] = &carriedMessage{x: x}
+	a.carry[body] = &carriedMessage{}
 }
 
 // asksDNS tells a request by GET that asks in DNS: by what it takes, or by the

@@ -46,8 +46,8 @@ type h1conn struct {
 type h1request struct {
 	x      *exchange
 	method string
-	// start and end are where its head stands in the stream of the socket.
-	start, end int64
+	// end is where its head ends in the stream of the socket.
+	end int64
 	// ack is what the client had received when it sent the request, as a
 	// sequence number; acks tells that it is known.
 	ack  uint32
@@ -275,7 +275,7 @@ func (h *h1conn) ask(offset int64, n int, method string) *h1request {
 		a.method, a.end = method, h.place(capture.Out, offset+int64(n))
 		return a
 	}
-	a := &h1request{x: h.l.c.request(0), method: method, start: h.place(capture.Out, offset), end: h.place(capture.Out, offset+int64(n))}
+	a := &h1request{x: h.l.c.request(0), method: method, end: h.place(capture.Out, offset+int64(n))}
 	if a.x.number == 0 {
 		a.x.tr.Start = h.l.c.a.time(h.l.in[capture.Out].first)
 	}

@@ -245,7 +245,7 @@ func (h *h2conn) frame(first, t clock.Time, dir capture.Direction, fh http2.Fram
 	}
 	switch fh.Type {
 	case http2.FrameHeaders, http2.FrameContinuation, http2.FramePushPromise:
-		h.headerFrame(e, first, t, dir, fh, raw, offset)
+		h.headerFrame(e, t, dir, fh, raw, offset)
 	case http2.FrameSettings:
 		h.settings(dir, fh, payload)
 	case http2.FrameWindowUpdate:

@@ -19,7 +19,6 @@ type headerBlock struct {
 	stream uint32 // the one that it is about: another for a promise
 	push   bool
 	flags  http2.Flags
-	first  clock.Time
 	offset int64 // of the HEADERS frame
 	frames int   // bytes of all frames of the block, with their headers
 	block  []byte
@@ -43,7 +42,7 @@ func (b *headerBlock) place(at int) (int64, bool) {
 }
 
 // headerFrame gathers a header block.
-func (h *h2conn) headerFrame(e *trace.Event, first, t clock.Time, dir capture.Direction, fh http2.FrameHeader, raw []byte, offset int64) {
+func (h *h2conn) headerFrame(e *trace.Event, t clock.Time, dir capture.Direction, fh http2.FrameHeader, raw []byte, offset int64) {
 	b := &h.block[dir]
 	payload := raw[http2.FrameHeaderLen:]
 	frag, at, err := http2.HeaderFragment(fh, payload)
@@ -52,7 +51,7 @@ func (h *h2conn) headerFrame(e *trace.Event, first, t clock.Time, dir capture.Di
 		return
 	}
 	if fh.Type != http2.FrameContinuation {
-		*b = headerBlock{open: true, wire: fh.StreamID, stream: fh.StreamID, flags: fh.Flags, first: first, offset: offset}
+		*b = headerBlock{open: true, wire: fh.StreamID, stream: fh.StreamID, flags: fh.Flags, offset: offset}
 		if fh.Type == http2.FramePushPromise {
 			b.push = true
 			b.stream = http2.Promised(payload, at)

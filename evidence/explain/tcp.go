@@ -42,7 +42,7 @@ func target(c *trace.Connection) netip.AddrPort {
 
 // unopened: connections that did not come about, by what ended them.
 func unopened(t *facts) []*trace.Finding {
-	g := grouping{t: t}
+	var g grouping
 	for _, c := range t.Connections {
 		outcome := attempt(c)
 		if c.Network != "tcp" && c.Network != "" {
@@ -137,7 +137,6 @@ func family(a netip.Addr) string {
 // grouping joins findings that say the same of the same two hosts, so that a
 // port scan is one finding and not a thousand.
 type grouping struct {
-	t    *facts
 	list []*group
 	of   map[groupKey]*group
 }
