@@ -374,6 +374,41 @@ func TestBombsAreBounded(t *testing.T) {
 	}
 }
 
+// What waits to be decoded and will not be is let go of: else no body would be
+// decoded any more once they are many.
+func TestBodiesWithoutAnEndAreLetGo(t *testing.T) {
+	head := "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3000\r\n\r\n"
+	part := strings.Repeat("x", 1000)
+	begins := func() *talk { return begun().out(ask("/")).in(head).in(part) }
+	http2Body := func(end func(*dialogue)) []capture.Record {
+		k := newDialogue()
+		k.says(capture.Out, k.request(1, endBoth, "/"))
+		k.says(capture.In, k.response(1, endHeaders, "200", "content-encoding", "gzip"), k.data(1, 0, part))
+		end(k)
+		return apart(k.packets)
+	}
+	for name, list := range map[string][]capture.Record{
+		"the end of the connection":         begins().closed().list,
+		"a reset":                           begins().send(capture.In, tcp.RST|tcp.ACK, "").list,
+		"a gap in the body":                 begins().in(part).lose().in(part).ack().list,
+		"a gap behind which another begins": begins().in(strings.Repeat("x", 5000)).lose().in(part).ack().list,
+		"the end of the capture":            begins().list,
+		"the end of HTTP/2":                 http2Body(func(k *dialogue) { k.leaves(capture.In); k.leaves(capture.Out) }),
+		"a reset of HTTP/2":                 http2Body(func(k *dialogue) { k.resets(capture.In) }),
+	} {
+		a := New(Limits{})
+		most := 0
+		for _, r := range list {
+			a.Add(r)
+			most = max(most, a.coded)
+		}
+		a.End()
+		if most == 0 || a.coded != 0 {
+			t.Errorf("%s: %d bytes kept, of %d", name, a.coded, most)
+		}
+	}
+}
+
 // Whoever read a response had all of it, whatever of its packets was captured.
 func TestWhatWasReadIsWhole(t *testing.T) {
 	about := func(d decision.Decision) capture.Record {

@@ -134,7 +134,7 @@ func (h *h1conn) badResponse(t clock.Time, bad *http1.Error) bool {
 		h.fails(x, words.Response(bad, f.buf), e)
 		h.glimpse(t, a, bad)
 	}
-	x.coded.lose()
+	x.coded.drop(h.l.c.a)
 	if bad.Truncated() || bad.Alien() || h.over[capture.In] {
 		h.stopped[capture.In] = true
 		return false

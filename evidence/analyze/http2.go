@@ -367,6 +367,9 @@ func (h *h2conn) settings(dir capture.Direction, fh http2.FrameHeader, payload [
 // release lets go of what only a running connection needs.
 func (h *h2conn) release() {
 	h.tables()
+	for _, s := range h.streams {
+		s.x.coded.drop(h.l.c.a)
+	}
 	h.dec = [2]*hpack.Decoder{}
 	h.streams, h.struck, h.sure = nil, nil, [2][]*h2stream{}
 	h.block = [2]headerBlock{}

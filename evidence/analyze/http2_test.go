@@ -115,16 +115,17 @@ func (k *dialogue) reset(stream uint32, c http2.ErrCode) string {
 	return k.frame(http2.FrameRSTStream, 0, stream, code(uint32(c)))
 }
 
-// read analyses packets, a millisecond apart.
-func read(t testing.TB, packets [][]byte) *trace.Trace {
-	var list []capture.Record
+// apart makes records of packets, a millisecond apart.
+func apart(packets [][]byte) (list []capture.Record) {
 	for i, p := range packets {
 		if p != nil {
 			list = append(list, capture.Record{Time: clock.Time(1e9 + i*1e6), Kind: capture.Packet, Length: len(p), Data: p, Link: capture.Link{Type: pcap.LinkRaw}})
 		}
 	}
-	return whole(t, list)
+	return list
 }
+
+func read(t testing.TB, packets [][]byte) *trace.Trace { return whole(t, apart(packets)) }
 
 func (k *dialogue) trace(t testing.TB) *trace.Trace { return read(t, k.packets) }
 

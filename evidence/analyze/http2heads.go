@@ -350,7 +350,7 @@ func (h *h2conn) responseHead(e *trace.Event, t clock.Time, s *h2stream, b *head
 	}
 	x.tr.Response = &trace.Response{Status: status, Headers: fields.listed, HeadersSize: int64(len(b.block)), Body: h2Body(fields.known, end)}
 	x.respFirst, x.respLast = e, e
-	x.coded.begin(h.l.c.a, x)
+	x.coded.begin(x)
 	if x.fault != nil && x.fault.Code == trace.FailGoAway {
 		x.fault, x.failed = nil, nil // it looked at the request after all
 	}
