@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -126,7 +127,8 @@ func setDefault(v *int, d int) {
 func (a *Analyzer) Add(r capture.Record) {
 	if r.Kind == capture.Lost {
 		a.lost += r.Length
-		for _, c := range a.conns {
+		for _, socket := range slices.Sorted(maps.Keys(a.conns)) {
+			c := a.conns[socket]
 			c.gap()
 			if c.flow == nil && c.tr.Network != "udp" {
 				// What comes next need not be what its first bytes were to
