@@ -84,8 +84,8 @@ type Analyzer struct {
 	wire               *wire
 	hook               func(*trace.Packet)
 	keys               keyRing
-	carry              map[*trace.Body]*carriedMessage // bodies that are DNS messages
-	decisions          bool                            // some were seen: the capture is peel's own
+	carry              keeping[*trace.Body, *[]byte] // bodies that are DNS messages
+	decisions          bool                          // some were seen: the capture is peel's own
 }
 
 // New returns an empty Analyzer.
@@ -99,7 +99,8 @@ func New(l Limits) *Analyzer {
 	setDefault(&l.Connections, 50_000)
 	return &Analyzer{lim: l, protocols: protocols, sessions: map[string][]byte{},
 		conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{},
-		keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}, search: maxGapSearch}}
+		keys:  keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}, search: maxGapSearch},
+		carry: newKeeping[*trace.Body, *[]byte](maxCarried, nil)}
 }
 
 // OnPacket has f called for each packet as it comes, after it was analysed.
