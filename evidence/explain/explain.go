@@ -88,6 +88,12 @@ func ofLookup(t *facts, id int, names ...trace.EventName) []int {
 	return pick(t.lookups[id], func(e *trace.Event) bool { return named(e, names) })
 }
 
+// failed is a finding about an exchange, in the words of its failure.
+func failed(t *facts, x *trace.Exchange, id trace.FindingID, source, explanation string, evidence ...trace.EventName) *trace.Finding {
+	return &trace.Finding{ID: id, Severity: trace.Error, Exchange: x.ID, Connection: x.Connection, Evidence: ofExchange(t, x.ID, evidence...),
+		Title: x.Failure.Seen, Explanation: explanation, WhatToDo: sentence(x.Failure.Try), Hint: x.Failure.Hint, Source: source}
+}
+
 func named(e *trace.Event, names []trace.EventName) bool {
 	for _, n := range names {
 		if e.Name == n {

@@ -21,12 +21,6 @@ func streamReset(t *facts) []*trace.Finding {
 	return out
 }
 
-// failed is a finding about an exchange, in the words of its failure.
-func failed(t *facts, x *trace.Exchange, id trace.FindingID, source, explanation string, evidence ...trace.EventName) *trace.Finding {
-	return &trace.Finding{ID: id, Severity: trace.Error, Exchange: x.ID, Connection: x.Connection, Evidence: ofExchange(t, x.ID, evidence...),
-		Title: x.Failure.Seen, Explanation: explanation, WhatToDo: sentence(x.Failure.Try), Hint: x.Failure.Hint, Source: source}
-}
-
 // malformedHTTP2: a response, or a frame, that breaks the rules of HTTP/2. Where
 // no request is known to have failed by it, it is a warning.
 func malformedHTTP2(t *facts) []*trace.Finding {
