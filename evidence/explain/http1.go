@@ -129,11 +129,11 @@ func notCaptured(t *facts) []*trace.Finding {
 		what string
 	}{{requests, "request"}, {responses, "response"}} {
 		if p.n > 0 {
-			parts = append(parts, counted(p.n, p.what))
+			parts = append(parts, counted(p.n, p.what, p.what+"s"))
 		}
 	}
 	if torn > 0 {
-		parts = append(parts, "a part of "+counted(torn, "message"))
+		parts = append(parts, "a part of "+counted(torn, "message", "messages"))
 	}
 	unread := int64(0)
 	for _, c := range t.Connections {
@@ -149,15 +149,8 @@ func notCaptured(t *facts) []*trace.Finding {
 	if len(ids) == 0 {
 		return nil
 	}
-	return []*trace.Finding{{ID: HTTPNotCaptured, Severity: trace.Warning, Evidence: ids[:min(len(ids), enough)],
+	return []*trace.Finding{{ID: HTTPNotCaptured, Severity: trace.Warning, Evidence: ids,
 		Title:       "the capture lacks " + strings.Join(parts, ", "),
 		Explanation: "Each request stands in a row all the same, and what was captured whole is read. That a response is not there says nothing about the server.",
 		WhatToDo:    "Capture with a larger buffer (tcpdump -B), without a snap length (-s 0), from before the connections begin."}}
-}
-
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

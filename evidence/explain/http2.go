@@ -123,7 +123,6 @@ func goAway(t *facts) []*trace.Finding {
 			for _, x := range list {
 				f.Evidence = append(f.Evidence, ofExchange(t, x.ID, trace.EventRequestFailed)...)
 			}
-			f.Evidence = f.Evidence[:min(len(f.Evidence), enough)]
 		}
 		out = append(out, f)
 	}
@@ -184,7 +183,7 @@ func streamLimit(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range t.Connections {
 		if ids := waits[c.ID]; len(ids) > 0 && c.HTTP2 != nil {
-			out = append(out, &trace.Finding{ID: HTTP2MaxStreams, Severity: trace.Info, Evidence: ids[:min(len(ids), 20)],
+			out = append(out, &trace.Finding{ID: HTTP2MaxStreams, Severity: trace.Info, Evidence: ids,
 				Title:       fmt.Sprintf("%d requests waited for a stream: the server allows fewer at once than were wanted", len(ids)),
 				Explanation: fmt.Sprintf("At most %d streams were open at the same time on connection #%d.", c.HTTP2.MaxConcurrent, c.ID),
 				WhatToDo:    "Raise the server's SETTINGS_MAX_CONCURRENT_STREAMS, or ask for less at once.", Source: "RFC 9113 §5.1.2"})

@@ -44,7 +44,6 @@ func dnsSearchStorm(t *facts) []*trace.Finding {
 			for _, o := range before {
 				evidence = append(evidence, ofLookup(t, o.ID, trace.EventDNSQuery)...)
 			}
-			evidence = evidence[:min(len(evidence), enough)]
 		}
 		// One suffix is how short names are meant to work.
 		if len(wrong) >= 2 {

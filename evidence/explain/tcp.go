@@ -200,9 +200,6 @@ func (g *grouping) findings() []*trace.Finding {
 	return out
 }
 
-// some is a list cut to what shows a thing.
-func some(ids []int) []int { return ids[:min(len(ids), enough)] }
-
 // instead finds the connection that came about in place of c, which did not: to
 // another address of the same origin, of the same name as the capture has it,
 // or of this machine.
@@ -277,8 +274,8 @@ func ipv6Broken(t *facts) []*trace.Finding {
 			continue
 		}
 		f := &trace.Finding{ID: IPv6Broken, Severity: trace.Warning, Connection: c.ID, Source: "RFC 8305 §5",
-			Evidence: some(append(ofConnection(t, c.ID, trace.EventConnectStart, trace.EventConnectFailed, trace.EventTCPSYN, trace.EventICMPError),
-				ofConnection(t, o.ID, trace.EventConnectDone, trace.EventTCPEstablished)...))}
+			Evidence: append(ofConnection(t, c.ID, trace.EventConnectStart, trace.EventConnectFailed, trace.EventTCPSYN, trace.EventICMPError),
+				ofConnection(t, o.ID, trace.EventConnectDone, trace.EventTCPEstablished)...)}
 		if outcome == trace.AttemptCancelled {
 			// A loser that was given up after a short race is how it should be.
 			waited := trace.Elapsed(c.Attempts[0].Start, c.Attempts[0].End)

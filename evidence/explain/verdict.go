@@ -67,5 +67,5 @@ func Says(f *trace.Finding, fail *trace.Failure) bool {
 		}
 	}
 	// Of the other verdicts about a chain.
-	return f.ID == TLSCertificate && fail.Layer == trace.LayerTLS && handshakeIDs[fail.Code] == ""
+	return f.ID == TLSCertificate && handshakeIDs[fail.Code] == ""
 }
