@@ -64,7 +64,7 @@ func (h *h2conn) headerFrame(e *trace.Event, t clock.Time, dir capture.Direction
 	b.frames += len(raw)
 	if len(b.block) > maxFrame {
 		h.violation(t, dir, b.wire, http2.ErrCodeEnhanceYourCalm, fmt.Sprintf("a header block of more than %d bytes, larger than is read", maxFrame), b.offset, b.frames)
-		h.stop(dir)
+		h.stopped[dir] = true
 		return
 	}
 	if fh.Flags.Has(http2.FlagEndHeaders) {
@@ -98,7 +98,7 @@ const (
 // behind tells whether there may be requests that were not read: bytes of the
 // client are missing, or wait behind some that are.
 func (h *h2conn) behind() bool {
-	return h.holes[capture.Out] || h.stopped[capture.Out] != "" || h.l.c.behind(capture.Out)
+	return h.holes[capture.Out] || h.stopped[capture.Out] || h.l.c.behind(capture.Out)
 }
 
 // decode reads a header block. It is false where that cannot be done.
@@ -112,7 +112,7 @@ func (h *h2conn) decode(t clock.Time, dir capture.Direction, b *headerBlock) (l 
 			}
 		}
 		h.violation(t, dir, b.wire, http2.ErrCodeCompression, err.Error(), at, length)
-		h.stop(dir)
+		h.stopped[dir] = true
 		return l, false
 	}
 	for _, r := range reps {
