@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -83,10 +84,8 @@ type Analyzer struct {
 	wire               *wire
 	hook               func(*trace.Packet)
 	keys               keyRing
-	carry              map[*trace.Body]*carriedMessage // bodies that are DNS messages
-	decisions          bool                            // some were seen: the capture is peel's own
-	damage             int                             // places of the capture that could not be read
-	dropped            int64                           // packets that were not captured
+	carry              keeping[*trace.Body, *[]byte] // bodies that are DNS messages
+	decisions          bool                          // some were seen: the capture is peel's own
 }
 
 // New returns an empty Analyzer.
@@ -100,7 +99,8 @@ func New(l Limits) *Analyzer {
 	setDefault(&l.Connections, 50_000)
 	return &Analyzer{lim: l, protocols: protocols, sessions: map[string][]byte{},
 		conns: map[uint32]*conn{}, exchanges: map[uint32]*exchange{}, lookups: map[uint32]*lookup{},
-		keys: keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}, search: maxGapSearch}}
+		keys:  keyRing{lines: map[string][][]byte{}, waiting: map[string][]*tlsConn{}, search: maxGapSearch},
+		carry: newKeeping[*trace.Body, *[]byte](maxCarried, nil)}
 }
 
 // OnPacket has f called for each packet as it comes, after it was analysed.
@@ -128,7 +128,8 @@ func setDefault(v *int, d int) {
 func (a *Analyzer) Add(r capture.Record) {
 	if r.Kind == capture.Lost {
 		a.lost += r.Length
-		for _, c := range a.conns {
+		for _, socket := range slices.Sorted(maps.Keys(a.conns)) {
+			c := a.conns[socket]
 			c.gap()
 			if c.flow == nil && c.tr.Network != "udp" {
 				// What comes next need not be what its first bytes were to

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"peel/evidence/capture"
 	"peel/trace"
 )
 
@@ -21,35 +22,35 @@ const maxSent = 1 << 20
 // maxSentInAll bounds it for all connections together: 96 MB.
 const maxSentInAll = 4 << 20
 
-// carry remembers which packet carried which bytes, and notes bytes that
-// differ from those that were sent in their place before.
+// carry remembers which packet carried which bytes.
 func (f *flow) carry(p *packet, payload []byte) {
-	list := &f.sent[p.dir]
-	add := func(offset int64, packet, at, n int) {
-		if offset < 0 { // older than what the capture of this stream begins with
-			skip := int(min(-offset, int64(n)))
-			if offset, at, n = offset+int64(skip), at+skip, n-skip; n == 0 {
-				return
-			}
-		}
-		if len(*list) >= maxSent || f.a.wire.sent >= maxSentInAll {
-			f.lost++
-			return
-		}
-		f.a.wire.sent++
-		*list = append(*list, sent{offset, uint32(packet), uint32(n), uint16(min(at, 65535))})
-	}
 	if len(p.parts) == 0 {
-		add(p.offset, p.id, p.payload.at, len(payload))
+		f.remember(p.dir, p.offset, p.id, p.payload.at, len(payload))
 		return
 	}
 	head := len(p.tcp) - len(payload)
 	for _, part := range p.parts {
 		from := max(part.Offset, head)
 		if n := part.Offset + part.Length - from; n > 0 {
-			add(p.offset+int64(from-head), part.Packet, part.At+from-part.Offset, n)
+			f.remember(p.dir, p.offset+int64(from-head), part.Packet, part.At+from-part.Offset, n)
 		}
 	}
+}
+
+// remember notes that n bytes of a stream from offset on stand in a packet from
+// at on.
+func (f *flow) remember(dir capture.Direction, offset int64, packet, at, n int) {
+	if offset < 0 { // older than what the capture of this stream begins with
+		skip := int(min(-offset, int64(n)))
+		if offset, at, n = offset+int64(skip), at+skip, n-skip; n == 0 {
+			return
+		}
+	}
+	if len(f.sent[dir]) >= maxSent || f.a.wire.sent >= maxSentInAll {
+		return
+	}
+	f.a.wire.sent++
+	f.sent[dir] = append(f.sent[dir], sent{offset, uint32(packet), uint32(n), uint16(min(at, 65535))})
 }
 
 // finish fills in what the packets say.

@@ -32,7 +32,7 @@ type coded struct {
 
 // begin prepares to decode the response's body, which begins. What decisions tell
 // of was decoded, or not, by who asked for it.
-func (c *coded) begin(_ *Analyzer, x *exchange) {
+func (c *coded) begin(x *exchange) {
 	c.on = x.number == 0 && x.tr.Response.Body.Encoding != "" && x.tr.Response.Body.Encoding != "identity"
 }
 
@@ -49,9 +49,8 @@ func (c *coded) add(a *Analyzer, b []byte) {
 	c.buf = append(c.buf, b...)
 }
 
-// lose says that bytes are missing.
-func (c *coded) lose() { c.on = false }
-
+// drop lets go of a body that is not decoded: bytes of it are missing, or it has
+// no end.
 func (c *coded) drop(a *Analyzer) {
 	a.coded -= c.held
 	*c = coded{}
@@ -109,10 +108,8 @@ func (h *h1conn) undeclared(t clock.Time, x *exchange, b []byte) {
 	e.Connection, e.Exchange, e.Direction = h.l.c.tr.ID, x.tr.ID, trace.In
 }
 
-// decoded takes the encoding off the body of a response, which is whole.
-func (h *h1conn) decoded(t clock.Time, x *exchange) { x.decodeBody(h.l.c, t) }
-
-// decodeBody notes what the response's body decodes to, or that it does not.
+// decodeBody notes what the response's body, which is whole, decodes to, or that
+// it does not.
 func (x *exchange) decodeBody(c *conn, t clock.Time) {
 	size, err, done := x.coded.decode(c.a, x.tr.Response.Body.Encoding)
 	if !done {

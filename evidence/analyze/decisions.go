@@ -118,9 +118,6 @@ func (a *Analyzer) poolDecision(r *capture.Record) {
 	e := a.event(r.Time, trace.LayerPool, r.Decision.Name(), text)
 	e.Exchange = x.tr.ID
 	e.Connection = int(r.Socket)
-	if _, waits := r.Decision.(*decision.PoolWaited); !waits {
-		x.pooled = e
-	}
 }
 
 func short(d time.Duration) time.Duration {
@@ -320,10 +317,8 @@ func (a *Analyzer) captureDecision(r *capture.Record) {
 	var text string
 	switch d := r.Decision.(type) {
 	case *decision.CaptureDamaged:
-		a.damage++
 		text = d.Text
 	case *decision.CaptureDropped:
-		a.dropped += d.Packets
 		text = fmt.Sprintf("%d packets were dropped by the capture", d.Packets)
 	case *decision.CaptureNames:
 		if a.decisions {

@@ -19,14 +19,8 @@ import (
 const dnsMedia = "application/dns-message"
 
 // maxCarried bounds the bodies that are gathered at once for the DNS messages
-// that they are.
+// that they are. No more are open but where something is wrong.
 const maxCarried = 256
-
-// carriedMessage is a body that is a DNS message.
-type carriedMessage struct {
-	x    *exchange
-	data []byte
-}
 
 // dnsHead takes the head of a request or response: what it says of its body, and
 // the question that the URL of a GET holds (§4.1).
@@ -52,17 +46,7 @@ func (l *layer) dnsHead(t clock.Time, x *exchange, dir capture.Direction, e *tra
 	if !slices.ContainsFunc(headers, isDNSMedia("content-type")) || body.Encoding != "" {
 		return
 	}
-	a := l.c.a
-	if a.carry == nil {
-		a.carry = map[*trace.Body]*carriedMessage{}
-	}
-	if len(a.carry) >= maxCarried {
-		for old := range a.carry { // any: no more are open at once but where something is wrong
-			delete(a.carry, old)
-			break
-		}
-	}
-	a.carry[body] = &carriedMessage{x: x}
+	l.c.a.carry.put(body, new([]byte))
 }
 
 // asksDNS tells a request by GET that asks in DNS: by what it takes, or by the
@@ -84,37 +68,37 @@ func isDNSMedia(field string) func(trace.Header) bool {
 
 // dnsBody takes a part of a body.
 func (a *Analyzer) dnsBody(b *trace.Body, data []byte) {
-	if len(a.carry) == 0 {
+	if len(a.carry.now) == 0 {
 		return
 	}
-	if m := a.carry[b]; m != nil && len(m.data)+len(data) <= dns.MaxMessage {
-		m.data = append(m.data, data...)
+	if m, ok := a.carry.get(b); ok && len(*m)+len(data) <= dns.MaxMessage {
+		*m = append(*m, data...)
 	}
 }
 
 // dnsEnd takes the end of a body.
 func (l *layer) dnsEnd(t clock.Time, x *exchange, dir capture.Direction) {
 	a := l.c.a
-	if len(a.carry) == 0 {
+	if len(a.carry.now) == 0 {
 		return
 	}
 	body := &x.tr.Request.Body
 	if dir == capture.In && x.tr.Response != nil {
 		body = &x.tr.Response.Body
 	}
-	m := a.carry[body]
-	if m == nil {
+	m, ok := a.carry.get(body)
+	if !ok {
 		return
 	}
-	delete(a.carry, body)
-	if int64(len(m.data)) != body.WireSize || len(m.data) < dns.HeaderSize {
+	a.carry.drop(body)
+	if int64(len(*m)) != body.WireSize || len(*m) < dns.HeaderSize {
 		return // longer than any DNS message, or none
 	}
 	var at []trace.Range
 	if len(body.Pieces) == 1 {
 		at = l.ranges(dir, body.Pieces[0].Bytes.Offset, body.Pieces[0].Bytes.Length)
 	}
-	l.dnsMessage(t, x, dir, m.data, at)
+	l.dnsMessage(t, x, dir, *m, at)
 }
 
 // dnsMessage takes a DNS message that an exchange carried.

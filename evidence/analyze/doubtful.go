@@ -41,9 +41,7 @@ func (f *flow) confirmed(dir capture.Direction, ack uint32) {
 		case int32(end-ack) > 0:
 			f.doubtful[dir] = append(f.doubtful[dir], d)
 		case st.Offset(end) > st.Next():
-			if len(f.sent[dir]) < maxSent {
-				f.sent[dir] = append(f.sent[dir], sent{st.Offset(d.seq), uint32(d.packet), uint32(len(d.data)), uint16(min(d.at, 65535))})
-			}
+			f.remember(dir, st.Offset(d.seq), d.packet, d.at, len(d.data))
 			st.InputMarked(f.a.now, d.seq, d.data, false, d.ack)
 		}
 	}

@@ -25,10 +25,10 @@ type exchange struct {
 	resolved *trace.Event
 	decoded  *int64
 
-	start, pooled, failed *trace.Event
-	sendFirst, sendLast   *trace.Event
-	respFirst, respLast   *trace.Event
-	informational         []int
+	start, failed       *trace.Event
+	sendFirst, sendLast *trace.Event
+	respFirst, respLast *trace.Event
+	informational       []int
 
 	// fault is what the bytes show to be wrong. Where decisions tell of the
 	// exchange, they know better.

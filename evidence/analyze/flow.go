@@ -47,7 +47,6 @@ type flow struct {
 	rstTTL    [2]uint8
 	mac       [2]string
 	sent      [2][]sent
-	lost      int // entries of sent that were not kept
 	idle      clock.Time
 }
 

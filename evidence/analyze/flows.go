@@ -103,36 +103,38 @@ func rank(port uint16) int {
 // place.
 const flowLife = time.Minute
 
-// expireFlows forgets flows: closed ones, then idle ones, then the oldest
-// quarter.
+// expireFlows forgets flows: closed ones and idle ones, then the oldest quarter.
+// The oldest goes first, so that the same capture gives the same trace.
 func (a *Analyzer) expireFlows(w *wire) {
-	for k, f := range w.flows {
-		if f.closed || a.now.Sub(f.idle) > flowLife {
-			f.close(a.now)
-			delete(w.flows, k)
-			a.forget(f.conn)
+	type entry struct {
+		key flowKey
+		*flow
+	}
+	oldest := func(which func(*flow) bool) []entry {
+		var list []entry
+		for k, f := range w.flows {
+			if which(f) {
+				list = append(list, entry{k, f})
+			}
+		}
+		slices.SortFunc(list, func(x, y entry) int {
+			return cmp.Or(cmp.Compare(x.idle, y.idle), cmp.Compare(x.conn.tr.ID, y.conn.tr.ID))
+		})
+		return list
+	}
+	expire := func(list []entry) {
+		for _, e := range list {
+			e.close(a.now)
+			delete(w.flows, e.key)
+			a.forget(e.conn)
 		}
 	}
+	expire(oldest(func(f *flow) bool { return f.closed || a.now.Sub(f.idle) > flowLife }))
 	if len(w.flows) < a.lim.Flows {
 		return
 	}
-	all := make([]*flow, 0, len(w.flows))
-	keys := map[*flow]flowKey{}
-	for k, f := range w.flows {
-		all = append(all, f)
-		keys[f] = k
-	}
-	slices.SortFunc(all, func(x, y *flow) int {
-		if c := cmp.Compare(x.idle, y.idle); c != 0 {
-			return c
-		}
-		return cmp.Compare(x.conn.tr.ID, y.conn.tr.ID)
-	})
-	for _, f := range all[:len(all)/4+1] {
-		f.close(a.now)
-		delete(w.flows, keys[f])
-		a.forget(f.conn)
-	}
+	all := oldest(func(*flow) bool { return true })
+	expire(all[:len(all)/4+1])
 }
 
 // forget lets go of a connection that is past the trace's limit and over.

@@ -110,6 +110,41 @@ func request(port uint16) (packets [][]byte) {
 	return packets
 }
 
+// Which connections make room for others does not change from one reading to the
+// next, nor what is said of them.
+func TestFlowsMakeRoomInOrder(t *testing.T) {
+	var list []capture.Record
+	for i := range 200 {
+		k := newTalk()
+		k.off = i
+		k.at = clock.Time(1e9 + i*1e8)
+		if i >= 100 {
+			k.at += clock.Time(flowLife)
+		}
+		// What is said at its end: that one direction alone was captured.
+		k.send(capture.Out, tcp.SYN, "").send(capture.In, tcp.SYN|tcp.ACK, "").lose().out(ask("/"))
+		list = append(list, k.list...)
+	}
+	read := func() string {
+		var b strings.Builder
+		a := New(Limits{Flows: 40})
+		for _, r := range list {
+			a.Add(r)
+		}
+		a.End()
+		for _, e := range a.Trace().Events {
+			fmt.Fprintln(&b, e.ID, e.Connection, e.Exchange, e.Time, e.Name, e.Text)
+		}
+		return b.String()
+	}
+	first := read()
+	for range 3 {
+		if read() != first {
+			t.Fatal("another trace of the same capture")
+		}
+	}
+}
+
 // What is kept is bounded by what is open, and the work by what comes.
 func TestFollowingKeepsWhatIsOpen(t *testing.T) {
 	parts := 0

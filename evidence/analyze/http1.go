@@ -46,8 +46,8 @@ type h1conn struct {
 type h1request struct {
 	x      *exchange
 	method string
-	// start and end are where its head stands in the stream of the socket.
-	start, end int64
+	// end is where its head ends in the stream of the socket.
+	end int64
 	// ack is what the client had received when it sent the request, as a
 	// sequence number; acks tells that it is known.
 	ack  uint32
@@ -275,7 +275,7 @@ func (h *h1conn) ask(offset int64, n int, method string) *h1request {
 		a.method, a.end = method, h.place(capture.Out, offset+int64(n))
 		return a
 	}
-	a := &h1request{x: h.l.c.request(0), method: method, start: h.place(capture.Out, offset), end: h.place(capture.Out, offset+int64(n))}
+	a := &h1request{x: h.l.c.request(0), method: method, end: h.place(capture.Out, offset+int64(n))}
 	if a.x.number == 0 {
 		a.x.tr.Start = h.l.c.a.time(h.l.in[capture.Out].first)
 	}
@@ -362,7 +362,7 @@ func (h *h1conn) response(first, t clock.Time, f *stretch, n int, head *http1.He
 	x.tr.Response = &trace.Response{Status: head.Status, Reason: head.Reason, Headers: h.headers(capture.In, f, n, head.Fields),
 		HeadersSize: int64(n), Body: body(head)}
 	h.l.dnsHead(t, x, capture.In, e)
-	x.coded.begin(h.l.c.a, x)
+	x.coded.begin(x)
 	switch {
 	case head.Status == 101:
 		x.tr.Response.Body.Complete = true
@@ -460,6 +460,11 @@ func (h *h1conn) release() {
 	if h.l.dec == h && !h.l.broken {
 		h.finally(h.l.c.a.now)
 	}
+	for _, a := range h.pending {
+		if a.x != nil {
+			a.x.coded.drop(h.l.c.a)
+		}
+	}
 	h.reader = [2]http1.Reader{}
 	h.stopped = [2]bool{true, true}
 	h.pending, h.sending, h.begun, h.last = nil, nil, nil, nil
@@ -502,7 +507,7 @@ func (h *h1conn) ended(t clock.Time, dir capture.Direction, offset int64, traile
 	if e != nil {
 		x.respLast = e
 	}
-	h.decoded(t, x)
+	x.decodeBody(h.l.c, t)
 	h.answeredWhole()
 }
 

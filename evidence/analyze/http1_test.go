@@ -3,7 +3,6 @@ package analyze
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -13,8 +12,6 @@ import (
 	"peel/evidence/capture"
 	"peel/evidence/decision"
 	"peel/trace"
-	"peel/wire/ip"
-	"peel/wire/pcap"
 	"peel/wire/tcp"
 )
 
@@ -40,27 +37,14 @@ func begun() *talk {
 }
 
 func (k *talk) send(dir capture.Direction, flags tcp.Flags, payload string) *talk {
-	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	sport, dport := uint16(40000+k.off), uint16(80)
-	if dir == capture.In {
-		a, b, sport, dport = b, a, dport, sport
-	}
+	ends := [2]netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(40000+k.off)), netip.MustParseAddrPort("192.0.2.2:80")}
 	h := tcp.Header{Seq: k.next[dir], Flags: flags, Window: 60000}
 	if flags.Has(tcp.ACK) {
 		h.Ack = k.next[1-dir]
 	}
-	seg := make([]byte, h.Len())
-	h.Put(seg, sport, dport)
-	seg = append(seg, payload...)
-	binary.BigEndian.PutUint16(seg[tcp.ChecksumAt:], ^ip.Sum(ip.PseudoSum(a, b, ip.ProtoTCP, len(seg)), seg))
-	p := []byte{0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 6, 0, 0}
-	p = append(append(p, a.AsSlice()...), b.AsSlice()...)
-	binary.BigEndian.PutUint16(p[2:], uint16(20+len(seg)))
-	binary.BigEndian.PutUint16(p[10:], ^ip.Sum(0, p))
-	p = append(p, seg...)
-	r := capture.Record{Time: k.at, Kind: capture.Packet, Length: len(p), Data: p, Link: capture.Link{Type: pcap.LinkRaw}}
+	r := captured(k.at, tcpPacket(ends[dir], ends[1-dir], 0, h, payload))
 	if k.snap > 0 {
-		r.Data = p[:min(len(p), k.snap)]
+		r.Data = r.Data[:min(len(r.Data), k.snap)]
 	}
 	k.list = append(k.list, r)
 	k.at += 1e6
@@ -370,6 +354,41 @@ func TestBombsAreBounded(t *testing.T) {
 		}
 		if a.coded != 0 || a.decoded-freeDecoded > a.decodable+1<<16 {
 			t.Errorf("%d bytes kept, %d decoded of %d", a.coded, a.decoded-freeDecoded, a.decodable)
+		}
+	}
+}
+
+// What waits to be decoded and will not be is let go of: else no body would be
+// decoded any more once they are many.
+func TestBodiesWithoutAnEndAreLetGo(t *testing.T) {
+	head := "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3000\r\n\r\n"
+	part := strings.Repeat("x", 1000)
+	begins := func() *talk { return begun().out(ask("/")).in(head).in(part) }
+	http2Body := func(end func(*dialogue)) []capture.Record {
+		k := newDialogue()
+		k.says(capture.Out, k.request(1, endBoth, "/"))
+		k.says(capture.In, k.response(1, endHeaders, "200", "content-encoding", "gzip"), k.data(1, 0, part))
+		end(k)
+		return apart(k.packets)
+	}
+	for name, list := range map[string][]capture.Record{
+		"the end of the connection":         begins().closed().list,
+		"a reset":                           begins().send(capture.In, tcp.RST|tcp.ACK, "").list,
+		"a gap in the body":                 begins().in(part).lose().in(part).ack().list,
+		"a gap behind which another begins": begins().in(strings.Repeat("x", 5000)).lose().in(part).ack().list,
+		"the end of the capture":            begins().list,
+		"the end of HTTP/2":                 http2Body(func(k *dialogue) { k.leaves(capture.In); k.leaves(capture.Out) }),
+		"a reset of HTTP/2":                 http2Body(func(k *dialogue) { k.resets(capture.In) }),
+	} {
+		a := New(Limits{})
+		most := 0
+		for _, r := range list {
+			a.Add(r)
+			most = max(most, a.coded)
+		}
+		a.End()
+		if most == 0 || a.coded != 0 {
+			t.Errorf("%s: %d bytes kept, of %d", name, a.coded, most)
 		}
 	}
 }

@@ -134,7 +134,7 @@ func (h *h1conn) badResponse(t clock.Time, bad *http1.Error) bool {
 		h.fails(x, words.Response(bad, f.buf), e)
 		h.glimpse(t, a, bad)
 	}
-	x.coded.lose()
+	x.coded.drop(h.l.c.a)
 	if bad.Truncated() || bad.Alien() || h.over[capture.In] {
 		h.stopped[capture.In] = true
 		return false
@@ -163,45 +163,41 @@ func (h *h1conn) tornByCapture() bool {
 	return h.search[capture.In] != nil || h.doubt
 }
 
-// reset tells whether an RST ended the connection, and whose.
-func (h *h1conn) reset() (was bool, by capture.Direction) {
-	if f := h.l.c.flow; f != nil && f.cut {
-		return true, f.cutBy
+// reset is the failure of an exchange whose connection an RST ended, if one did;
+// doing says when.
+func (h *h1conn) reset(doing string) (f trace.Failure, was bool) {
+	switch flow := h.l.c.flow; {
+	case flow == nil || !flow.cut:
+		return f, false
+	case flow.cutBy == capture.Out:
+		return words.ClientLeft(true, doing), true
 	}
-	return false, 0
+	return words.Reset(trace.LayerHTTP1, doing), true
 }
 
 // endedEarly is a body whose end did not come, after got bytes.
 func (h *h1conn) endedEarly(bad *http1.Error, got int64) trace.Failure {
-	doing := fmt.Sprintf("after %d bytes of body", got)
-	switch was, by := h.reset(); {
-	case was && by == capture.Out:
-		return words.ClientLeft(true, doing)
-	case was:
-		return words.Reset(trace.LayerHTTP1, doing)
+	if f, was := h.reset(fmt.Sprintf("after %d bytes of body", got)); was {
+		return f
 	}
 	return words.Truncated(bad.Detail())
 }
 
 // endedInHead is a response whose head did not come to its end.
 func (h *h1conn) endedInHead() trace.Failure {
-	const doing = "in the middle of the response's head"
-	switch was, by := h.reset(); {
-	case was && by == capture.Out:
-		return words.ClientLeft(true, doing)
-	case was:
-		return words.Reset(trace.LayerHTTP1, doing)
+	if f, was := h.reset("in the middle of the response's head"); was {
+		return f
 	}
 	return words.HeadCut()
 }
 
 // endedWithout is a connection that ended before a response came.
 func (h *h1conn) endedWithout() trace.Failure {
-	switch was, by := h.reset(); {
-	case was && by == capture.Out:
+	switch f, was := h.reset("before it sent a response"); {
+	case was && f.Code == trace.FailClientReset:
 		return words.ClientLeft(true, "before a response came")
 	case was:
-		return words.Reset(trace.LayerHTTP1, "before it sent a response")
+		return f
 	case h.over[capture.Out]:
 		return words.ClientLeft(false, "before a response came; the server then closed without one")
 	}
@@ -212,20 +208,18 @@ func (h *h1conn) endedWithout() trace.Failure {
 // was whole cannot be told from it (RFC 9112 §8).
 func (h *h1conn) cutShort(t clock.Time) {
 	a := h.current(capture.In)
-	if was, by := h.reset(); !was || a == nil || !a.answered || a.x.tr.Response.Body.Framing != trace.FramingClose || h.stopped[capture.In] || h.search[capture.In] != nil {
+	if a == nil || !a.answered || a.x.tr.Response.Body.Framing != trace.FramingClose || h.stopped[capture.In] || h.search[capture.In] != nil {
 		return
-	} else {
-		doing := fmt.Sprintf("after %d bytes of body", a.x.tr.Response.Body.WireSize)
-		f := words.Reset(trace.LayerHTTP1, doing)
-		if by == capture.Out {
-			f = words.ClientLeft(true, doing)
-		}
-		e := h.note(t, capture.In, a.x, f.Seen)
-		e.Name = trace.EventHTTP1CutShort
-		h.fails(a.x, f, e)
-		a.x.respLast = e
-		h.stopped[capture.In] = true
 	}
+	f, was := h.reset(fmt.Sprintf("after %d bytes of body", a.x.tr.Response.Body.WireSize))
+	if !was {
+		return
+	}
+	e := h.note(t, capture.In, a.x, f.Seen)
+	e.Name = trace.EventHTTP1CutShort
+	h.fails(a.x, f, e)
+	a.x.respLast = e
+	h.stopped[capture.In] = true
 }
 
 // unanswered says of each request that the server's end leaves without a

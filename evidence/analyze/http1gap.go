@@ -157,7 +157,7 @@ func (h *h1conn) passBody(dir capture.Direction, n int64) {
 			return
 		}
 		b = &a.x.tr.Response.Body
-		a.x.coded.lose()
+		a.x.coded.drop(h.l.c.a)
 	}
 	b.WireSize += n
 	b.Missing += n
@@ -179,7 +179,7 @@ func (h *h1conn) cut(t clock.Time, dir capture.Direction) {
 	}
 	if a := h.current(dir); a != nil && a.answered {
 		h.missing(t, dir, a.x, fmt.Sprintf("the rest of the response is missing from the capture, from byte %d of its body on", a.x.tr.Response.Body.WireSize))
-		a.x.coded.lose()
+		a.x.coded.drop(h.l.c.a)
 		h.pending = append(h.pending[:0], h.pending[1:]...)
 	} else if a != nil {
 		a.matched = false

@@ -22,8 +22,8 @@ type h2conn struct {
 	open    int
 	begun   bool // the preface was seen
 	block   [2]headerBlock
-	stopped [2]string // why a direction is not read on, if so
-	window  [2]int64  // what each side may still send on the connection
+	stopped [2]bool  // a direction is not read on
+	window  [2]int64 // what each side may still send on the connection
 	facts   trace.HTTP2
 	// unacked holds the table sizes of each SETTINGS frame of a side that the
 	// other has not acknowledged yet.
@@ -165,7 +165,7 @@ const maxFrame = 1 << 20
 
 func (h *h2conn) input(t clock.Time, dir capture.Direction, b []byte) {
 	f := &h.l.in[dir]
-	if h.stopped[dir] != "" {
+	if h.stopped[dir] {
 		f.offset += int64(len(b))
 		return
 	}
@@ -189,12 +189,12 @@ func (h *h2conn) input(t clock.Time, dir capture.Direction, b []byte) {
 		}
 	}
 	pos := 0
-	for h.stopped[dir] == "" && len(f.buf)-pos >= http2.FrameHeaderLen {
+	for !h.stopped[dir] && len(f.buf)-pos >= http2.FrameHeaderLen {
 		fh := http2.ParseFrameHeader(f.buf[pos:])
 		size := http2.FrameHeaderLen + int(fh.Length)
 		if size > maxFrame {
 			h.violation(t, dir, fh.StreamID, http2.ErrCodeFrameSize, fmt.Sprintf("%v of %d bytes, larger than is read", fh.Type, fh.Length), f.offset+int64(pos), http2.FrameHeaderLen)
-			h.stop(dir)
+			h.stopped[dir] = true
 			break
 		}
 		if len(f.buf)-pos < size {
@@ -208,17 +208,8 @@ func (h *h2conn) input(t clock.Time, dir capture.Direction, b []byte) {
 	if pos > 0 {
 		f.take(pos, t)
 	}
-	if h.stopped[dir] != "" {
+	if h.stopped[dir] {
 		f.take(len(f.buf), t)
-	}
-}
-
-// stop says that a direction is not read on: of what follows nothing can be
-// understood.
-func (h *h2conn) stop(dir capture.Direction) {
-	h.stopped[dir] = "what follows is not read"
-	if b := h.broke[dir]; b != nil {
-		h.stopped[dir] = b.What
 	}
 }
 
@@ -245,7 +236,7 @@ func (h *h2conn) frame(first, t clock.Time, dir capture.Direction, fh http2.Fram
 	}
 	switch fh.Type {
 	case http2.FrameHeaders, http2.FrameContinuation, http2.FramePushPromise:
-		h.headerFrame(e, first, t, dir, fh, raw, offset)
+		h.headerFrame(e, t, dir, fh, raw, offset)
 	case http2.FrameSettings:
 		h.settings(dir, fh, payload)
 	case http2.FrameWindowUpdate:
@@ -367,10 +358,13 @@ func (h *h2conn) settings(dir capture.Direction, fh http2.FrameHeader, payload [
 // release lets go of what only a running connection needs.
 func (h *h2conn) release() {
 	h.tables()
+	for _, s := range h.streams {
+		s.x.coded.drop(h.l.c.a)
+	}
 	h.dec = [2]*hpack.Decoder{}
 	h.streams, h.struck, h.sure = nil, nil, [2][]*h2stream{}
 	h.block = [2]headerBlock{}
-	h.stopped = [2]string{"the connection has ended", "the connection has ended"}
+	h.stopped = [2]bool{true, true}
 }
 
 func (h *h2conn) tables() {

@@ -14,8 +14,6 @@ import (
 	"peel/wire/hpack"
 	"peel/wire/http2"
 	"peel/wire/httpfield"
-	"peel/wire/ip"
-	"peel/wire/pcap"
 	"peel/wire/tcp"
 )
 
@@ -41,20 +39,11 @@ func newDialogue() *dialogue {
 
 func (k *dialogue) add(dir capture.Direction, flags tcp.Flags, payload string) {
 	ends := [2]netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:40000"), netip.MustParseAddrPort("192.0.2.2:80")}
-	src, dst := ends[dir], ends[1-dir]
 	h := tcp.Header{Seq: k.seq[dir], Flags: flags, Window: 60000}
 	if flags != tcp.SYN {
 		h.Ack, h.Flags = k.seq[1-dir], flags|tcp.ACK
 	}
-	seg := make([]byte, h.Len())
-	h.Put(seg, src.Port(), dst.Port())
-	seg = append(seg, payload...)
-	binary.BigEndian.PutUint16(seg[tcp.ChecksumAt:], ^ip.Sum(ip.PseudoSum(src.Addr(), dst.Addr(), ip.ProtoTCP, len(seg)), seg))
-	head := []byte{0x45, 0, 0, 0, byte(len(k.packets) >> 8), byte(len(k.packets)), 0x40, 0, 64, 6, 0, 0}
-	head = append(append(head, src.Addr().AsSlice()...), dst.Addr().AsSlice()...)
-	binary.BigEndian.PutUint16(head[2:], uint16(20+len(seg)))
-	binary.BigEndian.PutUint16(head[10:], ^ip.Sum(0, head))
-	k.packets = append(k.packets, append(head, seg...))
+	k.packets = append(k.packets, tcpPacket(ends[dir], ends[1-dir], uint16(len(k.packets)), h, payload))
 	k.seq[dir] += uint32(len(payload))
 }
 
@@ -115,16 +104,17 @@ func (k *dialogue) reset(stream uint32, c http2.ErrCode) string {
 	return k.frame(http2.FrameRSTStream, 0, stream, code(uint32(c)))
 }
 
-// read analyses packets, a millisecond apart.
-func read(t testing.TB, packets [][]byte) *trace.Trace {
-	var list []capture.Record
+// apart makes records of packets, a millisecond apart.
+func apart(packets [][]byte) (list []capture.Record) {
 	for i, p := range packets {
 		if p != nil {
-			list = append(list, capture.Record{Time: clock.Time(1e9 + i*1e6), Kind: capture.Packet, Length: len(p), Data: p, Link: capture.Link{Type: pcap.LinkRaw}})
+			list = append(list, captured(clock.Time(1e9+i*1e6), p))
 		}
 	}
-	return whole(t, list)
+	return list
 }
+
+func read(t testing.TB, packets [][]byte) *trace.Trace { return whole(t, apart(packets)) }
 
 func (k *dialogue) trace(t testing.TB) *trace.Trace { return read(t, k.packets) }
 

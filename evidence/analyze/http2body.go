@@ -64,7 +64,7 @@ func (h *h2conn) content(e *trace.Event, t clock.Time, s *h2stream, dir capture.
 		lacks(&r.Body, missing)
 		s.x.coded.add(h.l.c.a, payload)
 		if missing > 0 {
-			s.x.coded.lose()
+			s.x.coded.drop(h.l.c.a)
 		}
 		s.x.respLast = e
 		h.measure(e, t, s, end)

@@ -42,7 +42,7 @@ const maxUnseen = 2000
 // whose head came, the next one begins where its length says; else it has to be
 // looked for.
 func (h *h2conn) gap(t clock.Time, dir capture.Direction, n int64) bool {
-	if h.stopped[dir] != "" || h.dec[dir] == nil {
+	if h.stopped[dir] || h.dec[dir] == nil {
 		return false
 	}
 	f, g := &h.l.in[dir], &h.grid[dir]

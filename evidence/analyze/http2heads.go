@@ -19,7 +19,6 @@ type headerBlock struct {
 	stream uint32 // the one that it is about: another for a promise
 	push   bool
 	flags  http2.Flags
-	first  clock.Time
 	offset int64 // of the HEADERS frame
 	frames int   // bytes of all frames of the block, with their headers
 	block  []byte
@@ -43,7 +42,7 @@ func (b *headerBlock) place(at int) (int64, bool) {
 }
 
 // headerFrame gathers a header block.
-func (h *h2conn) headerFrame(e *trace.Event, first, t clock.Time, dir capture.Direction, fh http2.FrameHeader, raw []byte, offset int64) {
+func (h *h2conn) headerFrame(e *trace.Event, t clock.Time, dir capture.Direction, fh http2.FrameHeader, raw []byte, offset int64) {
 	b := &h.block[dir]
 	payload := raw[http2.FrameHeaderLen:]
 	frag, at, err := http2.HeaderFragment(fh, payload)
@@ -52,7 +51,7 @@ func (h *h2conn) headerFrame(e *trace.Event, first, t clock.Time, dir capture.Di
 		return
 	}
 	if fh.Type != http2.FrameContinuation {
-		*b = headerBlock{open: true, wire: fh.StreamID, stream: fh.StreamID, flags: fh.Flags, first: first, offset: offset}
+		*b = headerBlock{open: true, wire: fh.StreamID, stream: fh.StreamID, flags: fh.Flags, offset: offset}
 		if fh.Type == http2.FramePushPromise {
 			b.push = true
 			b.stream = http2.Promised(payload, at)
@@ -65,7 +64,7 @@ func (h *h2conn) headerFrame(e *trace.Event, first, t clock.Time, dir capture.Di
 	b.frames += len(raw)
 	if len(b.block) > maxFrame {
 		h.violation(t, dir, b.wire, http2.ErrCodeEnhanceYourCalm, fmt.Sprintf("a header block of more than %d bytes, larger than is read", maxFrame), b.offset, b.frames)
-		h.stop(dir)
+		h.stopped[dir] = true
 		return
 	}
 	if fh.Flags.Has(http2.FlagEndHeaders) {
@@ -99,7 +98,7 @@ const (
 // behind tells whether there may be requests that were not read: bytes of the
 // client are missing, or wait behind some that are.
 func (h *h2conn) behind() bool {
-	return h.holes[capture.Out] || h.stopped[capture.Out] != "" || h.l.c.behind(capture.Out)
+	return h.holes[capture.Out] || h.stopped[capture.Out] || h.l.c.behind(capture.Out)
 }
 
 // decode reads a header block. It is false where that cannot be done.
@@ -113,7 +112,7 @@ func (h *h2conn) decode(t clock.Time, dir capture.Direction, b *headerBlock) (l 
 			}
 		}
 		h.violation(t, dir, b.wire, http2.ErrCodeCompression, err.Error(), at, length)
-		h.stop(dir)
+		h.stopped[dir] = true
 		return l, false
 	}
 	for _, r := range reps {
@@ -351,7 +350,7 @@ func (h *h2conn) responseHead(e *trace.Event, t clock.Time, s *h2stream, b *head
 	}
 	x.tr.Response = &trace.Response{Status: status, Headers: fields.listed, HeadersSize: int64(len(b.block)), Body: h2Body(fields.known, end)}
 	x.respFirst, x.respLast = e, e
-	x.coded.begin(h.l.c.a, x)
+	x.coded.begin(x)
 	if x.fault != nil && x.fault.Code == trace.FailGoAway {
 		x.fault, x.failed = nil, nil // it looked at the request after all
 	}

@@ -52,3 +52,6 @@ func (k *keeping[K, V]) put(key K, v V) {
 		k.order, k.head = k.order[:n], 0
 	}
 }
+
+// drop lets go of an entry that is not wanted any more; nobody is told.
+func (k *keeping[K, V]) drop(key K) { delete(k.now, key) }

@@ -25,7 +25,7 @@ const classFlag = 1 << 15
 // maxTold bounds the names of one multicast message that are told apart.
 const maxTold = 16
 
-// group is how long an answer may come after a question to everybody.
+// groupWaits is how long an answer may come after a question to everybody.
 const groupWaits = clock.Time(10e9)
 
 // multicast tells what a message of the ports of multicast DNS and LLMNR is;

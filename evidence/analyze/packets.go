@@ -29,7 +29,6 @@ type wire struct {
 	cur          packet
 	last         clock.Time
 	unknown      map[pcap.LinkType]bool
-	malformed    int
 	troubles     map[trace.EventName]int // how often each kind was met; only the first become events
 	names        nameBook
 	copies       copies
@@ -168,7 +167,6 @@ func (a *Analyzer) aboutPacket(layer trace.LayerName, name trace.EventName, text
 // each kind become events.
 func (a *Analyzer) malformedPacket(layer trace.LayerName, at int, err error) {
 	w := a.wire
-	w.malformed++
 	text := fmt.Sprintf("%v (at byte %d of packet %d)", err, at, w.cur.id)
 	w.cur.notes = append(w.cur.notes, "malformed: "+err.Error())
 	name := layer.Malformed()

@@ -28,7 +28,6 @@ type asked struct {
 	opcode         dns.Opcode
 	client, server netip.AddrPort
 	transport      string
-	conn           *conn
 	at             clock.Time
 	attempt        int
 	recursion      bool         // RD: for the whole answer
@@ -158,7 +157,7 @@ const patient = 250 * time.Millisecond
 
 // asks adds a question to a lookup.
 func (a *Analyzer) asks(l *lookup, h *message, q dns.Question) *asked {
-	as := &asked{lookup: l, q: q, opcode: h.m.Opcode, client: h.client, server: h.server, transport: h.transport, conn: h.c, at: h.t, attempt: 1, recursion: h.m.RecursionDesired}
+	as := &asked{lookup: l, q: q, opcode: h.m.Opcode, client: h.client, server: h.server, transport: h.transport, at: h.t, attempt: 1, recursion: h.m.RecursionDesired}
 	l.last = h.t
 	if len(l.asks) >= maxAsks {
 		l.more++

@@ -14,7 +14,6 @@ import (
 	"peel/evidence/capture"
 	"peel/trace"
 	"peel/wire/ip"
-	"peel/wire/pcap"
 	"peel/wire/tcp"
 	"peel/wire/udp"
 )
@@ -30,12 +29,11 @@ func (s *script) wait(d time.Duration) *script { s.now += d; return s }
 // packet adds an IPv4 packet, and goes on by a millisecond.
 func (s *script) packet(from, to string, proto ip.Protocol, payload []byte) *script {
 	a, b := netip.MustParseAddrPort(from), netip.MustParseAddrPort(to)
-	head := []byte{0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, byte(proto), 0, 0}
-	head = append(append(head, a.Addr().AsSlice()...), b.Addr().AsSlice()...)
-	binary.BigEndian.PutUint16(head[2:], uint16(20+len(payload)))
-	binary.BigEndian.PutUint16(head[10:], ^ip.Sum(0, head))
-	data := append(head, payload...)
-	s.list = append(s.list, capture.Record{Time: clock.Time(time.Second + s.now), Kind: capture.Packet, Length: len(data), Data: data, Link: capture.Link{Type: pcap.LinkRaw}})
+	return s.raw(ipPacket(a.Addr(), b.Addr(), 0, proto, payload))
+}
+
+func (s *script) raw(p []byte) *script {
+	s.list = append(s.list, captured(clock.Time(time.Second+s.now), p))
 	return s.wait(time.Millisecond)
 }
 
@@ -50,12 +48,7 @@ func (s *script) udp(from, to string, payload []byte) *script {
 func (s *script) tcp(from, to string, h tcp.Header, payload []byte) *script {
 	a, b := netip.MustParseAddrPort(from), netip.MustParseAddrPort(to)
 	h.Window = 1000
-	seg := make([]byte, h.Len())
-	h.Put(seg, a.Port(), b.Port())
-	seg = append(seg, payload...)
-	binary.BigEndian.PutUint16(seg[tcp.ChecksumAt:], 0)
-	binary.BigEndian.PutUint16(seg[tcp.ChecksumAt:], ^ip.Sum(ip.PseudoSum(a.Addr(), b.Addr(), ip.ProtoTCP, len(seg)), seg))
-	return s.packet(from, to, ip.ProtoTCP, seg)
+	return s.raw(tcpPacket(a, b, 0, h, string(payload)))
 }
 
 // cut makes the last packet as a snap length leaves it.

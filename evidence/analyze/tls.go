@@ -385,8 +385,12 @@ func (c *tlsConn) session(resumed bool, id []byte) {
 	c.resumed = true
 }
 
-// maxSessions bounds the TLS 1.2 sessions remembered.
-const maxSessions = 1024
+// maxSessions bounds the TLS 1.2 sessions remembered, and maxUnnamed those of one
+// connection that wait for their secret.
+const (
+	maxSessions = 1024
+	maxUnnamed  = 16
+)
 
 func (c *tlsConn) remember(key []byte) {
 	if m := c.dec.Master(); m != nil && len(key) > 0 && len(c.c.a.sessions) < maxSessions {
@@ -394,7 +398,7 @@ func (c *tlsConn) remember(key []byte) {
 		return
 	}
 	// The secret may come after the message that names the session.
-	if len(key) > 0 {
+	if len(key) > 0 && len(c.unnamed) < maxUnnamed {
 		c.unnamed = append(c.unnamed, bytes.Clone(key))
 	}
 }

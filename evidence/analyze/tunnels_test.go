@@ -21,22 +21,14 @@ import (
 
 // conversation is a request and its response in IPv4 packets.
 func conversation() (packets [][]byte) {
-	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	add := func(src, dst netip.Addr, sport, dport uint16, h tcp.Header, payload string) {
-		seg := make([]byte, h.Len())
-		h.Put(seg, sport, dport)
-		seg = append(seg, payload...)
-		binary.BigEndian.PutUint16(seg[tcp.ChecksumAt:], ^ip.Sum(ip.PseudoSum(src, dst, ip.ProtoTCP, len(seg)), seg))
-		head := []byte{0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 6, 0, 0}
-		head = append(append(head, src.AsSlice()...), dst.AsSlice()...)
-		binary.BigEndian.PutUint16(head[2:], uint16(20+len(seg)))
-		binary.BigEndian.PutUint16(head[10:], ^ip.Sum(0, head))
-		packets = append(packets, append(head, seg...))
+	a, b := netip.MustParseAddrPort("192.0.2.1:40000"), netip.MustParseAddrPort("192.0.2.2:80")
+	add := func(src, dst netip.AddrPort, h tcp.Header, payload string) {
+		packets = append(packets, tcpPacket(src, dst, 0, h, payload))
 	}
-	add(a, b, 40000, 80, tcp.Header{Seq: 100, Flags: tcp.SYN, Window: 1000}, "")
-	add(b, a, 80, 40000, tcp.Header{Seq: 500, Ack: 101, Flags: tcp.SYN | tcp.ACK, Window: 1000}, "")
-	add(a, b, 40000, 80, tcp.Header{Seq: 101, Ack: 501, Flags: tcp.ACK | tcp.PSH, Window: 1000}, get)
-	add(b, a, 80, 40000, tcp.Header{Seq: 501, Ack: 101 + uint32(len(get)), Flags: tcp.ACK | tcp.PSH, Window: 1000}, ok)
+	add(a, b, tcp.Header{Seq: 100, Flags: tcp.SYN, Window: 1000}, "")
+	add(b, a, tcp.Header{Seq: 500, Ack: 101, Flags: tcp.SYN | tcp.ACK, Window: 1000}, "")
+	add(a, b, tcp.Header{Seq: 101, Ack: 501, Flags: tcp.ACK | tcp.PSH, Window: 1000}, get)
+	add(b, a, tcp.Header{Seq: 501, Ack: 101 + uint32(len(get)), Flags: tcp.ACK | tcp.PSH, Window: 1000}, ok)
 	return packets
 }
 

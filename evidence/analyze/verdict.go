@@ -114,9 +114,9 @@ func (l *lookup) afterCut(a *Analyzer, cut *asked) string {
 	case c.flow != nil && c.flow.analysis.Sides[1].SawSYN:
 		return ": a TCP connection to the server followed, in which no question was read"
 	case c.tr.ClosedBy == trace.ByReset:
-		return ": the server refused the TCP connection that was to bring the whole"
+		return ": the TCP connection that was to bring the whole was reset before it was open"
 	}
-	return ": the server did not answer the SYN of the TCP connection that was to bring the whole"
+	return ": the capture shows no SYN-ACK of the TCP connection that was to bring the whole"
 }
 
 // heardBy tells whether the capture shows answers to a client at all: one that

@@ -260,10 +260,8 @@ type FileReader struct {
 	streams map[int]bool // interfaces of socket bytes
 	// Received and Dropped are what the file says of its interfaces.
 	Received, Dropped int64
-	// Damaged counts the places that could not be read.
-	Damaged int
-	last    clock.Time
-	other   bool // decisions of another format were met
+	last              clock.Time
+	other             bool // decisions of another format were met
 }
 
 // NewFileReader begins to read a capture file, which may be compressed with
@@ -367,7 +365,6 @@ func (f *FileReader) record(b *pcap.Block) (Record, bool) {
 			return f.decided(&decision.CaptureDropped{Packets: b.Dropped, Where: f.r.Interfaces()[b.Interface].Name})
 		}
 	case pcap.KindDamage:
-		f.Damaged++
 		return f.decided(&decision.CaptureDamaged{Text: strings.TrimPrefix(b.Err.Error(), "pcap: "), Cut: b.Err.Cut})
 	}
 	return Record{}, false

@@ -59,19 +59,19 @@ func dnsTimeout(t *facts) []*trace.Finding {
 				continue
 			}
 			f := &trace.Finding{ID: DNSTimeout, Severity: trace.Warning, Lookup: l.ID, Evidence: ofLookup(t, l.ID, trace.EventDNSQuery, trace.EventLookupStep),
-				Title:       fmt.Sprintf("name server %s did not answer (%s, 0 replies)", server, queries(n.queries)),
+				Title:       fmt.Sprintf("name server %s did not answer (%s, 0 replies)", server, counted(n.queries, "query", "queries")),
 				Explanation: fmt.Sprintf("Each query waited up to %v before the next one was sent.", wasted.Std().Round(time.Millisecond)),
 				WhatToDo:    "Take the dead server out of /etc/resolv.conf, or repair it; until then every lookup can pay for it.", Source: "resolv.conf(5)"}
 			if wasted == 0 {
 				f.Explanation = fmt.Sprintf("No answer came within %v.", waited.Std().Round(time.Millisecond))
 			}
 			if n.replies > 0 {
-				f.Title = fmt.Sprintf("name server %s did not answer %d of %s", server, n.silent, queries(n.queries))
+				f.Title = fmt.Sprintf("name server %s did not answer %d of %s", server, n.silent, counted(n.queries, "query", "queries"))
 				f.WhatToDo = "The server is there: look for loss on the way to it, or for a server that is too slow."
 			}
 			if cut := l.Client.IsValid() && slices.ContainsFunc(l.Steps, func(s trace.Step) bool { return s.Outcome == trace.StepSkipped }); cut {
 				// Of more than are told it is not known here how they ended.
-				f.Title = fmt.Sprintf("name server %s did not answer %d of the first %s for %s", server, n.silent, queries(n.queries), l.Name)
+				f.Title = fmt.Sprintf("name server %s did not answer %d of the first %s for %s", server, n.silent, counted(n.queries, "query", "queries"), l.Name)
 				out = append(out, f)
 				continue
 			}
@@ -117,8 +117,7 @@ func few(list []*trace.Finding) []*trace.Finding {
 		if f.Severity.Rank() > m.Severity.Rank() {
 			m.Severity = f.Severity
 		}
-		m.Evidence = append(m.Evidence, f.Evidence...)
-		m.Evidence = m.Evidence[:min(len(m.Evidence), enough)]
+		m.Evidence = some(append(m.Evidence, f.Evidence...))
 		n := kinds[f.ID] - maxAlike
 		m.Title = fmt.Sprintf("the same is true of %d more lookups", n)
 		if n == 1 {
@@ -136,13 +135,6 @@ func askedOn(l *trace.Lookup, server netip.AddrPort) bool {
 		}
 	}
 	return false
-}
-
-func queries(n int) string {
-	if n == 1 {
-		return "1 query"
-	}
-	return fmt.Sprintf("%d queries", n)
 }
 
 // dnsTruncated: an answer did not fit into a datagram and had to come again.

@@ -4,6 +4,7 @@
 package explain
 
 import (
+	"fmt"
 	"net/netip"
 
 	"peel/trace"
@@ -49,15 +50,22 @@ var rules = []rule{
 // Findings applies every rule.
 func Findings(t *trace.Trace) []*trace.Finding {
 	var out []*trace.Finding
-	f := lay(t)
+	laid := lay(t)
 	for _, r := range rules {
-		out = append(out, r(f)...)
+		for _, f := range r(laid) {
+			f.Evidence = some(f.Evidence)
+			out = append(out, f)
+		}
 	}
 	return out
 }
 
 // enough is how many events show a thing; more are not listed.
 const enough = 20
+
+// some is a list cut to what shows a thing. Rules that gather evidence of many
+// things cut it as they go; Findings cuts that of all.
+func some(ids []int) []int { return ids[:min(len(ids), enough)] }
 
 func pick(list []*trace.Event, match func(*trace.Event) bool) []int {
 	out := []int{}
@@ -88,6 +96,12 @@ func ofLookup(t *facts, id int, names ...trace.EventName) []int {
 	return pick(t.lookups[id], func(e *trace.Event) bool { return named(e, names) })
 }
 
+// failed is a finding about an exchange, in the words of its failure.
+func failed(t *facts, x *trace.Exchange, id trace.FindingID, source, explanation string, evidence ...trace.EventName) *trace.Finding {
+	return &trace.Finding{ID: id, Severity: trace.Error, Exchange: x.ID, Connection: x.Connection, Evidence: ofExchange(t, x.ID, evidence...),
+		Title: x.Failure.Seen, Explanation: explanation, WhatToDo: sentence(x.Failure.Try), Hint: x.Failure.Hint, Source: source}
+}
+
 func named(e *trace.Event, names []trace.EventName) bool {
 	for _, n := range names {
 		if e.Name == n {
@@ -95,4 +109,12 @@ func named(e *trace.Event, names []trace.EventName) bool {
 		}
 	}
 	return len(names) == 0
+}
+
+// counted is a number of things in words.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }

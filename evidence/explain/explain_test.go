@@ -34,6 +34,27 @@ func TestHealthyTraceHasNoFindings(t *testing.T) {
 	}
 }
 
+// Evidence is what shows a thing, not all that there is of it.
+func TestEvidenceIsBounded(t *testing.T) {
+	tr := healthy()
+	tr.Connections[0].Failure = &trace.Failure{Layer: trace.LayerTLS, Code: trace.FailReset, Seen: "seen", Try: "try"}
+	for _, name := range []trace.EventName{"tls.handshake.client_hello", trace.EventTLSAlert, trace.EventTCPRST} {
+		for range 2 * enough {
+			tr.Events = append(tr.Events, &trace.Event{ID: len(tr.Events) + 1, Name: name, Connection: 1})
+		}
+	}
+	found := false
+	for _, f := range Findings(tr) {
+		found = found || f.ID == TLSReset
+		if len(f.Evidence) > enough {
+			t.Errorf("%s: %d events", f.ID, len(f.Evidence))
+		}
+	}
+	if !found {
+		t.Error("the reset was not found")
+	}
+}
+
 func TestEachFaultIsFound(t *testing.T) {
 	fail := func(layer trace.LayerName, code trace.FailureCode) *trace.Failure {
 		return &trace.Failure{Layer: layer, Code: code, Seen: "seen", Try: "try"}

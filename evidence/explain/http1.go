@@ -7,12 +7,8 @@ import (
 	"peel/trace"
 )
 
-// says is a finding about an exchange, in the words of its failure.
-func says(t *facts, x *trace.Exchange, id trace.FindingID, explanation, source string) *trace.Finding {
-	return &trace.Finding{ID: id, Severity: trace.Error, Exchange: x.ID, Connection: x.Connection,
-		Evidence: ofExchange(t, x.ID, trace.EventHTTP1Request, trace.EventHTTP1Response, trace.LayerHTTP1.Malformed(), trace.EventHTTP1CutShort, trace.EventBodyDecoded, trace.EventRequestFailed),
-		Title:    x.Failure.Seen, Explanation: explanation, WhatToDo: x.Failure.Try, Hint: x.Failure.Hint, Source: source}
-}
+// ofHTTP1 are the events that show how an exchange failed.
+var ofHTTP1 = []trace.EventName{trace.EventHTTP1Request, trace.EventHTTP1Response, trace.LayerHTTP1.Malformed(), trace.EventHTTP1CutShort, trace.EventBodyDecoded, trace.EventRequestFailed}
 
 // brokenMessage: a request or a response that breaks the rules of HTTP/1, or is
 // none.
@@ -28,15 +24,15 @@ func brokenMessage(t *facts) []*trace.Finding {
 			if x.Response != nil {
 				why += fmt.Sprintf(" This one answered %d.", x.Response.Status)
 			}
-			out = append(out, says(t, x, HTTPMalformed, why, "RFC 9112 §3, §11.2"))
+			out = append(out, failed(t, x, HTTPMalformed, "RFC 9112 §3, §11.2", why, ofHTTP1...))
 		case trace.FailMalformedResponse:
-			out = append(out, says(t, x, HTTPMalformed, "Clients that read strictly refuse such a response; others may read it differently from one another.", "RFC 9112 §4, §5, §6"))
+			out = append(out, failed(t, x, HTTPMalformed, "RFC 9112 §4, §5, §6", "Clients that read strictly refuse such a response; others may read it differently from one another.", ofHTTP1...))
 		case trace.FailHeadTooLarge:
-			out = append(out, says(t, x, HTTPMalformed, "HTTP sets no limit to a head; each client, proxy and server has one of its own, and past it reads no further.", "RFC 9110 §5.4"))
+			out = append(out, failed(t, x, HTTPMalformed, "RFC 9110 §5.4", "HTTP sets no limit to a head; each client, proxy and server has one of its own, and past it reads no further.", ofHTTP1...))
 		case trace.FailMalformedBody:
-			out = append(out, says(t, x, HTTPMalformed, "The bytes came, but where the body's parts end cannot be told from them.", "RFC 9112 §7.1"))
+			out = append(out, failed(t, x, HTTPMalformed, "RFC 9112 §7.1", "The bytes came, but where the body's parts end cannot be told from them.", ofHTTP1...))
 		case trace.FailNotHTTP:
-			out = append(out, says(t, x, HTTPNotHTTP, "What answers on this port does not begin as a response of HTTP/1 does.", "RFC 9112 §4"))
+			out = append(out, failed(t, x, HTTPNotHTTP, "RFC 9112 §4", "What answers on this port does not begin as a response of HTTP/1 does.", ofHTTP1...))
 		}
 	}
 	return out
@@ -58,9 +54,9 @@ func noReply(t *facts) []*trace.Finding {
 		}
 		switch x.Failure.Code {
 		case trace.FailClosedEarly:
-			out = append(out, says(t, x, HTTPEmptyReply, "The connection was closed in order, with no byte of a response. Why, the server alone knows.", "RFC 9112 §9.5"))
+			out = append(out, failed(t, x, HTTPEmptyReply, "RFC 9112 §9.5", "The connection was closed in order, with no byte of a response. Why, the server alone knows.", ofHTTP1...))
 		case trace.FailReset:
-			out = append(out, says(t, x, HTTPReset, "A reset throws away what was under way. The capture shows that it came, not who on the way made it.", "RFC 9293 §3.10.7"))
+			out = append(out, failed(t, x, HTTPReset, "RFC 9293 §3.10.7", "A reset throws away what was under way. The capture shows that it came, not who on the way made it.", ofHTTP1...))
 		}
 	}
 	return out
@@ -82,7 +78,7 @@ func encoding(t *facts) []*trace.Finding {
 			if x.Response != nil {
 				said = x.Response.Body.Encoding
 			}
-			out = append(out, says(t, x, HTTPEncoding, fmt.Sprintf("The head says Content-Encoding: %s, and the body is not so: a server or a proxy that codes twice, or not at all, and leaves the field.", said), "RFC 9110 §8.4"))
+			out = append(out, failed(t, x, HTTPEncoding, "RFC 9110 §8.4", fmt.Sprintf("The head says Content-Encoding: %s, and the body is not so: a server or a proxy that codes twice, or not at all, and leaves the field.", said), ofHTTP1...))
 		}
 	}
 	return out
@@ -133,11 +129,11 @@ func notCaptured(t *facts) []*trace.Finding {
 		what string
 	}{{requests, "request"}, {responses, "response"}} {
 		if p.n > 0 {
-			parts = append(parts, counted(p.n, p.what))
+			parts = append(parts, counted(p.n, p.what, p.what+"s"))
 		}
 	}
 	if torn > 0 {
-		parts = append(parts, "a part of "+counted(torn, "message"))
+		parts = append(parts, "a part of "+counted(torn, "message", "messages"))
 	}
 	unread := int64(0)
 	for _, c := range t.Connections {
@@ -153,15 +149,8 @@ func notCaptured(t *facts) []*trace.Finding {
 	if len(ids) == 0 {
 		return nil
 	}
-	return []*trace.Finding{{ID: HTTPNotCaptured, Severity: trace.Warning, Evidence: ids[:min(len(ids), enough)],
+	return []*trace.Finding{{ID: HTTPNotCaptured, Severity: trace.Warning, Evidence: ids,
 		Title:       "the capture lacks " + strings.Join(parts, ", "),
 		Explanation: "Each request stands in a row all the same, and what was captured whole is read. That a response is not there says nothing about the server.",
 		WhatToDo:    "Capture with a larger buffer (tcpdump -B), without a snap length (-s 0), from before the connections begin."}}
-}
-
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

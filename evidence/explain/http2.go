@@ -21,12 +21,6 @@ func streamReset(t *facts) []*trace.Finding {
 	return out
 }
 
-// failed is a finding about an exchange, in the words of its failure.
-func failed(t *facts, x *trace.Exchange, id trace.FindingID, source, explanation string, evidence ...trace.EventName) *trace.Finding {
-	return &trace.Finding{ID: id, Severity: trace.Error, Exchange: x.ID, Connection: x.Connection, Evidence: ofExchange(t, x.ID, evidence...),
-		Title: x.Failure.Seen, Explanation: explanation, WhatToDo: sentence(x.Failure.Try), Hint: x.Failure.Hint, Source: source}
-}
-
 // malformedHTTP2: a response, or a frame, that breaks the rules of HTTP/2. Where
 // no request is known to have failed by it, it is a warning.
 func malformedHTTP2(t *facts) []*trace.Finding {
@@ -129,7 +123,6 @@ func goAway(t *facts) []*trace.Finding {
 			for _, x := range list {
 				f.Evidence = append(f.Evidence, ofExchange(t, x.ID, trace.EventRequestFailed)...)
 			}
-			f.Evidence = f.Evidence[:min(len(f.Evidence), enough)]
 		}
 		out = append(out, f)
 	}
@@ -190,7 +183,7 @@ func streamLimit(t *facts) []*trace.Finding {
 	var out []*trace.Finding
 	for _, c := range t.Connections {
 		if ids := waits[c.ID]; len(ids) > 0 && c.HTTP2 != nil {
-			out = append(out, &trace.Finding{ID: HTTP2MaxStreams, Severity: trace.Info, Evidence: ids[:min(len(ids), 20)],
+			out = append(out, &trace.Finding{ID: HTTP2MaxStreams, Severity: trace.Info, Evidence: ids,
 				Title:       fmt.Sprintf("%d requests waited for a stream: the server allows fewer at once than were wanted", len(ids)),
 				Explanation: fmt.Sprintf("At most %d streams were open at the same time on connection #%d.", c.HTTP2.MaxConcurrent, c.ID),
 				WhatToDo:    "Raise the server's SETTINGS_MAX_CONCURRENT_STREAMS, or ask for less at once.", Source: "RFC 9113 §5.1.2"})

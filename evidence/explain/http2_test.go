@@ -48,7 +48,7 @@ func TestEndsOfHTTP2AreFound(t *testing.T) {
 		trace *trace.Trace
 		want  []string // parts of each finding
 	}{
-		{"a reset", ended(nil, fine, failure(trace.FailStreamReset)), []string{"H2-STREAM-RESET error: what was seen | A stream is one request"}},
+		{"a reset", ended(nil, fine, failure(trace.FailStreamReset)), []string{"H2-STREAM-RESET error: what was seen | RST_STREAM ends one stream, which is a request and its response; it says nothing of the others on the connection. | What to try."}},
 		{"a response that breaks the rules", ended(nil, failure(trace.FailMalformedResponse)), []string{"H2-MALFORMED error: what was seen"}},
 		{"a connection that broke the protocol", ended(nil, failure(trace.FailProtocol), failure(trace.FailProtocol)), []string{"H2-MALFORMED error: what was seen"}},
 		{"a frame that hurt nobody", func() *trace.Trace {

@@ -83,7 +83,7 @@ func zeroWindow(t *facts) []*trace.Finding {
 				continue
 			}
 			out = append(out, &trace.Finding{ID: ZeroWindow, Severity: trace.Warning, Connection: c.ID, Evidence: evidence,
-				Title:       fmt.Sprintf("the %s of connection #%d stopped reading: its window was closed for %v (window 0 in %s)", s.who, c.ID, s.side.Stalled, segmentCount(s.side.ZeroWindows)),
+				Title:       fmt.Sprintf("the %s of connection #%d stopped reading: its window was closed for %v (window 0 in %s)", s.who, c.ID, s.side.Stalled, counted(s.side.ZeroWindows, "segment", "segments")),
 				Explanation: "Its receive buffer was full: the slow side is the " + s.who + "'s program, not the network.",
 				WhatToDo:    "Look at what the " + s.who + " does with the data; a larger buffer only puts it off.", Source: "RFC 9293 §3.8.6"})
 		}
@@ -93,20 +93,6 @@ func zeroWindow(t *facts) []*trace.Finding {
 
 // stall is how long a window is closed when it is worth telling.
 const stall = 200 * time.Millisecond
-
-func connections(n int) string {
-	if n == 1 {
-		return "1 connection"
-	}
-	return fmt.Sprintf("%d connections", n)
-}
-
-func segmentCount(n int) string {
-	if n == 1 {
-		return "1 segment"
-	}
-	return fmt.Sprintf("%d segments", n)
-}
 
 // tooBig: a router told that packets do not fit.
 func tooBig(t *facts) []*trace.Finding {
@@ -135,7 +121,7 @@ func incomplete(t *facts) []*trace.Finding {
 	}
 	if missing > 0 {
 		out = append(out, &trace.Finding{ID: CaptureGap, Severity: trace.Warning, Evidence: events(t, func(e *trace.Event) bool { return e.Name == trace.EventTCPGap }),
-			Title:       fmt.Sprintf("%d bytes of %s are missing from the capture", missing, connections(conns)),
+			Title:       fmt.Sprintf("%d bytes of %s are missing from the capture", missing, counted(conns, "connection", "connections")),
 			Explanation: "They were sent, as their receivers acknowledged them or the capture has their packets without them: it dropped them, cut them off, or did not see that path.",
 			WhatToDo:    "Capture with a larger buffer (tcpdump -B), without a snap length (-s 0), at one end of the connection."})
 	}
@@ -179,7 +165,7 @@ func checksums(t *facts) []*trace.Finding {
 		why = fmt.Sprintf("%d of them are of senders that have none with a right one: there the network card fills them in after the capture. The others were damaged on the way, and their receivers drop them.", whole)
 	}
 	return []*trace.Finding{{ID: ChecksumWrong, Severity: trace.Info, Evidence: evidence,
-		Title: fmt.Sprintf("the TCP checksum of %s is wrong", segmentCount(bad)), Explanation: why, WhatToDo: what, Source: "RFC 9293 §3.1"}}
+		Title: fmt.Sprintf("the TCP checksum of %s is wrong", counted(bad, "segment", "segments")), Explanation: why, WhatToDo: what, Source: "RFC 9293 §3.1"}}
 }
 
 // oneWay: what the other side sent was captured of no connection, or not of some.

@@ -44,13 +44,12 @@ func dnsSearchStorm(t *facts) []*trace.Finding {
 			for _, o := range before {
 				evidence = append(evidence, ofLookup(t, o.ID, trace.EventDNSQuery)...)
 			}
-			evidence = evidence[:min(len(evidence), enough)]
 		}
 		// One suffix is how short names are meant to work.
 		if len(wrong) >= 2 {
 			out = append(out, &trace.Finding{ID: DNSSearchStorm, Severity: trace.Warning, Lookup: l.ID, Evidence: evidence,
 				Title:       fmt.Sprintf("one name cost %d queries: %d search suffixes were tried for %q first", asked, len(wrong), name),
-				Explanation: "The name has fewer dots than ndots in /etc/resolv.conf, so each search suffix comes before the name itself.",
+				Explanation: "A resolver tries its search suffixes before the name itself where that has fewer dots than ndots in its resolv.conf.",
 				WhatToDo:    "Write the name with a dot at its end, or lower ndots.", Source: "resolv.conf(5)"})
 		}
 	}

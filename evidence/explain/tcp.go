@@ -42,7 +42,7 @@ func target(c *trace.Connection) netip.AddrPort {
 
 // unopened: connections that did not come about, by what ended them.
 func unopened(t *facts) []*trace.Finding {
-	g := grouping{t: t}
+	var g grouping
 	for _, c := range t.Connections {
 		outcome := attempt(c)
 		if c.Network != "tcp" && c.Network != "" {
@@ -137,7 +137,6 @@ func family(a netip.Addr) string {
 // grouping joins findings that say the same of the same two hosts, so that a
 // port scan is one finding and not a thousand.
 type grouping struct {
-	t    *facts
 	list []*group
 	of   map[groupKey]*group
 }
@@ -200,9 +199,6 @@ func (g *grouping) findings() []*trace.Finding {
 	}
 	return out
 }
-
-// some is a list cut to what shows a thing.
-func some(ids []int) []int { return ids[:min(len(ids), enough)] }
 
 // instead finds the connection that came about in place of c, which did not: to
 // another address of the same origin, of the same name as the capture has it,
@@ -278,8 +274,8 @@ func ipv6Broken(t *facts) []*trace.Finding {
 			continue
 		}
 		f := &trace.Finding{ID: IPv6Broken, Severity: trace.Warning, Connection: c.ID, Source: "RFC 8305 §5",
-			Evidence: some(append(ofConnection(t, c.ID, trace.EventConnectStart, trace.EventConnectFailed, trace.EventTCPSYN, trace.EventICMPError),
-				ofConnection(t, o.ID, trace.EventConnectDone, trace.EventTCPEstablished)...))}
+			Evidence: append(ofConnection(t, c.ID, trace.EventConnectStart, trace.EventConnectFailed, trace.EventTCPSYN, trace.EventICMPError),
+				ofConnection(t, o.ID, trace.EventConnectDone, trace.EventTCPEstablished)...)}
 		if outcome == trace.AttemptCancelled {
 			// A loser that was given up after a short race is how it should be.
 			waited := trace.Elapsed(c.Attempts[0].Start, c.Attempts[0].End)

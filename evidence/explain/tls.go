@@ -155,7 +155,7 @@ func handshakeFailed(t *facts) []*trace.Finding {
 		key := string(f.ID) + f.Title + f.Explanation
 		if first := same[key]; first != nil {
 			more[first]++
-			first.Evidence = append(first.Evidence, f.Evidence[:min(len(f.Evidence), max(enough-len(first.Evidence), 0))]...)
+			first.Evidence = some(append(first.Evidence, f.Evidence...))
 			continue
 		}
 		same[key] = f

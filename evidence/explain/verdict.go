@@ -21,12 +21,10 @@ var verdicts = map[verdict][]trace.FindingID{
 	{trace.LayerHTTP1, trace.FailMalformedBody}:     {HTTPMalformed},
 	{trace.LayerHTTP1, trace.FailHeadTooLarge}:      {HTTPMalformed},
 	{trace.LayerHTTP1, trace.FailNotHTTP}:           {HTTPNotHTTP},
-	{trace.LayerHTTP1, trace.FailMalformed}:         {HTTPTruncated},
 	{trace.LayerHTTP1, trace.FailReset}:             {HTTPTruncated, HTTPReuseRace, HTTPReset},
 	{trace.LayerHTTP1, trace.FailClosedEarly}:       {HTTPReuseRace, HTTPEmptyReply},
-	{trace.LayerHTTP2, trace.FailBodyTruncated}:     {HTTPTruncated},
 	{trace.LayerHTTP2, trace.FailReset}:             {HTTPTruncated, HTTPReuseRace},
-	{trace.LayerHTTP2, trace.FailClosedEarly}:       {HTTPReuseRace},
+	{trace.LayerHTTP2, trace.FailClosedEarly}:       {HTTPTruncated, HTTPReuseRace},
 	{trace.LayerHTTP2, trace.FailStreamReset}:       {HTTP2StreamReset},
 	{trace.LayerHTTP2, trace.FailGoAway}:            {HTTP2GoAway},
 	{trace.LayerHTTP2, trace.FailProtocol}:          {HTTP2Malformed},
@@ -67,5 +65,5 @@ func Says(f *trace.Finding, fail *trace.Failure) bool {
 		}
 	}
 	// Of the other verdicts about a chain.
-	return f.ID == TLSCertificate && fail.Layer == trace.LayerTLS && handshakeIDs[fail.Code] == ""
+	return f.ID == TLSCertificate && handshakeIDs[fail.Code] == ""
 }

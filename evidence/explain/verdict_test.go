@@ -26,6 +26,7 @@ func TestSays(t *testing.T) {
 		{TLSCipher, trace.LayerTLS, trace.FailCipher, true},
 		{TLSCertificate, trace.LayerTLS, trace.FailCipher, false},
 		{HTTPTruncated, trace.LayerHTTP1, trace.FailBodyTruncated, true},
+		{HTTPTruncated, trace.LayerHTTP2, trace.FailClosedEarly, true},
 		{HTTPRedirectLoop, trace.LayerHTTP, trace.FailTooManyRedirects, true},
 		{TCPLoss, trace.LayerHTTP1, trace.FailBodyTruncated, false},
 		{"", trace.LayerTCP, trace.FailOther, false},

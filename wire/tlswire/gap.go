@@ -16,6 +16,7 @@ type loss struct {
 	buf     []byte // what came behind it and is not placed yet
 	offset  int64  // of buf
 	scanned int    // bytes of it that no record begins at
+	work    int64  // bytes of records that may still be tried
 }
 
 const (
@@ -50,7 +51,7 @@ func (d *Decoder) Gap(dir Dir, n int64, now clock.Time) (events []Event, ok bool
 	}
 	switch l := h.lost; {
 	case l == nil:
-		l = &loss{from: h.wait.end()}
+		l = &loss{from: h.wait.end(), work: maxSearch}
 		if len(h.part) >= recordHeader {
 			rest := int64(recordHeader+int(binary.BigEndian.Uint16(h.part[3:]))) - int64(len(h.part))
 			l.inside, l.skip = n <= rest, max(rest-n, 0)
@@ -129,7 +130,6 @@ func (d *Decoder) found(dir Dir, rec []byte) bool {
 	h := &d.half[dir]
 	l, was := h.lost, h.guard
 	missing := l.offset - l.from
-	work := int64(maxSearch)
 	// The records lost are of the keys in force, as far as is known; else it
 	// is some first record of the next keys.
 	least, most := uint64((missing+maxSealed-1)/maxSealed), uint64(missing/minSealed)+1
@@ -143,7 +143,7 @@ func (d *Decoder) found(dir Dir, rec []byte) bool {
 		return true
 	}
 	if d.version == 0 {
-		if rec[0] != typeData || !d.presume(rec, most, &work) {
+		if rec[0] != typeData || !d.presume(rec, most, &l.work) {
 			return false
 		}
 		return tell(0, 0)
@@ -158,13 +158,13 @@ func (d *Decoder) found(dir Dir, rec []byte) bool {
 	if was.stage != clear && (open() || d.rekey(dir)) {
 		o := h.guard.open
 		first := o.seq
-		if n, ok := d.search(o, rec, first+least, first+most, &work); ok {
+		if n, ok := d.search(o, rec, first+least, first+most, &l.work); ok {
 			return tell(int64(n-first), o.content(missing, int64(n-first)))
 		}
 		h.guard = was
 	}
 	for i := 0; i < maxNextKeys && d.nextKeys(dir); i++ {
-		if _, ok := d.search(h.guard.open, rec, 0, most, &work); ok {
+		if _, ok := d.search(h.guard.open, rec, 0, most, &l.work); ok {
 			return tell(0, 0)
 		}
 	}
