@@ -120,12 +120,16 @@ func runServe(ctx context.Context, args []string, std streams) int {
 	if s.cacheSize <= 0 {
 		return bad(std, fmt.Errorf("--cache-size is %d; it takes a number of MB", s.cacheSize))
 	}
+	// Whoever is told that it serves may signal it at once.
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
 	err := s.start(ctx)
 	if err == nil && s.check {
 		s.say("nothing is wrong")
 	} else if err == nil {
 		notify("READY=1")
-		err = s.watch(ctx)
+		err = s.watch(ctx, hup)
 		notify("STOPPING=1")
 	}
 	if s.server != nil {
@@ -362,10 +366,7 @@ func (s *serveDNS) say(format string, args ...any) {
 
 // watch reads zone files again when they have changed, until the end. A file
 // with errors leaves the zone as it was.
-func (s *serveDNS) watch(ctx context.Context) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+func (s *serveDNS) watch(ctx context.Context, hup <-chan os.Signal) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {

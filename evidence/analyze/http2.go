@@ -318,6 +318,10 @@ func (h *h2conn) violation(t clock.Time, dir capture.Direction, stream uint32, c
 	}
 }
 
+// maxSettings bounds the settings of a side that are listed among a connection's
+// facts: a peer may send them again and again.
+const maxSettings = 1000
+
 func (h *h2conn) settings(dir capture.Direction, fh http2.FrameHeader, payload []byte) {
 	if fh.Flags.Has(http2.FlagAck) {
 		// From here on this side writes its blocks by the other's limits.
@@ -335,11 +339,12 @@ func (h *h2conn) settings(dir capture.Direction, fh http2.FrameHeader, payload [
 	}
 	var tables []uint32
 	for _, s := range list {
-		ts := trace.Setting{Name: s.ID.String(), Value: s.Value}
+		told := &h.facts.ServerSettings
 		if dir == capture.Out {
-			h.facts.ClientSettings = append(h.facts.ClientSettings, ts)
-		} else {
-			h.facts.ServerSettings = append(h.facts.ServerSettings, ts)
+			told = &h.facts.ClientSettings
+		}
+		if len(*told) < maxSettings { // events tell of all
+			*told = append(*told, trace.Setting{Name: s.ID.String(), Value: s.Value})
 		}
 		switch s.ID {
 		case http2.SettingHeaderTableSize:

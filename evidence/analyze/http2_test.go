@@ -514,3 +514,14 @@ func FuzzHTTP2(f *testing.F) {
 		read(t, packets)
 	})
 }
+
+// Settings that are sent without end do not pile up.
+func TestSettingsWithoutEnd(t *testing.T) {
+	k := newDialogue()
+	for range 3 * maxSettings / 100 {
+		k.says(capture.In, k.frame(http2.FrameSettings, 0, 0, strings.Repeat("\x00\x03\x00\x00\x00\x64", 100)))
+	}
+	if n := len(k.trace(t).Connections[0].HTTP2.ServerSettings); n != maxSettings {
+		t.Errorf("%d settings are listed, want %d", n, maxSettings)
+	}
+}
